@@ -1,0 +1,30 @@
+import { defineConfig } from 'vitest/config';
+
+const slowSuites = ['simulation', 'fuzz', 'interop', 'crash'];
+
+/** Timeouts are for one test; a suite that starts daemons and tools runs its files one after the other. */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: slowSuites.map((suite) => `test/${suite}/**`),
+          testTimeout: 20_000,
+          hookTimeout: 20_000,
+        },
+      },
+      ...slowSuites.map((suite) => ({
+        test: {
+          name: suite,
+          include: [`test/${suite}/**/*.test.ts`],
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 60_000,
+        },
+      })),
+    ],
+    coverage: { provider: 'v8', include: ['src/**/*.ts'] },
+  },
+});
