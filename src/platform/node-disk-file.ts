@@ -1,0 +1,275 @@
+import fs from 'node:fs';
+import { assert } from './assert.ts';
+import type { DiskFile, ReadDone, SyncDone } from './disk.ts';
+import { systemErrorCode } from './errors.ts';
+import { KiB } from './limits.ts';
+import * as systemCalls from './system-calls.ts';
+
+const { O_RDONLY, O_DIRECT } = fs.constants;
+
+/** Where ranges cannot be punched, zeroed or preallocated, zeroes are written from here. */
+let zeroes: Uint8Array | undefined;
+const zeroesBytes = 256 * KiB;
+
+const tmpfsType = 0x01021994;
+
+/**
+ * An open file. After `closeSync` its descriptor is -1 and every call fails; the real descriptor is
+ * closed once no asynchronous call uses it any more, so that none of them meets another file that
+ * was given the same number.
+ */
+export class NodeDiskFile implements DiskFile {
+  readonly path: string;
+  #descriptor: number;
+  #directDescriptor: number | undefined;
+  #readsDirectly = true;
+  #whenCannotTell: 'ask' | 'read' | 'miss' = 'ask';
+  #asynchronousCalls = 0;
+  #descriptorToClose = -1;
+
+  constructor(path: string, descriptor: number) {
+    this.path = path;
+    this.#descriptor = descriptor;
+  }
+
+  get descriptor(): number {
+    return this.#descriptor;
+  }
+
+  readSync(bytes: Uint8Array, start: number, length: number, position: number): number {
+    return readFullySync(this.#descriptor, bytes, start, length, position);
+  }
+
+  readIfCachedSync(bytes: Uint8Array, start: number, length: number, position: number): number {
+    if (this.#whenCannotTell !== 'ask') return this.#readUntold(bytes, start, length, position);
+    let total = 0;
+    while (total < length) {
+      const count = systemCalls.readCached(
+        this.#descriptor,
+        bytes,
+        start + total,
+        length - total,
+        position + total,
+      );
+      if (count === 0) break;
+      if (count === systemCalls.notCached) return -1;
+      if (count === systemCalls.cannotTell) {
+        // tmpfs of older kernels cannot tell but is memory; elsewhere a read could block.
+        const isMemory = fs.statfsSync(this.path).type === tmpfsType;
+        this.#whenCannotTell = isMemory ? 'read' : 'miss';
+        return this.#readUntold(bytes, start, length, position);
+      }
+      total += count;
+    }
+    return total;
+  }
+
+  #readUntold(bytes: Uint8Array, start: number, length: number, position: number): number {
+    if (this.#whenCannotTell === 'miss') return -1;
+    return this.readSync(bytes, start, length, position);
+  }
+
+  read(bytes: Uint8Array, start: number, length: number, position: number, done: ReadDone): void {
+    this.#readRest(bytes, start, length, position, 0, this.#descriptor, done);
+  }
+
+  #readRest(
+    bytes: Uint8Array,
+    start: number,
+    length: number,
+    position: number,
+    before: number,
+    descriptor: number,
+    done: ReadDone,
+  ): void {
+    const left = length - before;
+    fs.read(descriptor, bytes, start + before, left, position + before, (error, count) => {
+      const total = before + count;
+      if (error === null && count > 0 && total < length) {
+        this.#readRest(bytes, start, length, position, total, descriptor, done);
+      }
+      this.#asynchronousCallEnded();
+      if (error !== null) done(error, 0);
+      else if (count === 0 || total === length) done(null, total);
+    });
+    this.#asynchronousCalls++; // After it: a call that throws has not begun.
+  }
+
+  readDirectSync(bytes: Uint8Array, start: number, length: number, position: number): number {
+    const address = (systemCalls.addressOf(bytes) ?? 0) + start;
+    // Else EINVAL below would be the caller's fault and quietly be answered from the page cache.
+    assert(
+      address % 4096 === 0 && length % 4096 === 0 && position % 4096 === 0,
+      'direct reads are aligned',
+    );
+    if (this.#readsDirectly) {
+      try {
+        // By descriptor, not by path: the file may have been renamed since.
+        const again = `/proc/self/fd/${this.#descriptor}`;
+        this.#directDescriptor ??= fs.openSync(again, O_RDONLY | O_DIRECT);
+        return readFullySync(this.#directDescriptor, bytes, start, length, position, 4096);
+      } catch (error) {
+        if (!['EINVAL', 'ENOENT'].includes(systemErrorCode(error) ?? '')) throw error;
+        this.#readsDirectly = false;
+      }
+    }
+    return this.readSync(bytes, start, length, position);
+  }
+
+  writeSync(bytes: Uint8Array, start: number, length: number, position: number): void {
+    let written = fs.writeSync(this.#descriptor, bytes, start, length, position);
+    while (written < length) {
+      // A short write means a full disk, a limit or a signal: the next one says which.
+      const count = fs.writeSync(
+        this.#descriptor,
+        bytes,
+        start + written,
+        length - written,
+        position + written,
+      );
+      if (count === 0)
+        throw new Error(`write of ${length - written} bytes to ${this.path} wrote 0`);
+      written += count;
+    }
+  }
+
+  dataSyncSync(): void {
+    fs.fdatasyncSync(this.#descriptor);
+  }
+
+  dataSync(done: SyncDone): void {
+    fs.fdatasync(this.#descriptor, (error) => {
+      this.#asynchronousCallEnded();
+      done(error);
+    });
+    this.#asynchronousCalls++;
+  }
+
+  preallocateSync(position: number, length: number): void {
+    try {
+      systemCalls.preallocate(this.#descriptor, position, length);
+    } catch (error) {
+      if (!systemCalls.isMissing(error)) throw error;
+      this.#fillHoles(position, position + length);
+    }
+  }
+
+  /** Writes zeroes wherever the range has no data yet. */
+  #fillHoles(position: number, end: number): void {
+    const size = this.sizeSync();
+    for (let at = position; at < end; ) {
+      const hole = at < size ? Math.min(this.nextHoleSync(at), end) : at;
+      const data = hole < size ? this.nextDataSync(hole) : size;
+      const holeEnd = data < size ? Math.min(data, end) : end;
+      this.#writeZeroes(hole, holeEnd);
+      at = holeEnd;
+    }
+  }
+
+  punchHoleSync(position: number, length: number): void {
+    try {
+      systemCalls.punchHole(this.#descriptor, position, length);
+    } catch (error) {
+      if (!systemCalls.isMissing(error)) throw error;
+      this.#writeZeroes(position, Math.min(position + length, this.sizeSync()));
+    }
+  }
+
+  zeroRangeSync(position: number, length: number): void {
+    try {
+      systemCalls.zeroRange(this.#descriptor, position, length);
+    } catch (error) {
+      if (!systemCalls.isMissing(error)) throw error;
+      this.#writeZeroes(position, position + length);
+    }
+  }
+
+  #writeZeroes(position: number, end: number): void {
+    zeroes ??= new Uint8Array(zeroesBytes);
+    for (let at = position; at < end; at += zeroesBytes) {
+      this.writeSync(zeroes, 0, Math.min(zeroesBytes, end - at), at);
+    }
+  }
+
+  truncateSync(sizeBytes: number): void {
+    fs.ftruncateSync(this.#descriptor, sizeBytes);
+  }
+
+  sizeSync(): number {
+    return fs.fstatSync(this.#descriptor).size;
+  }
+
+  allocatedBytesSync(): number {
+    return fs.fstatSync(this.#descriptor).blocks * 512;
+  }
+
+  nextDataSync(position: number): number {
+    try {
+      return systemCalls.seekData(this.#descriptor, position) ?? this.sizeSync();
+    } catch (error) {
+      if (!systemCalls.isMissing(error)) throw error;
+      return Math.min(position, this.sizeSync());
+    }
+  }
+
+  nextHoleSync(position: number): number {
+    try {
+      return systemCalls.seekHole(this.#descriptor, position) ?? this.sizeSync();
+    } catch (error) {
+      if (!systemCalls.isMissing(error)) throw error;
+      return this.sizeSync();
+    }
+  }
+
+  cloneRangeSync(from: DiskFile, fromPosition: number, length: number, position: number): boolean {
+    return systemCalls.cloneRange(
+      this.#descriptor,
+      position,
+      from.descriptor,
+      fromPosition,
+      length,
+    );
+  }
+
+  adviseNeeded(position: number, length: number): void {
+    systemCalls.adviseNeeded(this.#descriptor, position, length);
+  }
+
+  closeSync(): void {
+    if (this.#descriptor === -1) return;
+    if (this.#directDescriptor !== undefined) fs.closeSync(this.#directDescriptor);
+    this.#readsDirectly = false;
+    this.#descriptorToClose = this.#descriptor;
+    this.#descriptor = -1;
+    if (this.#asynchronousCalls === 0) fs.closeSync(this.#descriptorToClose);
+  }
+
+  #asynchronousCallEnded(): void {
+    this.#asynchronousCalls--;
+    if (this.#asynchronousCalls === 0 && this.#descriptor === -1) {
+      fs.closeSync(this.#descriptorToClose);
+    }
+  }
+}
+
+/**
+ * Fewer bytes than `length` only at the end of the file. A count that is not a multiple of `unit`
+ * is the end: going on from there would be a misaligned direct read.
+ */
+function readFullySync(
+  descriptor: number,
+  bytes: Uint8Array,
+  start: number,
+  length: number,
+  position: number,
+  unit = 1,
+): number {
+  let total = 0;
+  while (total < length) {
+    const left = length - total;
+    const count = fs.readSync(descriptor, bytes, start + total, left, position + total);
+    total += count;
+    if (count === 0 || count % unit !== 0) break;
+  }
+  return total;
+}

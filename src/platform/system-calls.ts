@@ -1,0 +1,245 @@
+/**
+ * The system calls that Node does not offer, on 64-bit Linux with glibc or musl. The only module
+ * that knows koffi. Descriptors are plain numbers; offsets and lengths are bytes; a failure throws a
+ * system error with `code`, `errno` and `syscall`. Where the platform, the C library, the kernel or
+ * the file system lacks a call, the code is ENOSYS or EOPNOTSUPP (`isMissing`) and the caller does
+ * it another way.
+ */
+import { constants } from 'node:os';
+import { getSystemErrorMap } from 'node:util';
+import { address, errno, load } from 'koffi';
+import { systemErrorCode } from './errors.ts';
+
+/** Every argument is passed as a number: pointers are under 2^53 on 64-bit machines. */
+type NativeFunction = (...values: number[]) => number;
+
+const supportedArchitectures = ['x64', 'arm64', 'riscv64', 'loong64', 's390x', 'ppc64'];
+const isSupported = process.platform === 'linux' && supportedArchitectures.includes(process.arch);
+const libc = isSupported ? load(null) : undefined;
+
+function bind(prototype: string): NativeFunction | undefined {
+  try {
+    return libc?.func(prototype) as NativeFunction | undefined;
+  } catch {
+    return undefined; // The C library is older than the call.
+  }
+}
+
+const fallocate = bind('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
+const lseek = bind('int64_t lseek(int fd, int64_t offset, int whence)');
+const posixFadvise = bind('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
+const fcntl = libc?.func('fcntl', 'int', ['int', 'int', '...']);
+const ioctl = libc?.func('ioctl', 'int', ['int', 'ulong', '...']);
+const preadv2 =
+  bind('int64_t preadv2(int fd, uint64_t vectors, int count, int64_t offset, int flags)') ??
+  preadv2ByNumber();
+
+/** musl has `preadv2` since 1.2.5; before that the kernel is asked by number. */
+function preadv2ByNumber(): NativeFunction | undefined {
+  const number = { x64: 327, arm64: 286, riscv64: 286, loong64: 286 }[process.arch as string];
+  const call = bind(
+    'long syscall(long number, long fd, uint64_t vectors, long count, int64_t offset, long high, long flags)',
+  );
+  if (number === undefined || call === undefined) return undefined;
+  return (fd, vectors, count, offset, flags) =>
+    // The high half of the offset is there for 32-bit machines only.
+    call(
+      number,
+      fd as number,
+      vectors as number,
+      count as number,
+      offset as number,
+      0,
+      flags as number,
+    );
+}
+
+const { EAGAIN, EACCES, EINTR, EINVAL, ENOSYS, ENXIO, EOPNOTSUPP } = constants.errno;
+
+function systemError(number: number, syscall: string): Error {
+  const [code, description] = getSystemErrorMap().get(-number) ?? [`E${number}`, 'unknown error'];
+  return Object.assign(new Error(`${code}: ${description}, ${syscall}`), {
+    errno: -number,
+    code,
+    syscall,
+  });
+}
+
+/** Whether a failure says that the call does not exist here, so that another way must do. */
+export function isMissing(error: unknown): boolean {
+  const code = systemErrorCode(error);
+  return code === 'ENOSYS' || code === 'EOPNOTSUPP' || code === 'ENOTSUP';
+}
+
+const FALLOC_FL_KEEP_SIZE = 0x01;
+const FALLOC_FL_PUNCH_HOLE = 0x02;
+const FALLOC_FL_ZERO_RANGE = 0x10;
+
+function allocate(fd: number, mode: number, position: number, length: number, what: string): void {
+  if (length === 0) return; // The kernel refuses it.
+  if (fallocate === undefined) throw systemError(ENOSYS, what);
+  while (fallocate(fd, mode, position, length) !== 0) {
+    const number = errno();
+    if (number !== EINTR) throw systemError(number, what);
+  }
+}
+
+/** Allocates the range, enlarging the file where the range ends past it; contents stay. */
+export function preallocate(fd: number, position: number, length: number): void {
+  allocate(fd, 0, position, length, 'fallocate');
+}
+
+/** Gives the blocks of the range back; the size stays. */
+export function punchHole(fd: number, position: number, length: number): void {
+  const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  allocate(fd, mode, position, length, 'fallocate(PUNCH_HOLE)');
+}
+
+/** The range reads as zero and is allocated; the file grows where the range ends past it. */
+export function zeroRange(fd: number, position: number, length: number): void {
+  allocate(fd, FALLOC_FL_ZERO_RANGE, position, length, 'fallocate(ZERO_RANGE)');
+}
+
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+
+function seek(fd: number, position: number, whence: number, what: string): number | undefined {
+  if (lseek === undefined) throw systemError(ENOSYS, what);
+  const found = lseek(fd, position, whence);
+  if (found >= 0) return found;
+  const number = errno();
+  if (number === ENXIO) return undefined;
+  throw systemError(number, what);
+}
+
+/** First offset from `position` on with data; `undefined` where only a hole or nothing follows. */
+export function seekData(fd: number, position: number): number | undefined {
+  return seek(fd, position, SEEK_DATA, 'lseek(SEEK_DATA)');
+}
+
+/** First offset from `position` on in a hole, or the file's end; `undefined` past the end. */
+export function seekHole(fd: number, position: number): number | undefined {
+  return seek(fd, position, SEEK_HOLE, 'lseek(SEEK_HOLE)');
+}
+
+const POSIX_FADV_WILLNEED = 3;
+const POSIX_FADV_DONTNEED = 4;
+
+/** Starts reading the range into the page cache. Advice: nothing fails. */
+export function adviseNeeded(fd: number, position: number, length: number): void {
+  posixFadvise?.(fd, position, length, POSIX_FADV_WILLNEED);
+}
+
+/** Drops what is clean of the range from the page cache. Advice: nothing fails. */
+export function adviseNotNeeded(fd: number, position: number, length: number): void {
+  posixFadvise?.(fd, position, length, POSIX_FADV_DONTNEED);
+}
+
+const FICLONERANGE = 0x4020940d;
+
+/** Shares blocks between files; false where this pair of ranges cannot be shared. */
+export function cloneRange(
+  fd: number,
+  position: number,
+  fromFd: number,
+  fromPosition: number,
+  length: number,
+): boolean {
+  if (length === 0) return true; // To the kernel 0 means "to the end of the file".
+  if (ioctl === undefined) return false;
+  const range = new BigInt64Array([fromFd, fromPosition, length, position].map(BigInt));
+  for (;;) {
+    if (ioctl(fd, FICLONERANGE, 'void *', range) === 0) return true;
+    const number = errno();
+    if (number === EINTR) continue;
+    const error = systemError(number, 'ioctl(FICLONERANGE)');
+    const code = systemErrorCode(error) ?? '';
+    if (['EOPNOTSUPP', 'ENOTTY', 'EXDEV', 'EINVAL', 'ENOSYS'].includes(code)) return false;
+    throw error;
+  }
+}
+
+const F_OFD_SETLK = 37;
+const F_WRLCK = 1;
+
+/**
+ * Takes an exclusive lock on the whole file for the open file description behind `fd`, which must be
+ * writable; it ends when that description is closed. False when somebody else holds one.
+ */
+export function lockExclusively(fd: number): boolean {
+  if (fcntl === undefined) throw systemError(ENOSYS, 'fcntl(F_OFD_SETLK)');
+  // struct flock: short type, short whence, 4 bytes of padding, start, length (0: to the end), pid (must be 0).
+  const lock = new Int16Array(16);
+  lock[0] = F_WRLCK;
+  if (fcntl(fd, F_OFD_SETLK, 'void *', lock) === 0) return true;
+  const number = errno();
+  if (number === EAGAIN || number === EACCES) return false;
+  throw systemError(number, 'fcntl(F_OFD_SETLK)');
+}
+
+/** Where the bytes lie. They stay there as long as the array's buffer lives: `.buffer` pins it. */
+export function addressOf(bytes: Uint8Array): number | undefined {
+  if (libc === undefined) return undefined;
+  return bufferAddress(bytes.buffer) + bytes.byteOffset;
+}
+
+const bufferAddresses = new WeakMap<ArrayBufferLike, number>();
+let lastBuffer: ArrayBufferLike | undefined;
+let lastAddress = 0;
+
+function bufferAddress(buffer: ArrayBufferLike): number {
+  if (buffer === lastBuffer) return lastAddress;
+  let found = bufferAddresses.get(buffer);
+  if (found === undefined) {
+    found = Number(address(new Uint8Array(buffer)));
+    bufferAddresses.set(buffer, found);
+  }
+  lastBuffer = buffer;
+  lastAddress = found;
+  return found;
+}
+
+const RWF_NOWAIT = 0x08;
+/** One `struct iovec`, { address, length }, used by each call in turn: calls do not nest. */
+const vector = new Uint32Array(4);
+const vectorAddress = addressOf(new Uint8Array(vector.buffer)) ?? 0;
+const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
+const low = isLittleEndian ? 0 : 1;
+const high = 1 - low;
+const two32 = 2 ** 32;
+
+/** `readCached` found that the device would have to be asked. */
+export const notCached = -1;
+/** `readCached` found that this file cannot tell; it never will. */
+export const cannotTell = -2;
+
+/**
+ * Reads what the page cache holds, without waiting: bytes read (fewer than `length` also where only
+ * the beginning is cached; 0 only at the end of the file), `notCached` or `cannotTell`.
+ */
+export function readCached(
+  fd: number,
+  bytes: Uint8Array,
+  start: number,
+  length: number,
+  position: number,
+): number {
+  if (preadv2 === undefined) return cannotTell;
+  // The kernel writes where it is told to: the one place where a wrong range would not throw by itself.
+  if (!(start >= 0 && length >= 0 && start + length <= bytes.length)) {
+    throw new RangeError(`range ${start}+${length} is outside of ${bytes.length} bytes`);
+  }
+  const target = bufferAddress(bytes.buffer) + bytes.byteOffset + start;
+  vector[low] = target % two32;
+  vector[high] = target / two32;
+  vector[2 + low] = length;
+  vector[2 + high] = 0;
+  for (;;) {
+    const count = preadv2(fd, vectorAddress, 1, position, RWF_NOWAIT);
+    if (count >= 0) return count;
+    const number = errno();
+    if (number === EAGAIN) return notCached;
+    if (number === EOPNOTSUPP || number === ENOSYS || number === EINVAL) return cannotTell;
+    if (number !== EINTR) throw systemError(number, 'preadv2');
+  }
+}
