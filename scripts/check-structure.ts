@@ -59,11 +59,18 @@ interface Import {
   readonly kind: 'static' | 'dynamic' | 'url';
 }
 
-/** Blanks comments, keeping every offset and line. */
-function withoutComments(text: string): string {
+/**
+ * Blanks comments and what stands in template literals (code as text is not an import), keeping every
+ * offset and line.
+ */
+function codeOnly(text: string): string {
   return text.replace(
-    /('(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`)|\/\/[^\n]*|\/\*[\s\S]*?\*\//g,
-    (match, literal: string | undefined) => literal ?? match.replace(/[^\n]/g, ' '),
+    /('(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")|`((?:\\.|[^`\\])*)`|\/\/[^\n]*|\/\*[\s\S]*?\*\//g,
+    (match, literal: string | undefined, template: string | undefined) => {
+      if (literal !== undefined) return literal;
+      const blank = (template ?? match).replace(/[^\n]/g, ' ');
+      return template === undefined ? blank : `\`${blank}\``;
+    },
   );
 }
 
@@ -76,7 +83,7 @@ function lineAt(text: string, offset: number): number {
 
 /** Every import of a file, and the lines with an import that cannot be read. */
 export function readImports(text: string): { imports: Import[]; unreadable: number[] } {
-  const code = withoutComments(text);
+  const code = codeOnly(text);
   const imports: Import[] = [];
   const collect = (pattern: RegExp, kind: Import['kind']): void => {
     for (const match of code.matchAll(pattern)) {
@@ -93,7 +100,8 @@ export function readImports(text: string): { imports: Import[]; unreadable: numb
   code.split('\n').forEach((line, index) => {
     if (/^import\b(?!\.)/.test(line) && !read.has(index + 1)) unreadable.push(index + 1);
   });
-  for (const match of code.matchAll(/\bimport\s*\(\s*(?!\s|['"])/g)) {
+  const computed = /\bimport\s*\(\s*(?!\s|['"])|\bnew\s+URL\(\s*`[^`]*`\s*,\s*import\.meta\.url/g;
+  for (const match of code.matchAll(computed)) {
     unreadable.push(lineAt(code, match.index));
   }
   return { imports, unreadable };

@@ -98,8 +98,15 @@ describe('the one-way rule', () => {
     expect(faults({ 'src/journal/journal.ts': text })).toEqual([]);
   });
 
+  it('ignores code that is text', () => {
+    const text = "const code = `import(${name}); import('../group/group.ts')`;\n";
+    expect(faults({ 'src/journal/journal.ts': text })).toEqual([]);
+  });
+
   it('refuses what it cannot read rather than passing over it', () => {
     expect(readImports('const a = await import(name);\n').unreadable).toEqual([1]);
+    expect(readImports('await import(`./${name}.ts`);\n').unreadable).toEqual([1]);
+    expect(readImports('new URL(`./${name}.ts`, import.meta.url);\n').unreadable).toEqual([1]);
     expect(readImports("import a = require('x');\nimport b;\n").unreadable).toEqual([2]);
     expect(faults({ 'src/cli/run.ts': 'await import(name);\n' })).toEqual([
       'src/cli/run.ts:1 specifier',
