@@ -2,7 +2,7 @@
  * The system calls that Node does not offer, on 64-bit Linux with glibc or musl. The only module
  * that knows koffi. Descriptors are plain numbers; offsets and lengths are bytes; a failure throws a
  * system error with `code`, `errno` and `syscall`. Where the platform, the C library, the kernel or
- * the file system lacks a call, the code is ENOSYS or EOPNOTSUPP (`isMissing`) and the caller does
+ * the file system lacks a call, the code is ENOSYS or ENOTSUP (`isMissing`) and the caller does
  * it another way.
  */
 import { constants } from 'node:os';
@@ -54,7 +54,7 @@ function preadv2ByNumber(): NativeFunction | undefined {
     );
 }
 
-const { EAGAIN, EACCES, EINTR, EINVAL, ENOSYS, ENXIO, EOPNOTSUPP } = constants.errno;
+const { EACCES, EAGAIN, EINTR, EINVAL, ENOSYS, ENOTTY, ENXIO, EOPNOTSUPP, EXDEV } = constants.errno;
 
 function systemError(number: number, syscall: string): Error {
   const [code, description] = getSystemErrorMap().get(-number) ?? [`E${number}`, 'unknown error'];
@@ -68,7 +68,7 @@ function systemError(number: number, syscall: string): Error {
 /** Whether a failure says that the call does not exist here, so that another way must do. */
 export function isMissing(error: unknown): boolean {
   const code = systemErrorCode(error);
-  return code === 'ENOSYS' || code === 'EOPNOTSUPP' || code === 'ENOTSUP';
+  return code === 'ENOSYS' || code === 'ENOTSUP'; // EOPNOTSUPP is the same number under Linux.
 }
 
 const FALLOC_FL_KEEP_SIZE = 0x01;
@@ -136,6 +136,7 @@ export function adviseNotNeeded(fd: number, position: number, length: number): v
 }
 
 const FICLONERANGE = 0x4020940d;
+const cannotShare = [EOPNOTSUPP, ENOTTY, EXDEV, EINVAL];
 
 /** Shares blocks between files; false where this pair of ranges cannot be shared. */
 export function cloneRange(
@@ -152,10 +153,8 @@ export function cloneRange(
     if (ioctl(fd, FICLONERANGE, 'void *', range) === 0) return true;
     const number = errno();
     if (number === EINTR) continue;
-    const error = systemError(number, 'ioctl(FICLONERANGE)');
-    const code = systemErrorCode(error) ?? '';
-    if (['EOPNOTSUPP', 'ENOTTY', 'EXDEV', 'EINVAL', 'ENOSYS'].includes(code)) return false;
-    throw error;
+    if (cannotShare.includes(number)) return false;
+    throw systemError(number, 'ioctl(FICLONERANGE)');
   }
 }
 
