@@ -166,7 +166,7 @@ export class Daemon implements NbdServer {
   }
 
   /** Where the daemon keeps a volume's contents. */
-  async backingFile(volume: string): Promise<string> {
+  async volumeFile(volume: string): Promise<string> {
     const shown = await this.client('volume', 'show', volume);
     const path = findText(shown, 'backingFile');
     if (path === undefined) {

@@ -47,6 +47,17 @@ export async function peer(name: PeerName, options: PeerOptions): Promise<NbdSer
   }
 }
 
+/** Serves every file of the directory as the export of its name. */
+export async function nbdkitDirectory(directory: string): Promise<NbdServer> {
+  const port = await freePort();
+  return new ForegroundPeer('nbdkit', port, requireProgram('nbdkit'), [
+    '--foreground',
+    ...['--ipaddr', '127.0.0.1', '--port', String(port)],
+    'file',
+    `dir=${directory}`,
+  ]);
+}
+
 /** Threads and page cache at nbdkit's defaults: 1, 2 and 4 threads measured no better than its 16. */
 function nbdkitArguments(port: number, options: PeerOptions): string[] {
   const keys = options.preSharedKeyFile;

@@ -1,0 +1,117 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { sleep, until } from '../../support/children.ts';
+import { startSubject, type Subject } from '../../support/subject.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../../support/temporary.ts';
+import { missingPrograms, recordedTool, requireProgram } from '../../support/tools.ts';
+import {
+  allocatedBytes,
+  type GuestFile,
+  initramfs,
+  modulesInOrder,
+  programWithLibraries,
+  unique,
+} from './initramfs.ts';
+import { VirtualMachine } from './virtual-machine.ts';
+
+const guestPrograms = ['nbd-client', 'mkfs.ext4', 'e2fsck', 'mkfs.xfs', 'xfs_repair', 'fstrim'];
+const kernel = recordedTool('JNBD_TEST_KERNEL');
+const modules = recordedTool('JNBD_TEST_KERNEL_MODULES');
+const missing = [
+  ...missingPrograms('qemu-system-x86_64', 'busybox', ...guestPrograms),
+  ...(kernel === undefined || modules === undefined ? ['the cloud kernel'] : []),
+];
+if (missing.length > 0) console.warn(`kernel test skipped: missing ${missing.join(', ')}`);
+
+const MiB = 1024 * 1024;
+const volumes = { ext4: 512 * MiB, xfs: 512 * MiB };
+/** Files of 32 MiB are deleted on each; what the filesystem keeps for itself is far below the rest. */
+const givenBackBytes = 24 * MiB;
+
+async function guestImage(port: number): Promise<Buffer> {
+  const files: GuestFile[] = [
+    {
+      path: 'init',
+      contents: readFileSync(new URL('guest.sh', import.meta.url)),
+      executable: true,
+    },
+    { path: 'settings', contents: Buffer.from(`PORT=${port}\n`), executable: false },
+    { path: 'bin/busybox', contents: readFileSync(requireProgram('busybox')), executable: true },
+  ];
+  const libraryPath = recordedTool('JNBD_TEST_LIBRARY_PATH') ?? '';
+  for (const name of guestPrograms) {
+    files.push(...(await programWithLibraries(requireProgram(name), libraryPath)));
+  }
+  const wanted = ['virtio_pci', 'virtio_net', 'nbd', 'ext4', 'crc32c_generic', 'xfs'];
+  modulesInOrder(modules ?? '', wanted).forEach((path, index) => {
+    files.push({
+      path: `modules/${String(index).padStart(2, '0')}`,
+      contents: readFileSync(path),
+      executable: false,
+    });
+  });
+  return initramfs(unique(files));
+}
+
+describe.skipIf(missing.length > 0)('the Linux kernel on our volumes', () => {
+  let directory: TemporaryDirectory | undefined;
+  let server: Subject | undefined;
+  let machine: VirtualMachine | undefined;
+
+  afterEach(async () => {
+    await machine?.end();
+    await server?.kill();
+    directory?.remove();
+  });
+
+  it('keeps ext4 and XFS whole through two SIGKILLs and gives trimmed space back', async () => {
+    directory = temporaryDirectory('kernel');
+    server = await startSubject({ directory: directory.path, volumes });
+    const image = join(directory.path, 'initramfs');
+    writeFileSync(image, await guestImage(server.port));
+    const guest = new VirtualMachine({ kernel: kernel ?? '', initramfs: image, memoryMiB: 512 });
+    machine = guest;
+
+    await guest.expect('up', 60);
+    await guest.expect('connected', 60);
+    guest.tell('go');
+
+    for (const milliseconds of [30, 250]) {
+      await guest.expect('writing', 30);
+      await sleep(milliseconds);
+      await server.kill();
+      const [ext4Files, xfsFiles] = (await guest.expect('stopped', 60)).split(' ').map(Number);
+      expect(ext4Files).toBeGreaterThan(40);
+      expect(xfsFiles).toBeGreaterThan(40);
+      await server.start();
+      guest.tell('go');
+    }
+
+    await guest.expect('filled', 90);
+    const backing = {
+      ext4: await server.backingFile('ext4'),
+      xfs: await server.backingFile('xfs'),
+    };
+    const filled = { ext4: 0, xfs: 0 };
+    for (const name of ['ext4', 'xfs'] as const) {
+      await until(
+        () => `${backing[name]} holds ${allocatedBytes(backing[name])} bytes after 32 MiB`,
+        20,
+        () => (filled[name] = allocatedBytes(backing[name])) > 32 * MiB,
+      );
+    }
+    guest.tell('go');
+    await guest.expect('trimmed', 30);
+    for (const name of ['ext4', 'xfs'] as const) {
+      await until(
+        () =>
+          `${backing[name]} still holds ${allocatedBytes(backing[name])} of ${filled[name]} bytes`,
+        20,
+        () => allocatedBytes(backing[name]) < filled[name] - givenBackBytes,
+      );
+    }
+    guest.tell('go');
+    await guest.expect('done', 60);
+  }, 180_000);
+});
