@@ -1,0 +1,110 @@
+import type { AreaLayout } from '../journal/segment-chain.ts';
+import { assert } from '../platform/assert.ts';
+import { crc32 } from '../platform/checksum.ts';
+import type { Disk } from '../platform/disk.ts';
+import { JnbdError } from '../platform/errors.ts';
+import type { VolumeState } from './states.ts';
+
+/** What a full journal means for hosts, when it is not apply that is behind. */
+export type OnFull = 'suspend' | 'throttle' | 'fail';
+
+export interface CatalogVolume {
+  /** Never used twice in a group. */
+  readonly id: number;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly journalOnly: boolean;
+  readonly state: VolumeState;
+  /** More connections than from this many different hosts are refused; 0: no limit. */
+  readonly maxHosts: number;
+}
+
+export interface CatalogArea {
+  readonly areaId: string;
+  readonly path: string;
+}
+
+/**
+ * What a group is, besides its journal and volumes: one file, replaced whole. `number` is the last
+ * change that came through the journal and is in here; later ones are found there by recovery.
+ */
+export interface Catalog {
+  readonly formatVersion: 1;
+  readonly groupId: string;
+  readonly name: string;
+  readonly generation: number;
+  readonly generationSystem: number;
+  readonly number: number;
+  readonly nextVolumeId: number;
+  readonly volumes: readonly CatalogVolume[];
+  readonly areas: readonly CatalogArea[];
+  readonly areaLayout: AreaLayout;
+  readonly journalCapacityBytes: number;
+  readonly onFull: OnFull;
+  readonly syncIntervalMilliseconds: number;
+}
+
+/** A change of the catalog as it stands in the journal, so that followers learn it in order. */
+export type CatalogChange =
+  | { readonly change: 'volume_created'; readonly volume: CatalogVolume }
+  | { readonly change: 'volume_changed'; readonly volume: CatalogVolume }
+  | { readonly change: 'volume_deleted'; readonly id: number };
+
+export function changeCatalog(catalog: Catalog, change: CatalogChange, number: number): Catalog {
+  assert(number > catalog.number, `catalog change ${number} follows ${catalog.number}`);
+  switch (change.change) {
+    case 'volume_created':
+      return {
+        ...catalog,
+        number,
+        nextVolumeId: Math.max(catalog.nextVolumeId, change.volume.id + 1),
+        volumes: [...catalog.volumes, change.volume],
+      };
+    case 'volume_changed':
+      return {
+        ...catalog,
+        number,
+        volumes: catalog.volumes.map((volume) =>
+          volume.id === change.volume.id ? change.volume : volume,
+        ),
+      };
+    case 'volume_deleted':
+      return { ...catalog, number, volumes: catalog.volumes.filter(({ id }) => id !== change.id) };
+  }
+}
+
+export function encodeChange(change: CatalogChange): Uint8Array {
+  return Buffer.from(JSON.stringify(change));
+}
+
+/** The payload of a catalog record; its checksum was proved. */
+export function decodeChange(payload: Uint8Array): CatalogChange {
+  return JSON.parse(Buffer.from(payload).toString('utf8')) as CatalogChange;
+}
+
+/** JSON, one line, and its CRC-32 in a second one. */
+export function writeCatalog(disk: Disk, path: string, catalog: Catalog): void {
+  const text = JSON.stringify(catalog);
+  const checksum = crc32(Buffer.from(text)).toString(16).padStart(8, '0');
+  disk.replaceFileSync(path, Buffer.from(`${text}\n${checksum}\n`), 'catalog');
+}
+
+export function readCatalog(disk: Disk, path: string): Catalog | undefined {
+  const contents = disk.readFileSync(path, 'catalog');
+  if (contents === undefined) return undefined;
+  const [text, checksum] = Buffer.from(contents).toString('utf8').split('\n');
+  if (text === undefined || crc32(Buffer.from(text)).toString(16).padStart(8, '0') !== checksum) {
+    throw new JnbdError(
+      'catalog_damaged',
+      `${path} is damaged: its checksum does not match; restore it from a copy`,
+    );
+  }
+  const catalog = JSON.parse(text) as Catalog;
+  if (catalog.formatVersion !== 1) {
+    throw new JnbdError(
+      'format_newer',
+      `${path} has format ${String(catalog.formatVersion)}; this jnbd reads format 1`,
+    );
+  }
+  return catalog;
+}

@@ -1,0 +1,694 @@
+import { randomIdentifier } from '../platform/random.ts';
+import { Journal, scratchSlab } from '../journal/journal.ts';
+import type { AreaFailure, Area } from '../journal/area.ts';
+import { CheckpointFile } from '../journal/checkpoint.ts';
+import { Forecast } from '../journal/forecast.ts';
+import type { ReceiveSlabPool } from '../journal/receive-slab.ts';
+import type { RecordHeader } from '../journal/record.ts';
+import { recordHeaderBytes, recordType } from '../journal/record.ts';
+import { RetainedRuns } from '../journal/retained-runs.ts';
+import { Retention } from '../journal/retention.ts';
+import type { LiveSegment } from '../journal/segment-chain.ts';
+import { SegmentChain } from '../journal/segment-chain.ts';
+import { Watermarks } from '../journal/watermarks.ts';
+import { assert, must } from '../platform/assert.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Disk } from '../platform/disk.ts';
+import { JnbdError, messageOf } from '../platform/errors.ts';
+import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
+import type { Random } from '../platform/random.ts';
+import type { WorkerPort } from '../platform/worker-port.ts';
+import type { ApplyVolume, FromApply, ToApply } from '../volume/apply-messages.ts';
+import { BlockIndex } from '../volume/block-index.ts';
+import { VolumeExtents } from '../volume/volume-extents.ts';
+import { VolumeReader } from '../volume/volume-read.ts';
+import { ApplyDriver } from './apply-driver.ts';
+import type { Catalog, CatalogChange } from './catalog.ts';
+import { changeCatalog, encodeChange, readCatalog, writeCatalog } from './catalog.ts';
+import { Conditions } from './conditions.ts';
+import type { Condition } from './conditions.ts';
+import { errno } from './export.ts';
+import type { GroupFiles } from './group-files.ts';
+import type { HostSession } from './host-session.ts';
+import { findJournal, indexRecord, recoverJournal } from './recovery.ts';
+import { SpaceGuard } from './space-guard.ts';
+import type { GroupState } from './states.ts';
+import { changeGroupState } from './states.ts';
+import { Volume } from './volume.ts';
+
+/** What a group needs of the world; the simulation replaces all of it. */
+export interface GroupDependencies {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly pool: ReceiveSlabPool;
+  readonly startApply: (failed: (error: Error) => void) => WorkerPort<ToApply, FromApply>;
+  readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
+  /** A worker ended by itself: nothing can be promised any more. */
+  readonly fatal: (error: Error) => void;
+}
+
+export interface GroupLimits {
+  readonly indexTablesMax: number;
+  readonly unsyncedBytesMax: number;
+}
+
+const tickMilliseconds = 1000;
+/** A sync that takes longer makes its area `slow` where there is another one. */
+const areaSlowMilliseconds = 1500;
+const slowAreaRestMilliseconds = 30_000;
+
+interface PendingChange {
+  readonly number: number;
+  readonly change: CatalogChange;
+  readonly done: () => void;
+  readonly failed: (error: Error) => void;
+}
+
+/**
+ * A consistency group: its volumes share one journal and one write order. Everything that changes it
+ * is a numbered record. Opened by `openGroup`, which recovers it first.
+ */
+export class Group {
+  readonly watermarks: Watermarks;
+  readonly index: BlockIndex;
+  readonly chain: SegmentChain;
+  readonly retained: RetainedRuns;
+  readonly reader: VolumeReader;
+  readonly extents: VolumeExtents;
+  readonly guard: SpaceGuard;
+  readonly conditions: Conditions;
+  readonly retention = new Retention();
+  readonly volumes = new Map<string, Volume>();
+  readonly areas: readonly Area[];
+  readonly incarnation: number;
+  readonly #deps: GroupDependencies;
+  readonly #files: GroupFiles;
+  readonly #forecast = new Forecast();
+  readonly #limits: GroupLimits;
+  #catalog: Catalog;
+  #state: GroupState = 'recovering';
+  #failureText = '';
+  #journal: Journal | undefined;
+  #driver: ApplyDriver | undefined;
+  #parked = new Set<HostSession>();
+  #wakeScheduled = false;
+  #pendingChanges: PendingChange[] = [];
+  #volumeChanges: Promise<void> = Promise.resolve();
+
+  constructor(
+    deps: GroupDependencies,
+    limits: GroupLimits,
+    files: GroupFiles,
+    opened: {
+      catalog: Catalog;
+      areas: readonly Area[];
+      watermarks: Watermarks;
+      index: BlockIndex;
+      chain: SegmentChain;
+      incarnation: number;
+    },
+  ) {
+    this.#deps = deps;
+    this.#limits = limits;
+    this.#files = files;
+    this.#catalog = opened.catalog;
+    this.areas = opened.areas;
+    this.watermarks = opened.watermarks;
+    this.index = opened.index;
+    this.chain = opened.chain;
+    this.incarnation = opened.incarnation;
+    this.retained = new RetainedRuns(deps.pool);
+    this.reader = new VolumeReader(this.index, this.chain);
+    this.extents = new VolumeExtents(this.index);
+    this.guard = new SpaceGuard(deps.disk, deps.clock, files.volumes);
+    this.conditions = new Conditions((condition, raised) =>
+      this.#conditionChanged(condition, raised),
+    );
+  }
+
+  get name(): string {
+    return this.#catalog.name;
+  }
+  get catalog(): Catalog {
+    return this.#catalog;
+  }
+  get state(): GroupState {
+    return this.#state;
+  }
+  get journal(): Journal {
+    return must(this.#journal, 'a group that serves has a journal');
+  }
+  /** The sentence for hosts while `refusesWrites`. */
+  get failureText(): string {
+    return this.#failureText;
+  }
+  get refusesWrites(): boolean {
+    return this.#state !== 'normal';
+  }
+  get applyState(): string {
+    return this.#driver?.state ?? 'closed';
+  }
+
+  minutesToFull(): number | null {
+    return this.#forecast.minutesToFull(this.chain.capacityBytes);
+  }
+
+  /** The journal has no room for this record and nobody will make any: apply is not what is behind. */
+  journalIsFullFor(bytes: number): boolean {
+    if (!this.retention.isHeld || this.#catalog.onFull === 'throttle') return false;
+    return !this.chain.hasRoom(bytes) && !this.chain.standbyReady && this.chain.spareSegments === 0;
+  }
+
+  // --- opening and closing
+
+  /** Volumes were found and the first segment is durable: hosts may be served. */
+  serve(): void {
+    const { clock } = this.#deps;
+    this.#journal = new Journal(
+      {
+        clock,
+        chain: this.chain,
+        retained: this.retained,
+        watermarks: this.watermarks,
+        owner: {
+          durableAdvanced: () => this.#durableAdvanced(),
+          roomAppeared: () => this.#wakeParked(),
+          areaChanged: (area) => this.#areaChanged(area),
+          recordMoved: (header, segment, payloadOffset) =>
+            this.#recordMoved(header, segment, payloadOffset),
+          journalFailed: (failure) => this.#journalFailed(failure),
+        },
+      },
+      {
+        unsyncedBytesMax: this.#limits.unsyncedBytesMax,
+        syncIntervalMilliseconds: this.#catalog.syncIntervalMilliseconds,
+      },
+    );
+    this.#become('normal');
+    this.#tick();
+    must(this.#driver, 'apply was started').consider();
+  }
+
+  startApply(): ApplyDriver {
+    const { clock, startApply, fatal } = this.#deps;
+    this.#driver = new ApplyDriver({
+      clock,
+      port: startApply(fatal),
+      index: this.index,
+      chain: this.chain,
+      watermarks: this.watermarks,
+      retention: this.retention,
+      groupId: this.#catalog.groupId,
+      checkpointPath: this.#files.checkpoint,
+      owner: {
+        volumes: () => this.#applyVolumes(),
+        appliedAdvanced: (bytes) => this.#appliedAdvanced(bytes),
+        applyFailed: (failure) => this.#applyFailed(failure),
+        applyRecovered: () => this.#applyRecovered(),
+      },
+    });
+    return this.#driver;
+  }
+
+  /** The journal is damaged: nothing is served, nothing is written, until somebody decides. */
+  refuse(text: string): void {
+    this.#failureText = text;
+    this.#become('abnormal');
+    this.conditions.raise('', {
+      code: 'journal_damaged',
+      severity: 'error',
+      message: text,
+      nextCommand: `jnbd journal check ${this.#files.journal}`,
+    });
+  }
+
+  /** Syncs what is owed, then ends. Sessions are told to go; what is not applied is applied next time. */
+  async close(): Promise<void> {
+    if (this.#state === 'closed' || this.#state === 'closing') return;
+    const wasServing = this.#journal !== undefined;
+    this.#become('closing');
+    this.#failureText = `group ${this.name} is shutting down`;
+    for (const session of this.#sessions()) session.client.revoke(this.#failureText);
+    this.#wakeParked();
+    if (wasServing) {
+      await new Promise<void>((resolve) => {
+        this.journal.close((failure) => {
+          if (failure) {
+            this.#deps.event('close_failed', `group ${this.name}: ${failure.message}`, {
+              group: this.name,
+            });
+          }
+          resolve();
+        });
+      });
+    }
+    await this.#driver?.close();
+    this.guard.close();
+    for (const volume of this.volumes.values()) volume.file?.closeSync();
+    for (const area of this.areas) area.close();
+    this.#become('closed');
+  }
+
+  #become(state: GroupState): void {
+    this.#state = changeGroupState(this.#state, state);
+  }
+
+  // --- hosts
+
+  sessionClosed(session: HostSession): void {
+    this.#parked.delete(session);
+  }
+
+  park(session: HostSession): void {
+    this.#parked.add(session);
+    this.#driver?.consider();
+  }
+
+  /** A run went into the journal. */
+  appended(): void {
+    this.#driver?.consider();
+  }
+
+  requestDurable(session: HostSession): void {
+    if (this.#state === 'abnormal' || this.journal.state !== 'open') {
+      this.#deps.clock.soon(() => this.#failWaiting(session));
+      return;
+    }
+    this.journal.requestDurable();
+  }
+
+  *#sessions(): Generator<HostSession> {
+    for (const volume of this.volumes.values()) yield* volume.sessions;
+  }
+
+  #wakeParked(): void {
+    if (this.#parked.size === 0 || this.#wakeScheduled) return;
+    this.#wakeScheduled = true;
+    this.#deps.clock.soon(() => {
+      this.#wakeScheduled = false;
+      const parked = this.#parked;
+      this.#parked = new Set();
+      for (const session of parked) session.client.admitted();
+    });
+  }
+
+  #durableAdvanced(): void {
+    const { durable } = this.watermarks;
+    while ((this.#pendingChanges[0]?.number ?? Number.POSITIVE_INFINITY) <= durable)
+      this.#finishChange();
+    for (const volume of this.volumes.values()) {
+      for (const session of volume.sessions) session.durableAdvanced(durable);
+    }
+    this.#driver?.consider();
+  }
+
+  #failWaiting(session: HostSession): void {
+    if (session.waitsFor <= this.watermarks.durable) return;
+    session.waitsFor = 0;
+    session.client.durableFailed(this.watermarks.durable + 1, errno.EIO, this.#failureText);
+  }
+
+  // --- apply
+
+  #applyVolumes(): ApplyVolume[] {
+    return [...this.volumes.values()]
+      .filter((volume) => volume.file !== undefined)
+      .map((volume) => ({ id: volume.catalog.id, path: volume.backingFile }));
+  }
+
+  #appliedAdvanced(bytes: number): void {
+    this.guard.settle(bytes);
+    if (this.index.isEmpty) this.guard.settle(this.guard.owedBytes);
+    this.#journal?.segmentsFreed();
+    this.#wakeParked();
+  }
+
+  #applyFailed(failure: FromApply & { kind: 'failed' }): void {
+    const volume = [...this.volumes.values()].find(({ catalog }) => catalog.id === failure.volume);
+    const subject = volume ? `${this.name}/${volume.catalog.name}` : this.name;
+    this.guard.look();
+    if (failure.part === 'volume' && (failure.code === 'ENOSPC' || failure.code === 'EDQUOT')) {
+      this.conditions.raise(subject, {
+        code: 'volume_space',
+        severity: 'error',
+        message: `volume ${subject} cannot grow: ${failure.message}; its records stay in the journal and hosts are slowed`,
+        nextCommand: `df ${this.#files.volumes}`,
+      });
+      return;
+    }
+    if (failure.part === 'volume' && volume && volume.state !== 'abnormal') {
+      volume.become('abnormal', failure.message);
+    }
+    this.conditions.raise(subject, {
+      code: failure.part === 'segment' ? 'journal_failed' : 'volume_failed',
+      severity: 'error',
+      message: `apply of ${subject} failed: ${failure.message}; nothing is lost, it is tried again every second`,
+      nextCommand: `jnbd journal check ${this.#files.journal}`,
+    });
+  }
+
+  #applyRecovered(): void {
+    for (const volume of this.volumes.values()) {
+      const subject = `${this.name}/${volume.catalog.name}`;
+      this.conditions.clear(subject, 'volume_space');
+      this.conditions.clear(subject, 'volume_failed');
+      if (volume.state === 'abnormal' && volume.file) volume.become('normal');
+    }
+    this.conditions.clear(this.name, 'journal_failed');
+    this.conditions.clear(this.name, 'volume_failed');
+  }
+
+  // --- journal
+
+  #recordMoved(header: RecordHeader, segment: LiveSegment, payloadOffset: number): void {
+    // Inserting again under the new place hides the old one. A full index cannot be waited for here.
+    this.index.makeRoom(header.length, segment.header.sequence);
+    const journalOnly = [...this.volumes.values()].some(
+      ({ catalog }) => catalog.id === header.volume && catalog.journalOnly,
+    );
+    if (header.type === recordType.catalog) {
+      this.index.active.note(
+        header.number,
+        segment.header.sequence,
+        payloadOffset + header.payloadBytes,
+      );
+      return;
+    }
+    indexRecord(this.index.active, header, segment.header.sequence, payloadOffset, journalOnly);
+  }
+
+  #areaChanged(area: Area): void {
+    if (area.state === 'healthy') {
+      this.conditions.clear(area.path, 'area_slow');
+      return;
+    }
+    this.conditions.raise(area.path, {
+      code: area.state === 'slow' ? 'area_slow' : 'area_failed',
+      severity: area.state === 'slow' ? 'warning' : 'error',
+      message: `${area.failure}; the journal of group ${this.name} goes on elsewhere where it can`,
+      nextCommand: `jnbd group show ${this.name}`,
+    });
+    if (area.state === 'slow') {
+      this.#deps.clock.after(slowAreaRestMilliseconds, () => {
+        if (area.state !== 'slow') return;
+        area.become('healthy', '');
+        this.#areaChanged(area);
+      });
+    }
+  }
+
+  #journalFailed(failure: AreaFailure): void {
+    const { durable, newest } = this.watermarks;
+    this.#failureText = `the journal of group ${this.name} failed: ${failure.message}; updates ${durable + 1} to ${newest} are not durable, and nothing more is accepted until a restart`;
+    if (this.#state === 'normal') this.#become('abnormal');
+    this.conditions.raise(this.name, {
+      code: 'journal_failed',
+      severity: 'error',
+      message: this.#failureText,
+      nextCommand: `jnbd group show ${this.name}`,
+    });
+    this.#deps.clock.soon(() => {
+      for (const session of this.#sessions()) this.#failWaiting(session);
+      this.#wakeParked();
+      for (const pending of this.#pendingChanges.splice(0)) {
+        pending.failed(new JnbdError('journal_failed', this.#failureText));
+      }
+    });
+  }
+
+  #tick(): void {
+    if (this.#state !== 'normal') return;
+    this.#forecast.sample(this.#deps.clock.monotonicMilliseconds(), this.chain.usedBytes);
+    const slow = this.journal.slowArea(areaSlowMilliseconds);
+    if (slow && this.areas.some((area) => area !== slow && area.state === 'healthy')) {
+      this.journal.leaveSlowArea(
+        slow,
+        `journal directory ${slow.path}: a sync takes over ${areaSlowMilliseconds} ms`,
+      );
+    }
+    if (this.journalIsFullFor(recordHeaderBytes * 2)) {
+      this.conditions.raise(this.name, {
+        code: 'journal_full',
+        severity: 'error',
+        message: `the journal of group ${this.name} is full and nothing follows it: hosts get ENOSPC`,
+        nextCommand: `jnbd follow ${this.name} --from URL   (on another system)`,
+      });
+    } else {
+      this.conditions.clear(this.name, 'journal_full');
+    }
+    this.#deps.clock.after(tickMilliseconds, () => this.#tick());
+  }
+
+  #conditionChanged(condition: Condition, raised: boolean): void {
+    this.#deps.event(raised ? condition.code : `${condition.code}_cleared`, condition.message, {
+      group: this.name,
+      nextCommand: condition.nextCommand,
+    });
+  }
+
+  // --- catalog
+
+  /**
+   * Puts a change into the journal, waits until it is durable, then replaces the catalog file. A
+   * crash in between: recovery finds the record and does the rest.
+   */
+  async change(change: CatalogChange): Promise<void> {
+    if (this.#state !== 'normal') {
+      throw new JnbdError(
+        'state_refuses',
+        `group ${this.name} is ${this.#state}: ${this.#failureText}`,
+      );
+    }
+    const payload = encodeChange(change);
+    const slab = scratchSlab(recordHeaderBytes + payload.length);
+    slab.bytes.set(payload, recordHeaderBytes);
+    while (
+      !this.journal.admits(slab.bytes.length) ||
+      !this.index.admits(1, this.chain.current.header.sequence + 1)
+    ) {
+      await new Promise<void>((resolve) => this.#deps.clock.after(5, resolve));
+      if (this.refusesWrites) throw new JnbdError('state_refuses', this.#failureText);
+    }
+    await new Promise<void>((done, failed) => {
+      const number = this.journal.stamp(
+        slab,
+        0,
+        recordHeaderBytes,
+        recordType.catalog,
+        0,
+        0,
+        payload.length,
+      );
+      const { segment, payloadOffset } = this.journal.place;
+      this.index.active.note(number, segment.header.sequence, payloadOffset + payload.length);
+      this.#pendingChanges.push({ number, change, done, failed });
+      if (this.journal.commitRun()) this.journal.requestDurable();
+    });
+  }
+
+  #finishChange(): void {
+    const pending = must(this.#pendingChanges.shift(), 'a change is pending');
+    try {
+      this.replaceCatalog(changeCatalog(this.#catalog, pending.change, pending.number));
+      pending.done();
+    } catch (error) {
+      // The record is durable: the change holds, and the next start brings the file up to it.
+      this.#catalog = changeCatalog(this.#catalog, pending.change, pending.number);
+      pending.failed(
+        new JnbdError(
+          'write_failed',
+          `cannot replace ${this.#files.catalog}: ${messageOf(error)}`,
+          { cause: error },
+        ),
+      );
+    }
+  }
+
+  /** Changes of volumes one after the other: names and ids are looked at before and used after. */
+  async changeVolumes<T>(run: () => Promise<T>): Promise<T> {
+    const before = this.#volumeChanges;
+    let finished = (): void => {};
+    this.#volumeChanges = new Promise<void>((resolve) => {
+      finished = resolve;
+    });
+    await before;
+    try {
+      return await run();
+    } finally {
+      finished();
+    }
+  }
+
+  addVolume(volume: Volume): void {
+    this.volumes.set(volume.catalog.name, volume);
+    if (volume.catalog.journalOnly && this.retention.get('journal-only') === undefined) {
+      this.retention.set('journal-only', this.watermarks.released);
+    }
+  }
+
+  /** For settings of this system alone, which are not in the journal. */
+  replaceCatalog(catalog: Catalog): void {
+    writeCatalog(this.#deps.disk, this.#files.catalog, catalog);
+    this.#catalog = catalog;
+  }
+
+  /** The volume's records are in no table any more, so its file may go. */
+  async forgetVolume(volume: Volume): Promise<void> {
+    this.volumes.delete(volume.catalog.name);
+    const through = this.watermarks.newest;
+    while (this.watermarks.applied < through && this.#state === 'normal') {
+      this.#driver?.hurry();
+      await new Promise<void>((resolve) => this.#deps.clock.after(5, resolve));
+    }
+    this.#driver?.forget(volume.catalog.id);
+    volume.file?.closeSync();
+    if (this.#deps.disk.existsSync(volume.backingFile))
+      this.#deps.disk.removeFileSync(volume.backingFile);
+  }
+
+  hurryApply(): void {
+    this.#driver?.hurry();
+  }
+}
+
+/** Recovers a group from its directory, and serves it unless its journal is damaged. */
+export async function openGroup(
+  deps: GroupDependencies,
+  limits: GroupLimits,
+  files: GroupFiles,
+): Promise<Group> {
+  const { disk, clock, random } = deps;
+  let catalog = readCatalog(disk, files.catalog);
+  if (!catalog)
+    throw new JnbdError('catalog_damaged', `${files.catalog} is missing; restore it from a copy`);
+  const { file, checkpoint } = CheckpointFile.open(disk, files.checkpoint, catalog.groupId);
+  file.close();
+  const found = findJournal(disk, catalog);
+  const index = new BlockIndex(limits.indexTablesMax);
+  const { outcome, changes, live } = recoverJournal(disk, found, checkpoint, catalog, index);
+  for (const { number, change } of changes) catalog = changeCatalog(catalog, change, number);
+  const liveSlots = new Set(live.map(({ area, slot }) => area.segmentPath(slot)));
+  for (const area of found.areas) {
+    if (area.state !== 'healthy') continue;
+    for (let slot = area.slots - 1; slot >= 0; slot -= 1) {
+      if (!liveSlots.has(area.segmentPath(slot))) area.freeSlots.push(slot);
+    }
+  }
+  const incarnation = randomIdentifier(random);
+  const { groupId, generation, generationSystem, areaLayout } = catalog;
+  const chain = new SegmentChain(
+    { clock, random },
+    found.areas,
+    areaLayout,
+    { groupId, generation, generationSystem, incarnation },
+    live,
+    found.nextSequence,
+  );
+  const watermarks = new Watermarks({
+    released: checkpoint.released,
+    applied: checkpoint.applied,
+    durable: outcome.lastNumber,
+  });
+  const group = new Group(deps, limits, files, {
+    catalog,
+    areas: found.areas,
+    watermarks,
+    index,
+    chain,
+    incarnation,
+  });
+  openVolumes(disk, group, files, changes);
+  if (changes.length > 0) writeCatalog(disk, files.catalog, catalog);
+  for (const area of found.areas) {
+    if (area.state === 'healthy') continue;
+    group.conditions.raise(area.path, {
+      code: area.state === 'missing' ? 'area_missing' : 'area_failed',
+      severity: 'error',
+      message: area.failure,
+      nextCommand: `jnbd group show ${catalog.name}`,
+    });
+  }
+  if (outcome.damage) {
+    const { from, through, text } = outcome.damage;
+    group.refuse(
+      `the journal of group ${catalog.name} is damaged: updates ${from} to ${through} were durable and cannot be read (${text})`,
+    );
+    return group;
+  }
+  if (catalog.volumes.some(({ journalOnly }) => journalOnly))
+    group.retention.set('journal-only', watermarks.released);
+  group.startApply();
+  await beginIncarnation(deps, group, outcome.lastNumber);
+  group.serve();
+  return group;
+}
+
+/**
+ * The new incarnation's first segment is durable before anything is numbered in it (SAFETY 2). A
+ * journal that is full to the last segment is applied first.
+ */
+async function beginIncarnation(
+  deps: GroupDependencies,
+  group: Group,
+  lastNumber: number,
+): Promise<void> {
+  for (;;) {
+    const segment = group.chain.begin(lastNumber + 1, lastNumber);
+    if (segment) {
+      segment.file.dataSyncSync();
+      segment.dirty = false;
+      return;
+    }
+    if (group.watermarks.applied === lastNumber) {
+      throw new JnbdError(
+        'journal_full',
+        `the journal of group ${group.name} has no free segment of ${segmentBytes} bytes (header ${segmentHeaderBytes}); give it another --journal-dir`,
+      );
+    }
+    group.hurryApply();
+    await new Promise<void>((resolve) => deps.clock.after(10, resolve));
+  }
+}
+
+function openVolumes(
+  disk: Disk,
+  group: Group,
+  files: GroupFiles,
+  changes: readonly { readonly change: CatalogChange }[],
+): void {
+  const fresh = new Set(
+    changes.flatMap(({ change }) => (change.change === 'volume_created' ? [change.volume.id] : [])),
+  );
+  for (const entry of group.catalog.volumes) {
+    const path = files.volume(entry.id);
+    if (entry.journalOnly) {
+      group.volumes.set(entry.name, new Volume(entry, undefined, ''));
+      continue;
+    }
+    if (!disk.existsSync(path) && !fresh.has(entry.id)) {
+      const volume = new Volume(entry, undefined, path);
+      volume.become('abnormal', `${path} is missing`);
+      group.volumes.set(entry.name, volume);
+      group.conditions.raise(`${group.name}/${entry.name}`, {
+        code: 'volume_missing',
+        severity: 'error',
+        message: `volume ${group.name}/${entry.name}: ${path} is missing; nothing was created in its place`,
+        nextCommand: `ls -l ${files.volumes}`,
+      });
+      continue;
+    }
+    const file = disk.openSync(path, 'open-or-create', 'volume');
+    if (file.sizeSync() < entry.sizeBytes) file.truncateSync(entry.sizeBytes);
+    group.volumes.set(entry.name, new Volume(entry, file, path));
+    if (entry.state === 'unused') {
+      group.conditions.raise(`${group.name}/${entry.name}`, {
+        code: 'import_unfinished',
+        severity: 'warning',
+        message: `volume ${group.name}/${entry.name} was being filled by volume create --from when the system stopped`,
+        nextCommand: `jnbd volume delete ${group.name}/${entry.name}`,
+      });
+    }
+  }
+  assert(group.volumes.size === group.catalog.volumes.length, 'volume names are unique');
+}

@@ -1,0 +1,42 @@
+import { assert } from '../platform/assert.ts';
+
+/** K2. A volume made by `volume create --from` is `unused` until its contents are complete. */
+export type VolumeState = 'normal' | 'primary' | 'secondary' | 'abnormal' | 'unused';
+
+const volumeTransitions: Record<VolumeState, readonly VolumeState[]> = {
+  unused: ['normal', 'abnormal'],
+  normal: ['primary', 'secondary', 'abnormal', 'unused'],
+  primary: ['normal', 'secondary', 'abnormal'],
+  secondary: ['normal', 'primary', 'abnormal'],
+  abnormal: ['normal', 'unused'],
+};
+
+export function changeVolumeState(from: VolumeState, to: VolumeState): VolumeState {
+  assert(from === to || volumeTransitions[from].includes(to), `volume state ${from} -> ${to}`);
+  return to;
+}
+
+/** Only these take host writes (K2). */
+export function acceptsHostWrites(state: VolumeState): boolean {
+  return state === 'normal' || state === 'primary';
+}
+
+/**
+ * K4, from a host's view. `recovering`: not served yet. `normal`: all is well. `abnormal`: damage or a
+ * journal that failed; what can be read is read, nothing is written. `closing`: what is in flight is
+ * answered, then the group is gone.
+ */
+export type GroupState = 'recovering' | 'normal' | 'abnormal' | 'closing' | 'closed';
+
+const groupTransitions: Record<GroupState, readonly GroupState[]> = {
+  recovering: ['normal', 'abnormal', 'closed'],
+  normal: ['abnormal', 'closing'],
+  abnormal: ['closing'],
+  closing: ['closed'],
+  closed: [],
+};
+
+export function changeGroupState(from: GroupState, to: GroupState): GroupState {
+  assert(groupTransitions[from].includes(to), `group state ${from} -> ${to}`);
+  return to;
+}

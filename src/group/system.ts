@@ -1,0 +1,437 @@
+import { createArea, removeArea } from '../journal/area.ts';
+import { CheckpointFile } from '../journal/checkpoint.ts';
+import { ReceiveSlabPool } from '../journal/receive-slab.ts';
+import type { AreaLayout } from '../journal/segment-chain.ts';
+import type { Disk, FileLock } from '../platform/disk.ts';
+import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
+import {
+  journalCapacityBytesDefault,
+  journalCapacityBytesMin,
+  MiB,
+  memoryBytesMin,
+  namePattern,
+  segmentBytes,
+  segmentHeaderBytes,
+  slabBytes,
+  syncIntervalMillisecondsDefault,
+  unsyncedBytesMaxDefault,
+} from '../platform/limits.ts';
+import { randomIdentifier } from '../platform/random.ts';
+import { tableBytes } from '../volume/block-table.ts';
+import type { Catalog, OnFull } from './catalog.ts';
+import { writeCatalog } from './catalog.ts';
+import type { GroupDependencies, GroupLimits } from './group.ts';
+import { type Group, openGroup } from './group.ts';
+import { GroupFiles } from './group-files.ts';
+
+/** `jnbd.json` of a data directory: whose it is, and in which format. */
+interface SystemIdentity {
+  readonly format: 'jnbd';
+  readonly formatVersion: 1;
+  readonly systemId: number;
+  readonly name: string;
+}
+
+export interface GroupSettings {
+  readonly journalCapacityBytes?: number;
+  readonly journalDirectories?: readonly string[];
+  readonly areaLayout?: AreaLayout;
+  readonly onFull?: OnFull;
+  readonly syncIntervalMilliseconds?: number;
+}
+
+/** How the memory budget is divided; what is left is for reads on their way out. */
+export interface MemoryShares {
+  readonly slabs: number;
+  readonly indexTables: number;
+  readonly replyBytes: number;
+}
+
+export function divideMemory(memoryBytes: number): MemoryShares {
+  if (memoryBytes < memoryBytesMin) {
+    throw new JnbdError(
+      'argument_invalid',
+      `--memory ${memoryBytes} bytes is too little; at least ${memoryBytesMin / MiB}MiB`,
+    );
+  }
+  return {
+    slabs: Math.floor((memoryBytes * 0.4) / slabBytes),
+    indexTables: Math.floor((memoryBytes * 0.4) / tableBytes),
+    replyBytes: Math.floor(memoryBytes * 0.2),
+  };
+}
+
+type SystemDependencies = Omit<GroupDependencies, 'pool'>;
+
+/** One data directory: its lock, its identity and its groups. */
+export class System {
+  readonly directory: string;
+  readonly pool: ReceiveSlabPool;
+  readonly memory: MemoryShares;
+  readonly groups = new Map<string, Group>();
+  readonly #deps: GroupDependencies;
+  readonly #lock: FileLock;
+  readonly #identity: SystemIdentity;
+  /** Names of groups that are being made or deleted. */
+  readonly #busy = new Set<string>();
+
+  private constructor(
+    deps: SystemDependencies,
+    directory: string,
+    memory: MemoryShares,
+    lock: FileLock,
+    identity: SystemIdentity,
+  ) {
+    this.directory = directory;
+    this.memory = memory;
+    this.pool = new ReceiveSlabPool(memory.slabs);
+    this.#deps = { ...deps, pool: this.pool };
+    this.#lock = lock;
+    this.#identity = identity;
+  }
+
+  get name(): string {
+    return this.#identity.name;
+  }
+  get systemId(): number {
+    return this.#identity.systemId;
+  }
+
+  /**
+   * Locks the directory, makes it a system if it is empty, and recovers its groups. A group that
+   * cannot be opened at all is an error of the whole start: nothing is served half.
+   */
+  static async open(
+    deps: SystemDependencies,
+    directory: string,
+    options: { name: string | undefined; memoryBytes: number },
+  ): Promise<System> {
+    const memory = divideMemory(options.memoryBytes);
+    const { lock, identity } = lockDirectory(deps, directory, options.name);
+    const system = new System(deps, directory, memory, lock, identity);
+    try {
+      await system.#openGroups();
+    } catch (error) {
+      await system.close();
+      throw error;
+    }
+    return system;
+  }
+
+  group(name: string): Group {
+    const group = this.groups.get(name);
+    if (!group) {
+      const names = [...this.groups.keys()].join(', ') || 'none';
+      throw new JnbdError('group_not_found', `group ${name} does not exist; there are: ${names}`);
+    }
+    return group;
+  }
+
+  async createGroup(
+    name: string,
+    settings: GroupSettings,
+  ): Promise<{ group: Group; created: boolean }> {
+    checkName('group', name);
+    const capacityBytes = settings.journalCapacityBytes ?? journalCapacityBytesDefault;
+    const existing = this.groups.get(name);
+    if (existing) {
+      checkSame(existing.catalog, settings);
+      return { group: existing, created: false };
+    }
+    if (capacityBytes < journalCapacityBytesMin) {
+      throw new JnbdError(
+        'argument_invalid',
+        `--journal-size ${capacityBytes} bytes is too small; at least ${journalCapacityBytesMin / MiB}MiB`,
+      );
+    }
+    this.#claim(name);
+    try {
+      const files = this.#files(name);
+      const catalog = this.#newCatalog(name, files, capacityBytes, settings);
+      await this.#makeGroupFiles(files, catalog);
+      const group = await openGroup(this.#deps, this.#groupLimits(), files);
+      this.groups.set(name, group);
+      return { group, created: true };
+    } finally {
+      this.#busy.delete(name);
+    }
+  }
+
+  /** False: it did not exist. */
+  async deleteGroup(name: string, force: boolean): Promise<boolean> {
+    const group = this.groups.get(name);
+    if (!group) return false;
+    const volumes = [...group.volumes.values()];
+    if (volumes.length > 0 && !force) {
+      throw new JnbdError(
+        'group_not_empty',
+        `group ${name} has ${volumes.length} volumes (${volumes.map(({ catalog }) => catalog.name).join(', ')}); delete them first, or add --force, which deletes all their data`,
+      );
+    }
+    if (volumes.some(({ sessions }) => sessions.size > 0)) {
+      throw new JnbdError(
+        'volume_in_use',
+        `group ${name} has volumes with connected clients; disconnect them first`,
+      );
+    }
+    this.#claim(name);
+    try {
+      await group.close();
+      this.groups.delete(name);
+      removeGroupFiles(this.#deps.disk, this.#files(name), group.catalog);
+      return true;
+    } finally {
+      this.#busy.delete(name);
+    }
+  }
+
+  /** Closes every group: what is owed is synced. */
+  async close(): Promise<void> {
+    await Promise.all([...this.groups.values()].map((group) => group.close()));
+    this.#lock.release();
+  }
+
+  filesOf(group: Group): GroupFiles {
+    return this.#files(group.name);
+  }
+
+  #claim(name: string): void {
+    if (this.#busy.has(name)) {
+      throw new JnbdError(
+        'state_refuses',
+        `group ${name} is being created or deleted; try again when that is done`,
+      );
+    }
+    this.#busy.add(name);
+  }
+
+  #files(name: string): GroupFiles {
+    return new GroupFiles(`${this.directory}/groups`, name);
+  }
+
+  #groupLimits(): GroupLimits {
+    const count = this.groups.size + 1;
+    return {
+      indexTablesMax: Math.max(2, Math.floor(this.memory.indexTables / count)),
+      unsyncedBytesMax: Math.min(
+        unsyncedBytesMaxDefault,
+        Math.floor(this.pool.bytesMax / 2 / count),
+      ),
+    };
+  }
+
+  #newCatalog(
+    name: string,
+    files: GroupFiles,
+    capacityBytes: number,
+    settings: GroupSettings,
+  ): Catalog {
+    const { random } = this.#deps;
+    const directories = settings.journalDirectories?.length
+      ? settings.journalDirectories
+      : [files.journal];
+    return {
+      formatVersion: 1,
+      groupId: Buffer.from(random.bytes(16)).toString('hex'),
+      name,
+      generation: 1,
+      generationSystem: this.systemId,
+      number: 0,
+      nextVolumeId: 1,
+      volumes: [],
+      areas: directories.map((path) => ({
+        areaId: Buffer.from(random.bytes(8)).toString('hex'),
+        path,
+      })),
+      areaLayout: settings.areaLayout ?? 'striped',
+      journalCapacityBytes: capacityBytes,
+      onFull: settings.onFull ?? 'suspend',
+      syncIntervalMilliseconds:
+        settings.syncIntervalMilliseconds ?? syncIntervalMillisecondsDefault,
+    };
+  }
+
+  /** The catalog comes last: a directory without one is no group yet, and is cleared at the next start. */
+  async #makeGroupFiles(files: GroupFiles, catalog: Catalog): Promise<void> {
+    const { disk, clock } = this.#deps;
+    disk.makeDirectorySync(files.volumes);
+    const striped = catalog.areaLayout === 'striped';
+    const perArea = striped
+      ? catalog.journalCapacityBytes / catalog.areas.length
+      : catalog.journalCapacityBytes;
+    const slots = Math.max(4, Math.ceil(perArea / segmentBytes));
+    const made: string[] = [];
+    try {
+      for (const { areaId, path } of catalog.areas) {
+        made.push(path);
+        await createArea(
+          disk,
+          clock,
+          path,
+          { formatVersion: 1, groupId: catalog.groupId, areaId },
+          slots,
+        );
+      }
+      CheckpointFile.create(disk, files.checkpoint, {
+        groupId: catalog.groupId,
+        applied: 0,
+        released: 0,
+        sequence: 1,
+        offset: segmentHeaderBytes,
+      });
+      writeCatalog(disk, files.catalog, catalog);
+    } catch (error) {
+      // A foreign directory was left alone by createArea; what was made here is taken back.
+      if (error instanceof JnbdError && error.code === 'area_foreign') made.pop();
+      for (const path of made) removeArea(disk, path);
+      disk.removeDirectorySync(files.volumes);
+      if (disk.listSync(files.directory).length === 0) disk.removeDirectorySync(files.directory);
+      throw error;
+    }
+  }
+
+  async #openGroups(): Promise<void> {
+    const { disk } = this.#deps;
+    const directory = `${this.directory}/groups`;
+    disk.makeDirectorySync(directory);
+    for (const name of disk.listSync(directory)) {
+      const files = this.#files(name);
+      if (!disk.existsSync(files.catalog)) {
+        // Created half, or deleted half: there was no group here for anybody.
+        removeGroupFiles(disk, files, undefined);
+        continue;
+      }
+      this.groups.set(name, await openGroup(this.#deps, this.#groupLimits(), files));
+    }
+  }
+}
+
+function checkName(what: string, name: string): void {
+  if (namePattern.test(name)) return;
+  throw new JnbdError(
+    'argument_invalid',
+    `${what} name '${name}' is not valid; a letter or digit, then up to 63 letters, digits, '.', '_' or '-'`,
+  );
+}
+
+function checkSame(catalog: Catalog, settings: GroupSettings): void {
+  const different: string[] = [];
+  const compare = (option: string, wanted: unknown, found: unknown): void => {
+    if (wanted !== undefined && JSON.stringify(wanted) !== JSON.stringify(found)) {
+      different.push(`${option} is ${String(found)}, not ${String(wanted)}`);
+    }
+  };
+  compare('--journal-size', settings.journalCapacityBytes, catalog.journalCapacityBytes);
+  compare('--areas', settings.areaLayout, catalog.areaLayout);
+  if (settings.journalDirectories?.length) {
+    compare(
+      '--journal-dir',
+      settings.journalDirectories,
+      catalog.areas.map(({ path }) => path),
+    );
+  }
+  if (different.length > 0) {
+    throw new JnbdError(
+      'exists_differently',
+      `group ${catalog.name} exists, but ${different.join('; ')}`,
+    );
+  }
+}
+
+/** Deletes a group's files, the catalog first: without it there is no group. */
+function removeGroupFiles(disk: Disk, files: GroupFiles, catalog: Catalog | undefined): void {
+  if (disk.existsSync(files.catalog)) {
+    disk.removeFileSync(files.catalog);
+    disk.syncDirectorySync(files.directory);
+  }
+  for (const path of catalog?.areas.map((area) => area.path) ?? [files.journal])
+    removeArea(disk, path);
+  if (disk.isDirectorySync(files.volumes)) {
+    for (const name of disk.listSync(files.volumes))
+      disk.removeFileSync(`${files.volumes}/${name}`);
+    disk.removeDirectorySync(files.volumes);
+  }
+  for (const name of disk.listSync(files.directory)) {
+    const path = `${files.directory}/${name}`;
+    if (!disk.isDirectorySync(path)) disk.removeFileSync(path);
+  }
+  if (disk.listSync(files.directory).length === 0) disk.removeDirectorySync(files.directory);
+}
+
+function lockDirectory(
+  deps: SystemDependencies,
+  directory: string,
+  name: string | undefined,
+): { lock: FileLock; identity: SystemIdentity } {
+  const { disk, random } = deps;
+  const identityPath = `${directory}/jnbd.json`;
+  let lock: FileLock | undefined;
+  try {
+    if (disk.isDirectorySync(directory) && !disk.existsSync(identityPath)) {
+      const strange = disk
+        .listSync(directory)
+        .filter((entry) => entry !== 'lock' && entry !== 'lost+found');
+      if (strange.length > 0) {
+        throw new JnbdError(
+          'data_directory_foreign',
+          `${directory} is not empty and no data directory of jnbd (it holds ${strange.slice(0, 3).join(', ')}); name an empty or new directory with --data`,
+        );
+      }
+    }
+    disk.makeDirectorySync(directory);
+    lock = disk.lockSync(`${directory}/lock`);
+  } catch (error) {
+    if (error instanceof JnbdError) throw error;
+    const code = systemErrorCode(error);
+    throw new JnbdError(
+      code === 'ENOSPC' ? 'disk_full' : 'data_directory_read_only',
+      `cannot write to data directory ${directory}: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+  if (!lock) {
+    throw new JnbdError(
+      'data_directory_locked',
+      `data directory ${directory} is in use by another jnbd daemon (it holds ${directory}/lock); stop that one, or use another --data`,
+    );
+  }
+  const contents = disk.readFileSync(identityPath, 'catalog');
+  if (contents !== undefined) {
+    return { lock, identity: decodeIdentity(contents, identityPath) };
+  }
+  const identity: SystemIdentity = {
+    format: 'jnbd',
+    formatVersion: 1,
+    systemId: randomIdentifier(random),
+    name: name ?? 'jnbd',
+  };
+  checkName('system', identity.name);
+  disk.replaceFileSync(identityPath, Buffer.from(`${JSON.stringify(identity)}\n`), 'catalog');
+  return { lock, identity };
+}
+
+function decodeIdentity(contents: Uint8Array, path: string): SystemIdentity {
+  let identity: Partial<SystemIdentity> = {};
+  try {
+    identity = JSON.parse(Buffer.from(contents).toString('utf8')) as Partial<SystemIdentity>;
+  } catch {
+    // Falls through: not ours.
+  }
+  if (
+    identity.format !== 'jnbd' ||
+    typeof identity.systemId !== 'number' ||
+    typeof identity.name !== 'string'
+  ) {
+    throw new JnbdError(
+      'data_directory_foreign',
+      `${path} is not the identity of a jnbd data directory`,
+    );
+  }
+  if (identity.formatVersion !== 1) {
+    throw new JnbdError(
+      'format_newer',
+      `${path} has format ${String(identity.formatVersion)}; this jnbd reads format 1`,
+    );
+  }
+  return identity as SystemIdentity;
+}

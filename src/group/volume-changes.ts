@@ -1,0 +1,181 @@
+import type { Disk } from '../platform/disk.ts';
+import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
+import { namePattern, volumeSizeBytesMax, volumesPerGroupMax } from '../platform/limits.ts';
+import type { CatalogVolume } from './catalog.ts';
+import type { Group } from './group.ts';
+import type { GroupFiles } from './group-files.ts';
+import { Volume } from './volume.ts';
+
+export interface VolumeSettings {
+  readonly sizeBytes: number;
+  readonly journalOnly: boolean;
+  /** Made `unused` until its first contents are there. */
+  readonly unused: boolean;
+}
+
+function checkSize(sizeBytes: number): void {
+  if (
+    Number.isSafeInteger(sizeBytes) &&
+    sizeBytes > 0 &&
+    sizeBytes <= volumeSizeBytesMax &&
+    sizeBytes % 512 === 0
+  ) {
+    return;
+  }
+  throw new JnbdError(
+    'argument_invalid',
+    `volume size ${sizeBytes} bytes is not valid; a multiple of 512 up to ${volumeSizeBytesMax}`,
+  );
+}
+
+/**
+ * Makes a volume: its sparse file first, then the numbered record, then the catalog. A crash before
+ * the record leaves a file that no volume names; it is taken over by the next volume of that id.
+ */
+export async function createVolume(
+  disk: Disk,
+  group: Group,
+  files: GroupFiles,
+  name: string,
+  settings: VolumeSettings,
+): Promise<{ volume: Volume; created: boolean }> {
+  if (!namePattern.test(name)) {
+    throw new JnbdError(
+      'argument_invalid',
+      `volume name '${name}' is not valid; a letter or digit, then up to 63 letters, digits, '.', '_' or '-'`,
+    );
+  }
+  checkSize(settings.sizeBytes);
+  const existing = group.volumes.get(name);
+  if (existing) {
+    const { sizeBytes, journalOnly } = existing.catalog;
+    if (sizeBytes === settings.sizeBytes && journalOnly === settings.journalOnly) {
+      return { volume: existing, created: false };
+    }
+    throw new JnbdError(
+      'exists_differently',
+      `volume ${group.name}/${name} exists with ${sizeBytes} bytes${journalOnly ? ', journal-only' : ''}, not ${settings.sizeBytes}${settings.journalOnly ? ', journal-only' : ''}`,
+    );
+  }
+  if (group.volumes.size >= volumesPerGroupMax) {
+    throw new JnbdError(
+      'state_refuses',
+      `group ${group.name} has ${volumesPerGroupMax} volumes, which is the most`,
+    );
+  }
+  return group.changeVolumes(async () => {
+    if (group.volumes.has(name)) {
+      throw new JnbdError(
+        'exists_differently',
+        `volume ${group.name}/${name} was created at the same time`,
+      );
+    }
+    const entry: CatalogVolume = {
+      id: group.catalog.nextVolumeId,
+      name,
+      sizeBytes: settings.sizeBytes,
+      journalOnly: settings.journalOnly,
+      state: settings.unused ? 'unused' : 'normal',
+      maxHosts: 0,
+    };
+    const path = files.volume(entry.id);
+    const file = settings.journalOnly
+      ? undefined
+      : makeBackingFile(disk, files, path, settings.sizeBytes);
+    const volume = new Volume(entry, file, file ? path : '');
+    try {
+      await group.change({ change: 'volume_created', volume: entry });
+    } catch (error) {
+      file?.closeSync();
+      throw error;
+    }
+    group.addVolume(volume);
+    return { volume, created: true };
+  });
+}
+
+function makeBackingFile(disk: Disk, files: GroupFiles, path: string, sizeBytes: number) {
+  try {
+    const file = disk.openSync(path, 'open-or-create', 'volume');
+    file.truncateSync(0);
+    file.truncateSync(sizeBytes);
+    file.dataSyncSync();
+    disk.syncDirectorySync(files.volumes);
+    return file;
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'EFBIG') {
+      throw new JnbdError(
+        'argument_invalid',
+        `the file system of ${path} holds no file of ${sizeBytes} bytes; choose a smaller --size or another file system`,
+        { cause: error },
+      );
+    }
+    throw new JnbdError(
+      code === 'ENOSPC' ? 'disk_full' : 'write_failed',
+      `cannot create ${path}: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+/** Grows a volume: the file first, then the record. Clients see the new size when they reconnect. */
+export async function resizeVolume(
+  group: Group,
+  volume: Volume,
+  sizeBytes: number,
+): Promise<boolean> {
+  checkSize(sizeBytes);
+  const before = volume.catalog.sizeBytes;
+  if (sizeBytes === before) return false;
+  if (sizeBytes < before) {
+    throw new JnbdError(
+      'volume_shrink',
+      `volume ${group.name}/${volume.catalog.name} has ${before} bytes and cannot shrink to ${sizeBytes}; volumes only grow`,
+    );
+  }
+  return group.changeVolumes(async () => {
+    volume.file?.truncateSync(sizeBytes);
+    volume.file?.dataSyncSync();
+    const entry = { ...volume.catalog, sizeBytes };
+    await group.change({ change: 'volume_changed', volume: entry });
+    volume.catalog = entry;
+    return true;
+  });
+}
+
+/** Changes the catalog entry in other ways than its size. */
+export async function changeVolume(
+  group: Group,
+  volume: Volume,
+  entry: CatalogVolume,
+): Promise<void> {
+  await group.changeVolumes(async () => {
+    await group.change({ change: 'volume_changed', volume: entry });
+    volume.catalog = entry;
+    if (entry.state !== volume.state) volume.become(entry.state);
+  });
+}
+
+/** False: it did not exist. */
+export async function deleteVolume(group: Group, name: string, force: boolean): Promise<boolean> {
+  const volume = group.volumes.get(name);
+  if (!volume) return false;
+  if (volume.sessions.size > 0) {
+    throw new JnbdError(
+      'volume_in_use',
+      `volume ${group.name}/${name} has ${volume.sessions.size} connected clients; disconnect them first`,
+    );
+  }
+  if (!force) {
+    throw new JnbdError(
+      'confirmation_needed',
+      `deleting ${group.name}/${name} loses all its data (${volume.catalog.sizeBytes} bytes, ${volume.file?.allocatedBytesSync() ?? 0} of them allocated); add --force`,
+    );
+  }
+  return group.changeVolumes(async () => {
+    await group.change({ change: 'volume_deleted', id: volume.catalog.id });
+    await group.forgetVolume(volume);
+    return true;
+  });
+}

@@ -1,0 +1,39 @@
+import type { DiskFile } from '../platform/disk.ts';
+import type { CatalogVolume } from './catalog.ts';
+import type { HostSession } from './host-session.ts';
+import type { VolumeState } from './states.ts';
+import { changeVolumeState } from './states.ts';
+import { CountedVolumeMetrics } from './volume-metrics.ts';
+
+/** A volume while its group is open. */
+export class Volume {
+  catalog: CatalogVolume;
+  /** Undefined for volumes that store nothing, and where the file is missing. */
+  readonly file: DiskFile | undefined;
+  readonly backingFile: string;
+  readonly metrics = new CountedVolumeMetrics();
+  readonly sessions = new Set<HostSession>();
+  #state: VolumeState;
+  #failure = '';
+
+  constructor(catalog: CatalogVolume, file: DiskFile | undefined, backingFile: string) {
+    this.catalog = catalog;
+    this.file = file;
+    this.backingFile = backingFile;
+    this.#state = catalog.state;
+  }
+
+  get state(): VolumeState {
+    return this.#state;
+  }
+
+  /** Why it is abnormal. */
+  get failure(): string {
+    return this.#failure;
+  }
+
+  become(state: VolumeState, failure = ''): void {
+    this.#state = changeVolumeState(this.#state, state);
+    this.#failure = failure;
+  }
+}

@@ -1,0 +1,207 @@
+import { assert } from '../platform/assert.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Disk, DiskFile } from '../platform/disk.ts';
+import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
+import { segmentBytes } from '../platform/limits.ts';
+import { segmentFileName, segmentFilePattern } from './segment.ts';
+
+/**
+ * A directory that holds segments of one group's journal. `area` in it says whose it is, so that a
+ * foreign directory is never written to. All segment files are there, at full size, from creation
+ * on: an append needs no space and changes no directory (SAFETY 1).
+ */
+export interface AreaIdentity {
+  readonly formatVersion: 1;
+  readonly groupId: string;
+  readonly areaId: string;
+}
+
+/** `failed` and `missing` are left only by a restart that finds the directory sound. */
+export type AreaState = 'healthy' | 'slow' | 'failed' | 'missing';
+
+const validTransitions: Record<AreaState, readonly AreaState[]> = {
+  healthy: ['slow', 'failed', 'missing'],
+  slow: ['healthy', 'failed'],
+  failed: [],
+  missing: [],
+};
+
+const identityName = 'area';
+
+export class Area {
+  readonly path: string;
+  readonly slots: number;
+  /** Slots that hold nothing needed; the most recently freed is reused first: its pages are warm. */
+  readonly freeSlots: number[] = [];
+  readonly #disk: Disk;
+  readonly #files = new Map<number, DiskFile>();
+  #state: AreaState = 'healthy';
+  #failure = '';
+
+  constructor(disk: Disk, path: string, slots: number) {
+    this.#disk = disk;
+    this.path = path;
+    this.slots = slots;
+  }
+
+  get state(): AreaState {
+    return this.#state;
+  }
+
+  /** Why the area is not healthy; '' while it is. */
+  get failure(): string {
+    return this.#failure;
+  }
+
+  become(state: AreaState, failure: string): void {
+    if (this.#state === state) return;
+    assert(validTransitions[this.#state].includes(state), `area ${this.#state} -> ${state}`);
+    this.#state = state;
+    this.#failure = failure;
+  }
+
+  segmentPath(slot: number): string {
+    return `${this.path}/${segmentFileName(slot)}`;
+  }
+
+  /** The open file of a slot, for reading and writing; opened once. */
+  segmentFile(slot: number): DiskFile {
+    const open = this.#files.get(slot);
+    if (open) return open;
+    const file = this.#disk.openSync(this.segmentPath(slot), 'read-write', 'segment');
+    this.#files.set(slot, file);
+    return file;
+  }
+
+  close(): void {
+    for (const file of this.#files.values()) file.closeSync();
+    this.#files.clear();
+  }
+}
+
+/** An operating error of one area: the journal goes on in another where there is one. */
+export class AreaFailure extends Error {
+  readonly area: Area;
+
+  constructor(area: Area, cause: unknown) {
+    super(`journal directory ${area.path}: ${messageOf(cause)}`, { cause });
+    this.area = area;
+  }
+}
+
+function identityBytes(identity: AreaIdentity): Uint8Array {
+  return Buffer.from(`${JSON.stringify(identity)}\n`);
+}
+
+/**
+ * Creates the directory's segments and, last, its identity: a crash before that leaves an area that
+ * is nobody's, and creating it again goes on where it stopped. Yields to the event loop between
+ * segments, because allocating many takes a while.
+ */
+export async function createArea(
+  disk: Disk,
+  clock: Clock,
+  path: string,
+  identity: AreaIdentity,
+  slots: number,
+): Promise<void> {
+  const existing = readIdentity(disk, path);
+  if (existing !== undefined) {
+    if (existing.areaId === identity.areaId) return;
+    throw new JnbdError(
+      'area_foreign',
+      `journal directory ${path} belongs to group ${existing.groupId} already; name an empty directory`,
+    );
+  }
+  disk.makeDirectorySync(path);
+  const strange = disk.listSync(path).find((name) => !segmentFilePattern.test(name));
+  if (strange !== undefined) {
+    throw new JnbdError(
+      'area_foreign',
+      `journal directory ${path} holds ${strange}; name an empty directory`,
+    );
+  }
+  for (let slot = 0; slot < slots; slot += 1) {
+    const segmentPath = `${path}/${segmentFileName(slot)}`;
+    try {
+      const file = disk.openSync(segmentPath, 'open-or-create', 'segment');
+      try {
+        file.preallocateSync(0, segmentBytes);
+        file.dataSyncSync();
+      } finally {
+        file.closeSync();
+      }
+    } catch (cause) {
+      if (systemErrorCode(cause) === 'ENOSPC') {
+        removeSegments(disk, path);
+        throw new JnbdError(
+          'disk_full',
+          `journal directory ${path} has no room for ${slots} segments of ${segmentBytes} bytes; free space or choose a smaller --journal-size`,
+          { cause },
+        );
+      }
+      throw new JnbdError('write_failed', `cannot create ${segmentPath}: ${messageOf(cause)}`, {
+        cause,
+      });
+    }
+    if (slot % 8 === 7) await new Promise<void>((resolve) => clock.soon(resolve));
+  }
+  disk.syncDirectorySync(path);
+  disk.replaceFileSync(`${path}/${identityName}`, identityBytes(identity), 'area');
+}
+
+function removeSegments(disk: Disk, path: string): void {
+  for (const name of disk.listSync(path)) {
+    if (segmentFilePattern.test(name)) disk.removeFileSync(`${path}/${name}`);
+  }
+}
+
+/** Deletes what `createArea` made, the identity first so that a crash leaves nobody's area. */
+export function removeArea(disk: Disk, path: string): void {
+  if (!disk.isDirectorySync(path)) return;
+  if (disk.existsSync(`${path}/${identityName}`)) {
+    disk.removeFileSync(`${path}/${identityName}`);
+    disk.syncDirectorySync(path);
+  }
+  removeSegments(disk, path);
+  if (disk.listSync(path).length === 0) disk.removeDirectorySync(path);
+}
+
+function readIdentity(disk: Disk, path: string): AreaIdentity | undefined {
+  const contents = disk.readFileSync(`${path}/${identityName}`, 'area');
+  if (contents === undefined) return undefined;
+  try {
+    const identity = JSON.parse(Buffer.from(contents).toString('utf8')) as AreaIdentity;
+    if (typeof identity.groupId === 'string' && typeof identity.areaId === 'string') {
+      if (identity.formatVersion === 1) return identity;
+      throw new JnbdError(
+        'format_newer',
+        `journal directory ${path} has format ${String(identity.formatVersion)}; this jnbd reads format 1`,
+      );
+    }
+  } catch (error) {
+    if (error instanceof JnbdError) throw error;
+  }
+  throw new JnbdError('area_foreign', `${path}/${identityName} is not a journal area's identity`);
+}
+
+/**
+ * Opens an area of the group. Missing directory: the area is `missing`, and whether the group can do
+ * without is decided by what its journal holds. Another group's: refused, nothing touched.
+ */
+export function openArea(disk: Disk, path: string, identity: AreaIdentity): Area {
+  const found = disk.isDirectorySync(path) ? readIdentity(disk, path) : undefined;
+  if (found === undefined) {
+    const area = new Area(disk, path, 0);
+    area.become('missing', `journal directory ${path} is not there; mount it, or restore it`);
+    return area;
+  }
+  if (found.groupId !== identity.groupId || found.areaId !== identity.areaId) {
+    throw new JnbdError(
+      'area_foreign',
+      `journal directory ${path} is area ${found.areaId} of group ${found.groupId}, not area ${identity.areaId} of group ${identity.groupId}`,
+    );
+  }
+  const slots = disk.listSync(path).filter((name) => segmentFilePattern.test(name)).length;
+  return new Area(disk, path, slots);
+}

@@ -1,0 +1,612 @@
+import { assert, must } from '../platform/assert.ts';
+import type { Clock, Timer } from '../platform/clock.ts';
+import {
+  inlineSyncMillisecondsMax,
+  MiB,
+  recordPayloadBytesMax,
+  slabHeadroomBytes,
+} from '../platform/limits.ts';
+import type { Area } from './area.ts';
+import { AreaFailure } from './area.ts';
+import type { ReceiveSlab } from './receive-slab.ts';
+import type { RecordHeader, RecordType } from './record.ts';
+import {
+  checksumHolds,
+  decodeHeader,
+  emptyRecordHeader,
+  hasPayload,
+  isNumbered,
+  recordHeaderBytes,
+  recordType,
+  resaltRecord,
+  stampRecord,
+  wideRecordHeaderBytes,
+} from './record.ts';
+import type { RetainedRuns } from './retained-runs.ts';
+import type { LiveSegment, SegmentChain } from './segment-chain.ts';
+import type { Watermarks } from './watermarks.ts';
+
+/** What the journal tells its group. */
+export interface JournalOwner {
+  durableAdvanced(): void;
+  /** Appending that was refused may go on. */
+  roomAppeared(): void;
+  areaChanged(area: Area): void;
+  /** A record moved from a failed area: same number, new place. */
+  recordMoved(header: RecordHeader, segment: LiveSegment, payloadOffset: number): void;
+  /** Nothing after `durable` will ever be durable, and nothing more can be appended. */
+  journalFailed(failure: AreaFailure): void;
+}
+
+export type JournalState = 'open' | 'failed' | 'closed';
+
+/** Where the payload of the record last stamped lies. */
+export interface StampedPlace {
+  segment: LiveSegment;
+  payloadOffset: number;
+}
+
+/** The largest record, its mark and the roll behind it. */
+const recordBytesMax = recordPayloadBytesMax + wideRecordHeaderBytes + recordHeaderBytes;
+const inlineSyncBytesMax = 1 * MiB;
+
+/**
+ * The writing end of a group's journal: stamps records where they were received, appends them a run
+ * at a time, syncs many at once, and moves what is not durable when an area fails.
+ *
+ * Order that everything rests on: header of a segment durable, before the roll that refers to it;
+ * every record up to n appended, before n is answered; every one of them synced, before `durable`
+ * is n. A crash at any line leaves a journal whose valid prefix is at least what was durable.
+ */
+export class Journal {
+  readonly place: StampedPlace;
+  readonly #clock: Clock;
+  readonly #chain: SegmentChain;
+  readonly #retained: RetainedRuns;
+  readonly #watermarks: Watermarks;
+  readonly #owner: JournalOwner;
+  readonly #unsyncedBytesMax: number;
+  readonly #syncIntervalMilliseconds: number;
+  readonly #scratch = scratchSlab(64);
+  #state: JournalState = 'open';
+
+  #runSlab: ReceiveSlab | undefined;
+  #runStart = 0;
+  #runEnd = 0;
+  /** Behind the last record that counts: trailing pads are not written. */
+  #runRecordsEnd = 0;
+  #runTimeMilliseconds = 0;
+
+  #lastMarked: number;
+  #syncing = false;
+  #syncAgain = false;
+  #syncEpoch = 0;
+  #syncBegan = 0;
+  #syncTimer: Timer | undefined;
+  #markTimer: Timer | undefined;
+  #recentSyncMilliseconds = 0;
+
+  constructor(
+    deps: {
+      clock: Clock;
+      chain: SegmentChain;
+      retained: RetainedRuns;
+      watermarks: Watermarks;
+      owner: JournalOwner;
+    },
+    options: { unsyncedBytesMax: number; syncIntervalMilliseconds: number },
+  ) {
+    this.#clock = deps.clock;
+    this.#chain = deps.chain;
+    this.#retained = deps.retained;
+    this.#watermarks = deps.watermarks;
+    this.#owner = deps.owner;
+    this.#unsyncedBytesMax = options.unsyncedBytesMax;
+    this.#syncIntervalMilliseconds = options.syncIntervalMilliseconds;
+    this.#lastMarked = this.#watermarks.durable;
+    this.place = { segment: this.#chain.current, payloadOffset: 0 };
+    this.#prepareStandby();
+  }
+
+  get state(): JournalState {
+    return this.#state;
+  }
+
+  get unsyncedBytes(): number {
+    return this.#retained.bytes;
+  }
+
+  /** Whether a record of `bytes` fits now, in memory that is not synced and in the journal. */
+  admits(bytes: number): boolean {
+    if (this.#retained.bytes + bytes > this.#unsyncedBytesMax) {
+      this.#startSync();
+      return false;
+    }
+    const ahead = this.#runEnd - this.#runStart;
+    return this.#chain.hasRoom(ahead + bytes + recordBytesMax) || this.#chain.standbyReady;
+  }
+
+  /**
+   * Numbers and stamps a record at `start` of the slab; its payload (if any) follows there. It goes
+   * out with the run. `place` says where it will lie. The caller asked `admits`.
+   */
+  stamp(
+    slab: ReceiveSlab,
+    start: number,
+    headerBytes: 28 | 32,
+    type: RecordType,
+    volume: number,
+    offset: number,
+    length: number,
+  ): number {
+    const recordBytes = headerBytes + (hasPayload(type) ? length : 0);
+    this.#extendRun(slab, start, recordBytes);
+    const segment = this.#chain.current;
+    const number = this.#watermarks.next();
+    stampRecord(
+      slab.bytes,
+      slab.view,
+      start,
+      headerBytes,
+      type,
+      volume,
+      this.#runTimeMilliseconds,
+      length,
+      number,
+      offset,
+      segment.header.salt,
+    );
+    this.#runEnd = start + recordBytes;
+    this.#runRecordsEnd = this.#runEnd;
+    this.place.segment = segment;
+    this.place.payloadOffset = segment.endOffset + (start - this.#runStart) + headerBytes;
+    return number;
+  }
+
+  /** Makes `headerBytes` of the slab that mean nothing a part of the run, if they lie inside one. */
+  stampPad(slab: ReceiveSlab, start: number, headerBytes: 28 | 32): void {
+    if (this.#runSlab !== slab || this.#runEnd !== start) return;
+    const segment = this.#chain.current;
+    if (!this.#chain.hasRoom(start - this.#runStart + headerBytes)) return;
+    stampRecord(
+      slab.bytes,
+      slab.view,
+      start,
+      headerBytes,
+      recordType.pad,
+      0,
+      this.#runTimeMilliseconds,
+      0,
+      0,
+      0,
+      segment.header.salt,
+    );
+    this.#runEnd = start + headerBytes;
+  }
+
+  /**
+   * Appends the run: one write. A failing area is replaced within the call. False when the journal
+   * has failed: the run's records will never be durable.
+   */
+  commitRun(): boolean {
+    const slab = this.#runSlab;
+    if (!slab) return this.#state === 'open';
+    this.#runSlab = undefined;
+    const segment = this.#chain.current;
+    const bytes = this.#runRecordsEnd - this.#runStart;
+    this.#retained.push(
+      slab,
+      segment,
+      this.#runStart,
+      this.#runRecordsEnd,
+      this.#watermarks.newest,
+    );
+    if (this.#state !== 'open') return false;
+    try {
+      segment.file.writeSync(slab.bytes, this.#runStart, bytes, segment.endOffset);
+      segment.endOffset += bytes;
+      segment.lastNumber = this.#watermarks.newest;
+      segment.dirty = true;
+    } catch (error) {
+      this.#takeOver(new AreaFailure(segment.area, error));
+    }
+    if (!this.#syncing && !this.#syncTimer) {
+      this.#syncTimer = this.#clock.after(this.#syncIntervalMilliseconds, this.#syncTimerRan);
+    }
+    if (!this.#syncing && this.#retained.bytes > this.#unsyncedBytesMax / 2) this.#startSync();
+    return this.#stillOpen();
+  }
+
+  /** Somebody waits for everything appended so far. May sync within the call. */
+  requestDurable(): void {
+    if (this.#state !== 'open') return;
+    if (
+      !this.#syncing &&
+      this.#recentSyncMilliseconds < inlineSyncMillisecondsMax &&
+      this.#retained.bytes <= inlineSyncBytesMax &&
+      this.#onlyCurrentDirty()
+    ) {
+      this.#syncInline();
+      return;
+    }
+    this.#startSync();
+  }
+
+  /** The area being written to, when a sync of it has been running longer than this. */
+  slowArea(milliseconds: number): Area | undefined {
+    if (!this.#syncing || this.#clock.monotonicMilliseconds() - this.#syncBegan < milliseconds)
+      return undefined;
+    return this.#chain.current.area;
+  }
+
+  /** An area is slower than is good: what is not durable goes to another one, like on a failure. */
+  leaveSlowArea(area: Area, why: string): void {
+    if (area.state !== 'healthy' || this.#state !== 'open') return;
+    area.become('slow', why);
+    this.#owner.areaChanged(area);
+    if (this.#chain.current.area === area)
+      this.#moveUnsynced(new AreaFailure(area, new Error(why)));
+  }
+
+  /** Syncs what is owed and notes it in the journal, so that damage is later told from a torn tail. */
+  close(done: (failure: Error | null) => void): void {
+    if (this.#state !== 'open') {
+      done(null);
+      return;
+    }
+    this.#whenSynced(() => {
+      if (this.#state !== 'open') {
+        done(new Error('the journal failed while it was closed'));
+        return;
+      }
+      this.#writeMark();
+      this.#state = 'closed';
+      this.#cancelTimers();
+      this.#chain.current.file.dataSync((error) => done(error));
+    });
+  }
+
+  #whenSynced(run: () => void): void {
+    if (this.#state !== 'open' || this.#watermarks.durable === this.#watermarks.newest) {
+      run();
+      return;
+    }
+    this.#startSync();
+    this.#clock.after(1, () => this.#whenSynced(run));
+  }
+
+  #stillOpen(): boolean {
+    return this.#state === 'open';
+  }
+
+  #extendRun(slab: ReceiveSlab, start: number, recordBytes: number): void {
+    if (this.#runSlab !== undefined) {
+      const ahead = this.#runEnd - this.#runStart;
+      if (
+        this.#runSlab === slab &&
+        this.#runEnd === start &&
+        this.#chain.hasRoom(ahead + recordBytes)
+      ) {
+        return;
+      }
+      this.commitRun();
+    }
+    if (!this.#chain.hasRoom(recordBytes + recordHeaderBytes)) this.#roll();
+    const markIsDue = this.#watermarks.durable > this.#lastMarked;
+    const markFitsBefore = start >= recordHeaderBytes && start <= slabHeadroomBytes;
+    if (markIsDue && !markFitsBefore) this.#writeMark();
+    const segment = this.#chain.current;
+    this.#runTimeMilliseconds = Math.max(
+      0,
+      this.#clock.wallMilliseconds() - segment.header.timeBaseMilliseconds,
+    );
+    this.#runSlab = slab;
+    this.#runStart = start;
+    this.#runEnd = start;
+    this.#runRecordsEnd = start;
+    if (markIsDue && markFitsBefore) {
+      // A mark in the slab's free headroom costs no write of its own.
+      this.#runStart = start - recordHeaderBytes;
+      this.#stampMark(slab, this.#runStart, segment);
+    }
+  }
+
+  #stampMark(slab: ReceiveSlab, start: number, segment: LiveSegment): void {
+    this.#lastMarked = this.#watermarks.durable;
+    stampRecord(
+      slab.bytes,
+      slab.view,
+      start,
+      recordHeaderBytes,
+      recordType.mark,
+      0,
+      this.#runTimeMilliseconds,
+      0,
+      this.#watermarks.durable,
+      0,
+      segment.header.salt,
+    );
+  }
+
+  #writeMark(): void {
+    const segment = this.#chain.current;
+    if (!this.#chain.hasRoom(recordHeaderBytes)) return;
+    this.#stampMark(this.#scratch, 0, segment);
+    this.#writeUnnumbered(segment);
+  }
+
+  #writeUnnumbered(segment: LiveSegment): void {
+    try {
+      segment.file.writeSync(this.#scratch.bytes, 0, recordHeaderBytes, segment.endOffset);
+      segment.endOffset += recordHeaderBytes;
+      segment.dirty = true;
+    } catch (error) {
+      this.#takeOver(new AreaFailure(segment.area, error));
+    }
+  }
+
+  #roll(): void {
+    const segment = this.#chain.current;
+    stampRecord(
+      this.#scratch.bytes,
+      this.#scratch.view,
+      0,
+      recordHeaderBytes,
+      recordType.roll,
+      0,
+      0,
+      0,
+      must(this.#chain.standbySequence, 'admits saw a standby segment'),
+      0,
+      segment.header.salt,
+    );
+    this.#writeUnnumbered(segment);
+    if (this.#chain.current !== segment) return;
+    this.#chain.advance();
+    this.#prepareStandby();
+  }
+
+  #prepareStandby(): void {
+    this.#chain.prepareStandby(this.#watermarks.durable, (failure) => {
+      if (failure) {
+        failure.area.become('failed', failure.message);
+        this.#owner.areaChanged(failure.area);
+        if (failure.area === this.#chain.current.area) this.#takeOver(failure);
+        else this.#prepareStandby();
+      }
+      this.#owner.roomAppeared();
+    });
+  }
+
+  /** Segments were freed: the next one may be prepared now. */
+  segmentsFreed(): void {
+    if (this.#state === 'open') this.#prepareStandby();
+  }
+
+  readonly #syncTimerRan = (): void => {
+    this.#syncTimer = undefined;
+    if (this.#watermarks.durable < this.#watermarks.newest) this.#startSync();
+  };
+
+  #onlyCurrentDirty(): boolean {
+    const current = this.#chain.current;
+    for (const segment of this.#chain.live())
+      if (segment.dirty && segment !== current) return false;
+    return true;
+  }
+
+  #syncInline(): void {
+    const segment = this.#chain.current;
+    const began = this.#clock.monotonicMilliseconds();
+    try {
+      segment.file.dataSyncSync();
+    } catch (error) {
+      this.#takeOver(new AreaFailure(segment.area, error));
+      this.#startSync();
+      return;
+    }
+    segment.dirty = false;
+    this.#noteSyncTime(this.#clock.monotonicMilliseconds() - began);
+    this.#advanceDurable(this.#watermarks.newest);
+  }
+
+  #noteSyncTime(milliseconds: number): void {
+    this.#recentSyncMilliseconds += (milliseconds - this.#recentSyncMilliseconds) / 4;
+  }
+
+  /** One sync answers everyone who asked before it began; who asks later starts the next one. */
+  #startSync(): void {
+    if (this.#syncing) {
+      this.#syncAgain = true;
+      return;
+    }
+    if (this.#state !== 'open') return;
+    const target = this.#watermarks.newest;
+    const epoch = this.#syncEpoch;
+    this.#syncBegan = this.#clock.monotonicMilliseconds();
+    const small = this.#retained.bytes <= inlineSyncBytesMax;
+    const segments: LiveSegment[] = [];
+    for (const segment of this.#chain.live()) if (segment.dirty) segments.push(segment);
+    if (segments.length === 0) {
+      assert(target === this.#watermarks.durable, 'what is clean is durable');
+      return;
+    }
+    this.#syncing = true;
+    this.#syncAgain = false;
+    let waiting = segments.length;
+    let failure: AreaFailure | undefined;
+    for (const segment of segments) {
+      segment.dirty = false;
+      segment.file.dataSync((error) => {
+        if (epoch !== this.#syncEpoch) return;
+        if (error) {
+          segment.dirty = true;
+          failure ??= new AreaFailure(segment.area, error);
+        }
+        waiting -= 1;
+        if (waiting > 0) return;
+        this.#syncing = false;
+        if (failure) {
+          this.#takeOver(failure);
+          this.#startSync();
+          return;
+        }
+        if (small) this.#noteSyncTime(this.#clock.monotonicMilliseconds() - this.#syncBegan);
+        const again = this.#syncAgain || this.#retained.bytes > this.#unsyncedBytesMax / 2;
+        this.#advanceDurable(target);
+        if (again && this.#watermarks.durable < this.#watermarks.newest) this.#startSync();
+        else if (this.#watermarks.durable < this.#watermarks.newest && !this.#syncTimer) {
+          this.#syncTimer = this.#clock.after(this.#syncIntervalMilliseconds, this.#syncTimerRan);
+        }
+      });
+    }
+  }
+
+  #advanceDurable(target: number): void {
+    if (target === this.#watermarks.durable) return;
+    this.#watermarks.setDurable(target);
+    this.#retained.releaseThrough(target);
+    this.#armIdleMark();
+    this.#owner.durableAdvanced();
+    this.#owner.roomAppeared();
+  }
+
+  /**
+   * When writing pauses, the last records get a durable mark behind them: without one, a later bad
+   * sector in them would pass for a torn tail (SAFETY 3).
+   */
+  #armIdleMark(): void {
+    if (this.#markTimer) return;
+    this.#markTimer = this.#clock.after(this.#syncIntervalMilliseconds * 4, () => {
+      this.#markTimer = undefined;
+      const { durable, newest } = this.#watermarks;
+      if (this.#state !== 'open' || this.#lastMarked === durable) return;
+      if (durable < newest || this.#syncing) {
+        this.#armIdleMark();
+        return;
+      }
+      this.#writeMark();
+      const segment = this.#chain.current;
+      segment.dirty = false;
+      segment.file.dataSync((error) => {
+        if (!error || this.#state !== 'open') return;
+        segment.dirty = true;
+        if (segment.area.state === 'healthy') this.#takeOver(new AreaFailure(segment.area, error));
+      });
+    });
+  }
+
+  /**
+   * A write or sync in this area failed. Its page cache can no longer be believed, and what was not
+   * durable is written again elsewhere, from memory, under the same numbers (SAFETY 4).
+   */
+  #takeOver(failure: AreaFailure): void {
+    if (this.#state !== 'open') return;
+    if (failure.area.state === 'healthy' || failure.area.state === 'slow') {
+      failure.area.become('failed', failure.message);
+      this.#owner.areaChanged(failure.area);
+    }
+    this.#moveUnsynced(failure);
+  }
+
+  #moveUnsynced(cause: AreaFailure): void {
+    let failure = cause;
+    for (;;) {
+      this.#syncEpoch += 1;
+      this.#syncing = false;
+      for (const segment of this.#chain.live()) segment.dirty = false;
+      try {
+        const target = this.#chain.begin(this.#watermarks.durable + 1, this.#watermarks.durable);
+        if (!target) break;
+        this.#rewriteRetained(target);
+        this.#prepareStandby();
+        return;
+      } catch (error) {
+        if (!(error instanceof AreaFailure)) throw error;
+        failure = error;
+        failure.area.become('failed', failure.message);
+        this.#owner.areaChanged(failure.area);
+      }
+    }
+    this.#state = 'failed';
+    this.#cancelTimers();
+    this.#owner.journalFailed(failure);
+  }
+
+  #rewriteRetained(first: LiveSegment): void {
+    let target = first;
+    this.#retained.rewrite((slab, old, start, end) => {
+      if (!this.#chain.hasRoom(end - start)) {
+        const next = this.#chain.begin(target.lastNumber + 1, this.#watermarks.durable);
+        if (!next)
+          throw new AreaFailure(target.area, new Error('no free segment to move records to'));
+        target = next;
+      }
+      this.#moveRun(slab, old, start, end, target);
+      return target;
+    });
+  }
+
+  #moveRun(
+    slab: ReceiveSlab,
+    old: LiveSegment,
+    start: number,
+    end: number,
+    target: LiveSegment,
+  ): void {
+    const header = emptyRecordHeader();
+    const timeShift = old.header.timeBaseMilliseconds - target.header.timeBaseMilliseconds;
+    for (let at = start; at < end; at += header.headerBytes + header.payloadBytes) {
+      const decoded = decodeHeader(slab.view, at, end, header);
+      assert(decoded === 'header', `a retained run holds records at ${at}`);
+      assert(
+        checksumHolds(slab.bytes, slab.view, at, header, old.header.salt),
+        'retained bytes are whole',
+      );
+      if (timeShift === 0) {
+        resaltRecord(slab.view, at, old.header.salt, target.header.salt);
+      } else {
+        stampRecord(
+          slab.bytes,
+          slab.view,
+          at,
+          header.headerBytes as 28 | 32,
+          header.type as RecordType,
+          header.volume,
+          Math.max(0, header.timeMilliseconds + timeShift),
+          header.length,
+          header.number,
+          header.offset,
+          target.header.salt,
+        );
+      }
+      if (!isNumbered(header.type)) continue;
+      target.lastNumber = header.number;
+      this.#owner.recordMoved(header, target, target.endOffset + (at - start) + header.headerBytes);
+    }
+    try {
+      target.file.writeSync(slab.bytes, start, end - start, target.endOffset);
+    } catch (error) {
+      throw new AreaFailure(target.area, error);
+    }
+    target.endOffset += end - start;
+    target.dirty = true;
+  }
+
+  #cancelTimers(): void {
+    this.#syncTimer?.cancel();
+    this.#markTimer?.cancel();
+    this.#syncTimer = undefined;
+    this.#markTimer = undefined;
+  }
+}
+
+/** A slab for records of our own making: marks, rolls, catalog changes. */
+export function scratchSlab(bytes: number): ReceiveSlab {
+  const buffer = Buffer.alloc(bytes);
+  return {
+    bytes: buffer,
+    view: new DataView(buffer.buffer, buffer.byteOffset, bytes),
+    retainedThrough: 0,
+  };
+}

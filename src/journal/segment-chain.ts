@@ -1,0 +1,255 @@
+import { must } from '../platform/assert.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { DiskFile } from '../platform/disk.ts';
+import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
+import type { Random } from '../platform/random.ts';
+import type { Area } from './area.ts';
+import { AreaFailure } from './area.ts';
+import { recordHeaderBytes } from './record.ts';
+import type { SegmentHeader } from './segment.ts';
+import { encodeSegmentHeader } from './segment.ts';
+
+/** Who writes: it stands in the header of every segment of one opening of the journal. */
+export interface ChainIdentity {
+  readonly groupId: string;
+  readonly generation: number;
+  readonly generationSystem: number;
+  readonly incarnation: number;
+}
+
+/** `striped` takes areas in turn; `spare` stays in one until it fails or slows down. */
+export type AreaLayout = 'striped' | 'spare';
+
+/** A segment that holds something, or is about to. */
+export interface LiveSegment {
+  readonly header: SegmentHeader;
+  readonly area: Area;
+  readonly slot: number;
+  readonly file: DiskFile;
+  /** Where the next record goes. */
+  endOffset: number;
+  /** Highest update number in it (or before it, while it holds none). */
+  lastNumber: number;
+  /** Written since the last sync that covered it began. */
+  dirty: boolean;
+  /** Readers in it: while there are any it is not reused (SAFETY 5). */
+  pins: number;
+}
+
+/** Records end here: a roll must fit behind them. */
+const recordsEnd = segmentBytes - recordHeaderBytes;
+
+/**
+ * The live segments of a journal in the order of their sequence, and the next one, prepared ahead:
+ * its header is durable before anything refers to it, so rolling never waits for a sync.
+ */
+export class SegmentChain {
+  readonly #areas: readonly Area[];
+  readonly #layout: AreaLayout;
+  readonly #identity: ChainIdentity;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #bySequence = new Map<number, LiveSegment>();
+  #current: LiveSegment | undefined;
+  #standby: LiveSegment | undefined;
+  #preparing: LiveSegment | undefined;
+  #nextSequence: number;
+  #turn = 0;
+  #preferred: Area | undefined;
+
+  /** `live`: what recovery found, in order of sequence. */
+  constructor(
+    deps: { clock: Clock; random: Random },
+    areas: readonly Area[],
+    layout: AreaLayout,
+    identity: ChainIdentity,
+    live: readonly LiveSegment[],
+    nextSequence: number,
+  ) {
+    this.#clock = deps.clock;
+    this.#random = deps.random;
+    this.#areas = areas;
+    this.#layout = layout;
+    this.#identity = identity;
+    for (const segment of live) this.#bySequence.set(segment.header.sequence, segment);
+    this.#nextSequence = nextSequence;
+  }
+
+  get current(): LiveSegment {
+    return must(this.#current, 'the chain was begun');
+  }
+
+  get capacityBytes(): number {
+    let bytes = 0;
+    for (const area of this.#areas) {
+      if (area.state !== 'failed' && area.state !== 'missing') bytes += area.slots * segmentBytes;
+    }
+    return bytes;
+  }
+
+  /** Free segments that a standby may take: the last one is kept for recovery and takeover. */
+  get spareSegments(): number {
+    let free = 0;
+    for (const area of this.#areas) {
+      if (area.state === 'healthy' || area.state === 'slow') free += area.freeSlots.length;
+    }
+    return Math.max(0, free - 1);
+  }
+
+  get usedBytes(): number {
+    return this.#bySequence.size * segmentBytes;
+  }
+
+  find(sequence: number): LiveSegment | undefined {
+    return this.#bySequence.get(sequence);
+  }
+
+  live(): IterableIterator<LiveSegment> {
+    return this.#bySequence.values();
+  }
+
+  hasRoom(recordBytes: number): boolean {
+    return this.current.endOffset + recordBytes <= recordsEnd;
+  }
+
+  /** Whether `roll` would find its next segment. */
+  get standbyReady(): boolean {
+    return this.#standby !== undefined;
+  }
+
+  get standbySequence(): number | undefined {
+    return this.#standby?.header.sequence;
+  }
+
+  /**
+   * Opens a segment that begins at `firstNumber`: the start of an incarnation, or the takeover of a
+   * failed area. Its header is written, not synced: the caller syncs before it calls anything in it
+   * durable. A prepared segment is dropped and its sequence skipped, so that no two headers on disk
+   * claim one place. Undefined: no area has a free segment. Throws AreaFailure.
+   */
+  begin(firstNumber: number, durable: number): LiveSegment | undefined {
+    const dropped = this.#standby ?? this.#preparing;
+    if (dropped) this.#nextSequence = dropped.header.sequence + 1;
+    this.dropStandby();
+    const segment = this.#takeSegment(this.#nextSequence, firstNumber, durable);
+    if (!segment) return undefined;
+    this.#become(segment);
+    return segment;
+  }
+
+  /** Goes on in the prepared segment. The roll record was written to the one before. */
+  advance(): LiveSegment {
+    const segment = must(this.#standby, 'a standby segment is ready');
+    this.#standby = undefined;
+    segment.lastNumber = this.current.lastNumber;
+    this.#become(segment);
+    return segment;
+  }
+
+  /**
+   * Prepares the next segment: header written and synced. `done` is called once when that ended, with
+   * the failure if it failed; not called when nothing was to be done, or no segment is free.
+   */
+  prepareStandby(durable: number, done: (failure: AreaFailure | null) => void): void {
+    if (this.#standby || this.#preparing || !this.#current || this.spareSegments === 0) return;
+    let preparing: LiveSegment | undefined;
+    try {
+      preparing = this.#takeSegment(this.#nextSequence, 0, durable);
+    } catch (error) {
+      if (!(error instanceof AreaFailure)) throw error;
+      this.#clock.soon(() => done(error));
+      return;
+    }
+    if (!preparing) return;
+    const segment = preparing;
+    this.#preparing = segment;
+    segment.file.dataSync((error) => {
+      if (this.#preparing !== segment) return;
+      this.#preparing = undefined;
+      if (!error) {
+        segment.dirty = false;
+        this.#standby = segment;
+      }
+      done(error ? new AreaFailure(segment.area, error) : null);
+    });
+  }
+
+  /** Forgets a prepared segment: its area failed, or the sequence it was made for is taken. */
+  dropStandby(): void {
+    for (const segment of [this.#standby, this.#preparing]) {
+      if (segment) segment.area.freeSlots.push(segment.slot);
+    }
+    this.#standby = undefined;
+    this.#preparing = undefined;
+  }
+
+  /** Frees whole segments that hold nothing after `released`. Returns how many. */
+  release(released: number): number {
+    let freed = 0;
+    for (const [sequence, segment] of this.#bySequence) {
+      if (segment === this.#current || segment.lastNumber > released) break;
+      if (segment.pins > 0 || segment.dirty) break;
+      this.#bySequence.delete(sequence);
+      segment.area.freeSlots.push(segment.slot);
+      freed += 1;
+    }
+    return freed;
+  }
+
+  #become(segment: LiveSegment): void {
+    this.#bySequence.set(segment.header.sequence, segment);
+    this.#nextSequence = segment.header.sequence + 1;
+    this.#current = segment;
+  }
+
+  #choose(): Area | undefined {
+    const usable = (area: Area): boolean => area.state === 'healthy' && area.freeSlots.length > 0;
+    if (this.#layout === 'striped') {
+      for (let i = 0; i < this.#areas.length; i += 1) {
+        const area = this.#areas[(this.#turn + i) % this.#areas.length];
+        if (area && usable(area)) {
+          this.#turn = (this.#turn + i + 1) % this.#areas.length;
+          return area;
+        }
+      }
+      return this.#areas.find((area) => area.state === 'slow' && area.freeSlots.length > 0);
+    }
+    if (!this.#preferred || !usable(this.#preferred)) {
+      this.#preferred =
+        this.#areas.find(usable) ??
+        this.#areas.find((area) => area.state === 'slow' && area.freeSlots.length > 0);
+    }
+    return this.#preferred;
+  }
+
+  #takeSegment(sequence: number, firstNumber: number, durable: number): LiveSegment | undefined {
+    const area = this.#choose();
+    const slot = area?.freeSlots.pop();
+    if (!area || slot === undefined) return undefined;
+    const salt = this.#random.bytes(4);
+    const header: SegmentHeader = {
+      ...this.#identity,
+      sequence,
+      firstNumber,
+      durable,
+      timeBaseMilliseconds: this.#clock.wallMilliseconds(),
+      salt: new DataView(salt.buffer, salt.byteOffset).getUint32(0),
+    };
+    try {
+      const file = area.segmentFile(slot);
+      file.writeSync(encodeSegmentHeader(header), 0, segmentHeaderBytes, 0);
+      return {
+        header,
+        area,
+        slot,
+        file,
+        endOffset: segmentHeaderBytes,
+        lastNumber: Math.max(0, firstNumber - 1),
+        dirty: true,
+        pins: 0,
+      };
+    } catch (error) {
+      throw new AreaFailure(area, error);
+    }
+  }
+}

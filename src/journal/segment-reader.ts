@@ -1,0 +1,113 @@
+import type { Disk, DiskFile } from '../platform/disk.ts';
+import { MiB, segmentBytes } from '../platform/limits.ts';
+import type { RecordHeader } from './record.ts';
+import {
+  checksumHolds,
+  decodeHeader,
+  emptyRecordHeader,
+  isNumbered,
+  recordType,
+} from './record.ts';
+import type { SegmentHeaderResult } from './segment.ts';
+import { decodeSegmentHeader } from './segment.ts';
+
+const loadBytes = 1 * MiB;
+
+export type RecordResult =
+  | 'record'
+  /** Nothing valid at this offset: the end of what was written, or damage. */
+  | 'invalid'
+  /** The segment has no more room. */
+  | 'end';
+
+/**
+ * Reads one segment at a time as the device holds it (past the page cache), for recovery and offline
+ * inspection. Holds one segment in memory, loaded as far as it was asked for.
+ */
+export class SegmentReader {
+  readonly header: RecordHeader = emptyRecordHeader();
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  #file: DiskFile | undefined;
+  #loaded = 0;
+  #readFailure: Error | undefined;
+
+  constructor(disk: Disk) {
+    this.#bytes = disk.allocateAligned(segmentBytes);
+    this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, segmentBytes);
+  }
+
+  /** The error of the device behind an `invalid`, if it was one. */
+  get readFailure(): Error | undefined {
+    return this.#readFailure;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  open(file: DiskFile): SegmentHeaderResult {
+    this.#file = file;
+    this.#loaded = 0;
+    this.#readFailure = undefined;
+    return this.#load(4096) ? decodeSegmentHeader(this.#bytes.subarray(0, 4096)) : { kind: 'bad' };
+  }
+
+  /** Proves the record at `offset` and leaves its header in `header`. */
+  recordAt(offset: number, salt: number): RecordResult {
+    const { header } = this;
+    if (offset + 28 > segmentBytes) return 'end';
+    if (!this.#load(Math.min(segmentBytes, offset + 32))) return 'invalid';
+    if (decodeHeader(this.#view, offset, segmentBytes, header) !== 'header') return 'invalid';
+    const end = offset + header.headerBytes + header.payloadBytes;
+    if (end > segmentBytes || !this.#load(end)) return 'invalid';
+    return checksumHolds(this.#bytes, this.#view, offset, header, salt) ? 'record' : 'invalid';
+  }
+
+  payload(offset: number): Uint8Array {
+    const start = offset + this.header.headerBytes;
+    return this.#bytes.subarray(start, start + this.header.payloadBytes);
+  }
+
+  /**
+   * The next offset from `from` on where a record proves valid that is a mark or roll, or has a
+   * number in (after, after + 2^24]; -1 where there is none. Byte by byte: only for what follows
+   * something invalid.
+   */
+  nextValid(from: number, after: number, salt: number): number {
+    this.#load(segmentBytes);
+    const { header } = this;
+    const numberMax = after + 2 ** 24;
+    for (let at = from; at + 28 <= this.#loaded; at += 1) {
+      const type = this.#bytes[at + 4] ?? 0;
+      if (
+        type === 0 ||
+        (type > recordType.catalog && type < recordType.mark) ||
+        type > recordType.roll
+      )
+        continue;
+      if (decodeHeader(this.#view, at, segmentBytes, header) !== 'header') continue;
+      if (
+        isNumbered(type) ? header.number <= after || header.number > numberMax : header.length !== 0
+      )
+        continue;
+      if (at + header.headerBytes + header.payloadBytes > this.#loaded) continue;
+      if (checksumHolds(this.#bytes, this.#view, at, header, salt)) return at;
+    }
+    return -1;
+  }
+
+  #load(end: number): boolean {
+    if (end <= this.#loaded) return true;
+    const until = Math.min(segmentBytes, Math.ceil(end / loadBytes) * loadBytes);
+    try {
+      const read =
+        this.#file?.readDirectSync(this.#bytes, this.#loaded, until - this.#loaded, this.#loaded) ??
+        0;
+      this.#loaded += read;
+    } catch (error) {
+      this.#readFailure = error as Error;
+    }
+    return end <= this.#loaded;
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The disk as this program uses it: the only way to files. `node-disk.ts` is the real one; the
+ * simulation has one that loses, reorders and tears whatever was not synced.
+ *
+ * Offsets, lengths and sizes are bytes. Methods whose name ends in `Sync` return when done; the
+ * others call back once, later, never from within the call. Failures are system errors with `code`
+ * (`ENOSPC`, `EIO`, ...); the caller knows what the file was for and says so.
+ */
+export type ReadDone = (error: Error | null, bytesRead: number) => void;
+export type SyncDone = (error: Error | null) => void;
+
+/** What a file is for: fault injection and error texts go by it. */
+export type FileRole =
+  | 'segment'
+  | 'checkpoint'
+  | 'catalog'
+  | 'volume'
+  | 'lock'
+  | 'incarnation'
+  | 'area'
+  | 'import';
+
+export interface DiskFile {
+  readonly path: string;
+  /** The descriptor of a real file (for advice and tests); -1 in a simulation. */
+  readonly descriptor: number;
+
+  /** Reads up to `length` bytes; fewer only at the end of the file. May block on the device. */
+  readSync(bytes: Uint8Array, start: number, length: number, position: number): number;
+  /** As `readSync`, but returns -1 at once where the device would have to be asked. */
+  readIfCachedSync(bytes: Uint8Array, start: number, length: number, position: number): number;
+  read(bytes: Uint8Array, start: number, length: number, position: number, done: ReadDone): void;
+  /**
+   * As `readSync`, past the page cache, so that what is read is what the device holds. `position`,
+   * `length` are multiples of 4096; `bytes` comes from `Disk.allocateAligned`. Falls back to a
+   * buffered read on file systems without direct reads.
+   */
+  readDirectSync(bytes: Uint8Array, start: number, length: number, position: number): number;
+
+  /** Writes all `length` bytes or throws. */
+  writeSync(bytes: Uint8Array, start: number, length: number, position: number): void;
+
+  /** `fdatasync`: contents, and the size where it changed. */
+  dataSyncSync(): void;
+  dataSync(done: SyncDone): void;
+
+  /** Reserves space, size included, without writing; contents read as zero. */
+  preallocateSync(position: number, length: number): void;
+  /** Gives the space back; the range reads as zero. Where the file system cannot: writes zeroes. */
+  punchHoleSync(position: number, length: number): void;
+  /** The range reads as zero and stays (or becomes) allocated. */
+  zeroRangeSync(position: number, length: number): void;
+  truncateSync(sizeBytes: number): void;
+  sizeSync(): number;
+  allocatedBytesSync(): number;
+  /** First offset >= position that holds data; the file's size where none does. */
+  nextDataSync(position: number): number;
+  /** First offset >= position in a hole (or the file's size). */
+  nextHoleSync(position: number): number;
+  /** Shares the blocks of another file (reflink). False where the file system cannot. */
+  cloneRangeSync(from: DiskFile, fromPosition: number, length: number, position: number): boolean;
+  /** Advises the kernel to read the range ahead. */
+  adviseNeeded(position: number, length: number): void;
+  closeSync(): void;
+}
+
+/** `create` fails with EEXIST on an existing file; `open-or-create` keeps it. */
+export type OpenMode = 'read' | 'read-write' | 'create' | 'open-or-create';
+
+export interface FileLock {
+  release(): void;
+}
+
+export interface Disk {
+  openSync(path: string, mode: OpenMode, role: FileRole): DiskFile;
+  /** The whole of a small file; `undefined` where it does not exist. */
+  readFileSync(path: string, role: FileRole): Uint8Array | undefined;
+  /**
+   * Replaces a small file as one step: temporary file, its contents synced, renamed, directory
+   * synced. A crash leaves the old contents or the new ones.
+   */
+  replaceFileSync(path: string, contents: Uint8Array, role: FileRole): void;
+  existsSync(path: string): boolean;
+  isDirectorySync(path: string): boolean;
+  /** Names in a directory, sorted. */
+  listSync(path: string): string[];
+  /** Creates the directory and its parents, and syncs the entries. Existing: no error. */
+  makeDirectorySync(path: string): void;
+  renameSync(from: string, to: string): void;
+  removeFileSync(path: string): void;
+  removeDirectorySync(path: string): void;
+  /** After this, entries made, renamed or removed in the directory survive power loss. */
+  syncDirectorySync(path: string): void;
+  /** Bytes an ordinary user may still allocate on the file system that holds `path`. */
+  freeBytesSync(path: string): number;
+  /** Whether the device under `path` spins; false where it cannot be told. */
+  isRotationalSync(path: string): boolean;
+  /** Takes an exclusive lock; `undefined` when another process holds it. */
+  lockSync(path: string): FileLock | undefined;
+  /** A buffer whose address is a multiple of 4096. */
+  allocateAligned(bytes: number): Uint8Array;
+}

@@ -1,0 +1,13 @@
+/**
+ * The seam between the thread that serves hosts and a worker. Workers are plain classes that know
+ * only a port, so the simulation runs them in one thread. Messages arrive in the order posted,
+ * never from within `post`. What is shared (typed arrays on SharedArrayBuffer) is written by the
+ * poster before `post` and not touched again until the answer.
+ */
+export interface WorkerPort<Sent, Received> {
+  post(message: Sent): void;
+  /** Called once, before the first message is posted. */
+  receive(handler: (message: Received) => void): void;
+  /** Ends the worker. What it was doing may be left half done, as by a crash. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,47 @@
+import type { Checkpoint } from '../journal/checkpoint.ts';
+import type { BlockRange } from './range-map.ts';
+
+/** A volume as apply writes it. */
+export interface ApplyVolume {
+  readonly id: number;
+  readonly path: string;
+}
+
+export interface ApplySegment {
+  readonly sequence: number;
+  readonly path: string;
+  /** Read past the page cache and prove checksums: the segment's area has failed. */
+  readonly direct: boolean;
+  /** Highest update number in it at the time. */
+  readonly lastNumber: number;
+}
+
+export type ToApply =
+  | { readonly kind: 'open'; readonly checkpointPath: string; readonly groupId: string }
+  | {
+      readonly kind: 'apply';
+      /** A frozen BlockTable: not touched by the sender until the answer. */
+      readonly memory: SharedArrayBuffer;
+      readonly count: number;
+      readonly ranges: readonly BlockRange[];
+      readonly baseSequence: number;
+      readonly segments: readonly ApplySegment[];
+      readonly volumes: readonly ApplyVolume[];
+      readonly checkpoint: Checkpoint;
+    }
+  /** Nothing of this volume will be applied any more: its file is closed. */
+  | { readonly kind: 'forget'; readonly volume: number };
+
+export type ApplyFailurePart = 'segment' | 'volume' | 'checkpoint';
+
+export type FromApply =
+  | { readonly kind: 'applied'; readonly bytes: number }
+  | {
+      readonly kind: 'failed';
+      readonly part: ApplyFailurePart;
+      /** The volume whose file failed, where it is one. */
+      readonly volume: number | undefined;
+      /** System error code, `EIO` where there is none. */
+      readonly code: string;
+      readonly message: string;
+    };

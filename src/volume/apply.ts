@@ -1,0 +1,221 @@
+import { CheckpointFile } from '../journal/checkpoint.ts';
+import { InvariantError, must } from '../platform/assert.ts';
+import type { Disk, DiskFile } from '../platform/disk.ts';
+import { messageOf, systemErrorCode } from '../platform/errors.ts';
+import { MiB } from '../platform/limits.ts';
+import type { WorkerPort } from '../platform/worker-port.ts';
+import type { ApplyFailurePart, FromApply, ToApply } from './apply-messages.ts';
+import type { ApplyStep } from './apply-plan.ts';
+import { planSteps } from './apply-plan.ts';
+import { nodeKind, tableArrays } from './block-table.ts';
+
+const stagingBytes = 1 * MiB;
+/** One punch of 16 MiB of allocated blocks takes milliseconds: larger ones are done in parts. */
+const punchBytesMax = 16 * MiB;
+const openSegmentsMax = 64;
+
+class ApplyError extends Error {
+  readonly part: ApplyFailurePart;
+  readonly volume: number | undefined;
+
+  constructor(part: ApplyFailurePart, volume: number | undefined, cause: unknown) {
+    super(messageOf(cause), { cause });
+    this.part = part;
+    this.volume = volume;
+  }
+}
+
+/**
+ * Journal to volumes, off the thread that serves hosts: takes one frozen table, writes the newest
+ * version of each block in order of address, syncs the volumes, then writes the checkpoint, then
+ * answers; only then is anything released (SAFETY 6). Doing a table again after a crash or a failure
+ * gives the same volumes, because it writes the same bytes to the same places.
+ */
+export class ApplyWorker {
+  readonly #disk: Disk;
+  readonly #port: WorkerPort<FromApply, ToApply>;
+  readonly #volumes = new Map<number, DiskFile>();
+  readonly #segments = new Map<string, DiskFile>();
+  readonly #staging = new Uint8Array(stagingBytes);
+  #checkpoint: CheckpointFile | undefined;
+  #stagedVolume = 0;
+  #stagedOffset = 0;
+  #stagedBytes = 0;
+  #appliedBytes = 0;
+
+  constructor(disk: Disk, port: WorkerPort<FromApply, ToApply>) {
+    this.#disk = disk;
+    this.#port = port;
+    port.receive((message) => this.#handle(message));
+  }
+
+  close(): void {
+    for (const file of this.#volumes.values()) file.closeSync();
+    for (const file of this.#segments.values()) file.closeSync();
+    this.#checkpoint?.close();
+    this.#volumes.clear();
+    this.#segments.clear();
+  }
+
+  #handle(message: ToApply): void {
+    try {
+      switch (message.kind) {
+        case 'open':
+          this.#guard('checkpoint', undefined, () => {
+            this.#checkpoint = CheckpointFile.open(
+              this.#disk,
+              message.checkpointPath,
+              message.groupId,
+            ).file;
+          });
+          return;
+        case 'forget':
+          this.#volumes.get(message.volume)?.closeSync();
+          this.#volumes.delete(message.volume);
+          return;
+        case 'apply':
+          this.#apply(message);
+          this.#port.post({ kind: 'applied', bytes: this.#appliedBytes });
+      }
+    } catch (error) {
+      if (!(error instanceof ApplyError)) throw error;
+      this.#port.post({
+        kind: 'failed',
+        part: error.part,
+        volume: error.volume,
+        code: systemErrorCode(error.cause) ?? 'EIO',
+        message: error.message,
+      });
+    }
+  }
+
+  #apply(message: ToApply & { kind: 'apply' }): void {
+    this.#appliedBytes = 0;
+    this.#stagedBytes = 0;
+    const touched = new Set<number>();
+    const volumePaths = new Map(message.volumes.map(({ id, path }) => [id, path]));
+    const segments = new Map(message.segments.map((segment) => [segment.sequence, segment]));
+    let file: DiskFile | undefined;
+    let fileOf = -1;
+    planSteps(tableArrays(message.memory), message.count, message.ranges, (step) => {
+      if (step.volume !== fileOf) {
+        this.#flush(file);
+        const path = volumePaths.get(step.volume);
+        fileOf = step.volume;
+        // A volume that is gone from the catalog, or stores nothing: its records have no effect.
+        file = path === undefined ? undefined : this.#volumeFile(step.volume, path);
+        if (file) touched.add(step.volume);
+      }
+      if (!file) return;
+      if (step.kind === nodeKind.data) {
+        const sequence = message.baseSequence + step.segment;
+        const segment = must(segments.get(sequence), `apply was given segment ${sequence}`);
+        this.#stage(file, step, this.#segmentFile(segment.path), segment.direct);
+      } else {
+        this.#flush(file);
+        this.#clear(file, step);
+      }
+    });
+    this.#flush(file);
+    for (const volume of touched) {
+      const synced = must(this.#volumes.get(volume), 'a touched volume is open');
+      this.#guard('volume', volume, () => synced.dataSyncSync());
+    }
+    this.#guard('checkpoint', undefined, () => {
+      must(this.#checkpoint, 'open came before apply').writeSync(message.checkpoint);
+    });
+  }
+
+  /** Gathers data for neighbouring addresses, so that they are written at once. */
+  #stage(file: DiskFile, step: ApplyStep, segment: DiskFile, direct: boolean): void {
+    for (let done = 0; done < step.length; ) {
+      const offset = step.offset + done;
+      if (this.#stagedBytes > 0 && offset !== this.#stagedOffset + this.#stagedBytes)
+        this.#flush(file);
+      if (this.#stagedBytes === stagingBytes) this.#flush(file);
+      if (this.#stagedBytes === 0) {
+        this.#stagedVolume = step.volume;
+        this.#stagedOffset = offset;
+      }
+      const length = Math.min(step.length - done, stagingBytes - this.#stagedBytes);
+      const position = step.segmentOffset + done;
+      this.#guard('segment', step.volume, () => {
+        const read = direct
+          ? this.#readDirect(segment, length, position)
+          : segment.readSync(this.#staging, this.#stagedBytes, length, position);
+        if (read !== length) throw new Error(`${segment.path} ends at ${position + read}`);
+      });
+      this.#stagedBytes += length;
+      done += length;
+    }
+  }
+
+  #readDirect(segment: DiskFile, length: number, position: number): number {
+    const start = position - (position % 4096);
+    const end = Math.ceil((position + length) / 4096) * 4096;
+    const aligned = this.#disk.allocateAligned(end - start);
+    const read = segment.readDirectSync(aligned, 0, end - start, start);
+    const got = Math.max(0, Math.min(length, read - (position - start)));
+    this.#staging.set(
+      aligned.subarray(position - start, position - start + got),
+      this.#stagedBytes,
+    );
+    return got;
+  }
+
+  #flush(file: DiskFile | undefined): void {
+    if (this.#stagedBytes === 0 || !file) return;
+    const bytes = this.#stagedBytes;
+    this.#stagedBytes = 0;
+    this.#guard('volume', this.#stagedVolume, () =>
+      file.writeSync(this.#staging, 0, bytes, this.#stagedOffset),
+    );
+    this.#appliedBytes += bytes;
+  }
+
+  #clear(file: DiskFile, step: ApplyStep): void {
+    for (let done = 0; done < step.length; done += punchBytesMax) {
+      const length = Math.min(punchBytesMax, step.length - done);
+      this.#guard('volume', step.volume, () => {
+        if (step.kind === nodeKind.hole) file.punchHoleSync(step.offset + done, length);
+        else file.zeroRangeSync(step.offset + done, length);
+      });
+    }
+  }
+
+  #volumeFile(id: number, path: string): DiskFile {
+    const open = this.#volumes.get(id);
+    if (open) return open;
+    return this.#guard('volume', id, () => {
+      const file = this.#disk.openSync(path, 'read-write', 'volume');
+      this.#volumes.set(id, file);
+      return file;
+    });
+  }
+
+  #segmentFile(path: string): DiskFile {
+    const open = this.#segments.get(path);
+    if (open) return open;
+    return this.#guard('segment', undefined, () => {
+      if (this.#segments.size >= openSegmentsMax) {
+        const [oldest] = this.#segments;
+        if (oldest) {
+          oldest[1].closeSync();
+          this.#segments.delete(oldest[0]);
+        }
+      }
+      const file = this.#disk.openSync(path, 'read', 'segment');
+      this.#segments.set(path, file);
+      return file;
+    });
+  }
+
+  #guard<T>(part: ApplyFailurePart, volume: number | undefined, run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      if (error instanceof ApplyError || error instanceof InvariantError) throw error;
+      throw new ApplyError(part, volume, error);
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import { assert, must } from '../platform/assert.ts';
+import { blockBytes, recordPayloadBytesMax } from '../platform/limits.ts';
+import type { PieceVisitor } from './block-table.ts';
+import { BlockTable, Uncovered } from './block-table.ts';
+
+/**
+ * The index of a group's unapplied records: one table that is filled, and frozen ones, oldest first,
+ * that wait for apply or are being applied. A read looks through them newest first and finds in the
+ * backing file what none has (invariant 3).
+ */
+export class BlockIndex {
+  readonly #tablesMax: number;
+  readonly #spare: BlockTable[] = [];
+  readonly #frozen: BlockTable[] = [];
+  #active: BlockTable;
+  #created = 1;
+  readonly #uncovered = new Uncovered();
+
+  constructor(tablesMax: number) {
+    assert(tablesMax >= 2, `an index needs at least 2 tables, not ${tablesMax}`);
+    this.#tablesMax = tablesMax;
+    this.#active = new BlockTable();
+  }
+
+  get active(): BlockTable {
+    return this.#active;
+  }
+
+  get frozenCount(): number {
+    return this.#frozen.length;
+  }
+
+  /** The table that is to be applied next. */
+  get oldestFrozen(): BlockTable | undefined {
+    return this.#frozen[0];
+  }
+
+  get isEmpty(): boolean {
+    return this.#frozen.length === 0 && this.#active.isEmpty;
+  }
+
+  get entries(): number {
+    let entries = this.#active.count;
+    for (const table of this.#frozen) entries += table.count;
+    return entries;
+  }
+
+  /** Makes room for a record in the active table; false: wait until a table was applied. */
+  admits(nodes: number, sequence: number): boolean {
+    if (this.#active.hasRoom(nodes, sequence)) return true;
+    if (this.#spare.length === 0 && this.#created === this.#tablesMax) return false;
+    this.freeze();
+    return true;
+  }
+
+  /** Room for a record that cannot wait (recovery, a failed area), past the bound if need be. */
+  makeRoom(length: number, sequence: number): void {
+    const nodes = BlockTable.nodesFor(Math.min(length, recordPayloadBytesMax), true);
+    if (this.#active.hasRoom(nodes, sequence)) return;
+    if (this.#spare.length === 0) {
+      this.#spare.push(new BlockTable());
+      this.#created += 1;
+    }
+    this.freeze();
+  }
+
+  /** What the active table holds is one batch of apply from now on. */
+  freeze(): boolean {
+    if (this.#active.isEmpty) return false;
+    let next = this.#spare.pop();
+    if (!next) {
+      if (this.#created === this.#tablesMax) return false;
+      this.#created += 1;
+      next = new BlockTable();
+    }
+    this.#frozen.push(this.#active);
+    this.#active = next;
+    return true;
+  }
+
+  /** The oldest frozen table is in the backing files, durably. */
+  applied(): void {
+    const table = must(this.#frozen.shift(), 'a frozen table was applied');
+    if (this.#created > this.#tablesMax) {
+      this.#created -= 1;
+      return;
+    }
+    table.clear();
+    this.#spare.push(table);
+  }
+
+  /**
+   * Visits the pieces of [offset, offset + length) that are not applied, block by block in order;
+   * what no table has goes to `missing(start, end)`.
+   */
+  search(
+    volume: number,
+    offset: number,
+    length: number,
+    visitor: PieceVisitor & { missing(start: number, end: number): void },
+  ): void {
+    const end = offset + length;
+    if (this.isEmpty) {
+      visitor.missing(offset, end);
+      return;
+    }
+    const uncovered = this.#uncovered;
+    for (let at = offset; at < end; ) {
+      const block = Math.floor(at / blockBytes);
+      const base = block * blockBytes;
+      const stop = Math.min(end, base + blockBytes);
+      uncovered.reset(at - base, stop - base);
+      this.#active.search(volume, block, uncovered, visitor);
+      for (let i = this.#frozen.length - 1; i >= 0 && uncovered.count > 0; i -= 1) {
+        this.#frozen[i]?.search(volume, block, uncovered, visitor);
+      }
+      for (let i = 0; i < uncovered.count; i += 1) {
+        visitor.missing(base + (uncovered.starts[i] ?? 0), base + (uncovered.ends[i] ?? 0));
+      }
+      at = stop;
+    }
+  }
+}

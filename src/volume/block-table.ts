@@ -1,0 +1,326 @@
+import { assert } from '../platform/assert.ts';
+import { blockBytes } from '../platform/limits.ts';
+import { RangeMap } from './range-map.ts';
+
+/**
+ * One generation of the index of what is in the journal and not applied yet, like a memtable: filled
+ * by appends, frozen, given to apply, emptied. Newest version only, per fragment of a 4 KiB block.
+ *
+ * A node says where bytes [start, end) of one block are: 24 bytes with its share of the hash heads.
+ * Nodes of one block stand newest first in their chain; a whole-block node hides what is behind it.
+ * Large TRIM and WRITE_ZEROES are ranges beside the nodes; the journal place decides what is newer.
+ *
+ *   keyLow    u32   block, low 32 bits
+ *   keyHigh   u32   volume 16 bits | block bits 32..35 | kind 2 bits
+ *   placeLow  u32   journal place relative to the table's first segment, low 32 bits
+ *   extent    u32   place bits 32..39 | start 12 bits | end - 1 12 bits
+ *   next      i32   next node of the chain + 1; 0 ends it
+ */
+export const nodeKind = { data: 0, zero: 1, hole: 2 } as const;
+export type NodeKind = (typeof nodeKind)[keyof typeof nodeKind];
+
+export const tableNodesMax = 65536;
+export const tableRangesMax = 4096;
+export const tableBytes = tableNodesMax * 24;
+/** Ranges of fewer whole blocks than this become nodes. */
+const rangeBlocksMin = 64;
+const two32 = 2 ** 32;
+const two24 = 2 ** 24;
+/** A table spans at most this many segments (16 bits of its places). */
+const segmentsMax = 65536;
+
+export interface TableArrays {
+  readonly heads: Int32Array;
+  readonly keyLow: Uint32Array;
+  readonly keyHigh: Uint32Array;
+  readonly placeLow: Uint32Array;
+  readonly extent: Uint32Array;
+  readonly next: Int32Array;
+}
+
+export function tableArrays(memory: SharedArrayBuffer): TableArrays {
+  const words = tableNodesMax * 4;
+  return {
+    heads: new Int32Array(memory, 0, tableNodesMax),
+    keyLow: new Uint32Array(memory, words, tableNodesMax),
+    keyHigh: new Uint32Array(memory, words * 2, tableNodesMax),
+    placeLow: new Uint32Array(memory, words * 3, tableNodesMax),
+    extent: new Uint32Array(memory, words * 4, tableNodesMax),
+    next: new Int32Array(memory, words * 5, tableNodesMax),
+  };
+}
+
+/** What a search finds; reused. `offset` in the segment is of the first byte of the piece. */
+export interface PieceVisitor {
+  /** Bytes [start, end) of the volume (absolute offsets). */
+  piece(kind: NodeKind, start: number, end: number, sequence: number, segmentOffset: number): void;
+}
+
+export class BlockTable {
+  readonly memory: SharedArrayBuffer;
+  readonly #arrays: TableArrays;
+  readonly ranges = new RangeMap();
+  #count = 0;
+  #baseSequence = 0;
+  #lastNumber = 0;
+  #endSequence = 0;
+  #endOffset = 0;
+
+  constructor() {
+    this.memory = new SharedArrayBuffer(tableBytes);
+    this.#arrays = tableArrays(this.memory);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+  get isEmpty(): boolean {
+    return this.#lastNumber === 0;
+  }
+  get baseSequence(): number {
+    return this.#baseSequence;
+  }
+  /** Highest update number whose effect is in the table. */
+  get lastNumber(): number {
+    return this.#lastNumber;
+  }
+  /** Where the journal goes on behind that record. */
+  get endSequence(): number {
+    return this.#endSequence;
+  }
+  get endOffset(): number {
+    return this.#endOffset;
+  }
+
+  hasRoom(nodes: number, sequence: number): boolean {
+    return (
+      this.#count + nodes <= tableNodesMax &&
+      this.ranges.count + 2 <= tableRangesMax &&
+      (this.#lastNumber === 0 || sequence - this.#baseSequence < segmentsMax)
+    );
+  }
+
+  /** A record that changes no block (or not a volume of ours) still moves the table on. */
+  note(number: number, endSequence: number, endOffset: number): void {
+    if (this.#lastNumber === 0) this.#baseSequence = endSequence;
+    this.#lastNumber = number;
+    this.#endSequence = endSequence;
+    this.#endOffset = endOffset;
+  }
+
+  /** A write whose payload lies at `payloadOffset` of segment `sequence`. */
+  insertData(
+    volume: number,
+    offset: number,
+    length: number,
+    number: number,
+    sequence: number,
+    payloadOffset: number,
+  ): void {
+    this.note(number, sequence, payloadOffset + length);
+    const place = this.#place(sequence, payloadOffset);
+    const end = offset + length;
+    for (let at = offset; at < end; ) {
+      const block = Math.floor(at / blockBytes);
+      const start = at - block * blockBytes;
+      const stop = Math.min(blockBytes, end - block * blockBytes);
+      this.#insert(volume, block, nodeKind.data, start, stop, place + (at - offset));
+      at += stop - start;
+    }
+  }
+
+  /** TRIM or WRITE_ZEROES, whose header ends at `headerEnd` of segment `sequence`. */
+  insertRange(
+    volume: number,
+    kind: NodeKind,
+    offset: number,
+    length: number,
+    number: number,
+    sequence: number,
+    headerEnd: number,
+  ): void {
+    this.note(number, sequence, headerEnd);
+    const place = this.#place(sequence, headerEnd);
+    const end = offset + length;
+    const firstWhole = Math.ceil(offset / blockBytes);
+    const endWhole = Math.floor(end / blockBytes);
+    if (endWhole - firstWhole < rangeBlocksMin) {
+      for (let at = offset; at < end; ) {
+        const block = Math.floor(at / blockBytes);
+        const start = at - block * blockBytes;
+        const stop = Math.min(blockBytes, end - block * blockBytes);
+        this.#insert(volume, block, kind, start, stop, place);
+        at += stop - start;
+      }
+      return;
+    }
+    if (offset < firstWhole * blockBytes) {
+      this.#insert(
+        volume,
+        firstWhole - 1,
+        kind,
+        offset - (firstWhole - 1) * blockBytes,
+        blockBytes,
+        place,
+      );
+    }
+    if (end > endWhole * blockBytes) {
+      this.#insert(volume, endWhole, kind, 0, end - endWhole * blockBytes, place);
+    }
+    this.ranges.set(volume, firstWhole, endWhole, kind, place);
+  }
+
+  /** Nodes that a write or range of this shape needs at most. */
+  static nodesFor(length: number, hasPayload: boolean): number {
+    const blocks = Math.ceil(length / blockBytes) + 1;
+    return hasPayload ? blocks : Math.min(blocks, rangeBlocksMin + 2);
+  }
+
+  /**
+   * Visits the pieces of [start, end) within one block that this table has, newest first, and
+   * returns with `uncovered` holding the rest: pairs of offsets within the block.
+   */
+  search(volume: number, block: number, uncovered: Uncovered, visitor: PieceVisitor): void {
+    const keyHigh = ((volume << 16) | (Math.floor(block / two32) << 12)) >>> 0;
+    const keyLow = block >>> 0;
+    const { heads, keyLow: lows, keyHigh: highs, placeLow, extent, next } = this.#arrays;
+    const base = block * blockBytes;
+    const range = this.ranges.count > 0 ? this.ranges.find(volume, block) : -1;
+    const rangePlace = range >= 0 ? this.ranges.placeAt(range) : -1;
+    for (let link = heads[hash(keyLow, keyHigh)] ?? 0; link !== 0; ) {
+      const node = link - 1;
+      link = next[node] ?? 0;
+      if (lows[node] !== keyLow || ((highs[node] ?? 0) & 0xfffff000) >>> 0 !== keyHigh) continue;
+      const word = extent[node] ?? 0;
+      const place = (word >>> 24) * two32 + (placeLow[node] ?? 0);
+      if (place < rangePlace) break;
+      const kind = ((highs[node] ?? 0) & 3) as NodeKind;
+      const start = (word >>> 12) & 0xfff;
+      const end = (word & 0xfff) + 1;
+      this.#cover(uncovered, kind, start, end, base, place, visitor);
+      if (uncovered.count === 0) return;
+    }
+    if (range >= 0) {
+      this.#cover(uncovered, this.ranges.kindAt(range), 0, blockBytes, base, rangePlace, visitor);
+    }
+  }
+
+  #cover(
+    uncovered: Uncovered,
+    kind: NodeKind,
+    start: number,
+    end: number,
+    base: number,
+    place: number,
+    visitor: PieceVisitor,
+  ): void {
+    for (let i = uncovered.count - 1; i >= 0; i -= 1) {
+      const from = Math.max(start, uncovered.starts[i] ?? 0);
+      const to = Math.min(end, uncovered.ends[i] ?? 0);
+      if (from >= to) continue;
+      const at = kind === nodeKind.data ? place + (from - start) : place;
+      visitor.piece(
+        kind,
+        base + from,
+        base + to,
+        this.#baseSequence + Math.floor(at / two24),
+        at % two24,
+      );
+      uncovered.cut(i, from, to);
+    }
+  }
+
+  /** Empties the table for its next use. */
+  clear(): void {
+    const { heads, keyLow, keyHigh } = this.#arrays;
+    if (this.#count * 4 < tableNodesMax) {
+      for (let node = 0; node < this.#count; node += 1) {
+        heads[hash(keyLow[node] ?? 0, ((keyHigh[node] ?? 0) & 0xfffff000) >>> 0)] = 0;
+      }
+    } else {
+      heads.fill(0);
+    }
+    this.#count = 0;
+    this.#lastNumber = 0;
+    this.ranges.clear();
+  }
+
+  #place(sequence: number, offset: number): number {
+    const place = (sequence - this.#baseSequence) * two24 + offset;
+    assert(place >= 0 && place < segmentsMax * two24, `place ${place} fits the table`);
+    return place;
+  }
+
+  #insert(
+    volume: number,
+    block: number,
+    kind: NodeKind,
+    start: number,
+    end: number,
+    place: number,
+  ): void {
+    const keyLow = block >>> 0;
+    const key = ((volume << 16) | (Math.floor(block / two32) << 12)) >>> 0;
+    const { heads, keyLow: lows, keyHigh: highs, placeLow, extent, next } = this.#arrays;
+    const bucket = hash(keyLow, key);
+    const head = heads[bucket] ?? 0;
+    const word = ((Math.floor(place / two32) << 24) | (start << 12) | (end - 1)) >>> 0;
+    for (let link = head; link !== 0; link = next[link - 1] ?? 0) {
+      const node = link - 1;
+      if (lows[node] !== keyLow || ((highs[node] ?? 0) & 0xfffff000) >>> 0 !== key) continue;
+      // The newest node of this block: it may be replaced by what hides it wholly.
+      const old = extent[node] ?? 0;
+      if (start > ((old >>> 12) & 0xfff) || end - 1 < (old & 0xfff)) break;
+      highs[node] = key | kind;
+      placeLow[node] = place >>> 0;
+      extent[node] = word;
+      return;
+    }
+    const node = this.#count;
+    assert(node < tableNodesMax, 'hasRoom was asked');
+    this.#count = node + 1;
+    lows[node] = keyLow;
+    highs[node] = key | kind;
+    placeLow[node] = place >>> 0;
+    extent[node] = word;
+    next[node] = head;
+    heads[bucket] = node + 1;
+  }
+}
+
+function hash(keyLow: number, keyHigh: number): number {
+  return Math.imul(keyLow ^ Math.imul(keyHigh, 0x85ebca6b), 0x9e3779b1) >>> 16;
+}
+
+/** What is still to be found of one block: up to a few intervals, reused between blocks. */
+export class Uncovered {
+  count = 0;
+  readonly starts: number[] = [];
+  readonly ends: number[] = [];
+
+  reset(start: number, end: number): void {
+    this.count = 1;
+    this.starts[0] = start;
+    this.ends[0] = end;
+  }
+
+  /** Takes [from, to), which lies within interval `i`, away. */
+  cut(i: number, from: number, to: number): void {
+    const start = this.starts[i] ?? 0;
+    const end = this.ends[i] ?? 0;
+    if (start < from && to < end) {
+      this.ends[i] = from;
+      this.starts[this.count] = to;
+      this.ends[this.count] = end;
+      this.count += 1;
+    } else if (start < from) {
+      this.ends[i] = from;
+    } else if (to < end) {
+      this.starts[i] = to;
+    } else {
+      this.count -= 1;
+      this.starts[i] = this.starts[this.count] ?? 0;
+      this.ends[i] = this.ends[this.count] ?? 0;
+    }
+  }
+}

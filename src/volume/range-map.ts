@@ -1,0 +1,78 @@
+import type { NodeKind } from './block-table.ts';
+
+/**
+ * Large ranges of whole blocks that read as zero, disjoint and sorted, per volume; a newer range
+ * replaces what it overlaps. `place` is the journal place of the record, for telling what is newer.
+ */
+export interface BlockRange {
+  readonly volume: number;
+  readonly start: number;
+  readonly end: number;
+  readonly kind: NodeKind;
+  readonly place: number;
+}
+
+export class RangeMap {
+  #ranges: BlockRange[] = [];
+
+  get count(): number {
+    return this.#ranges.length;
+  }
+
+  list(): readonly BlockRange[] {
+    return this.#ranges;
+  }
+
+  clear(): void {
+    if (this.#ranges.length > 0) this.#ranges = [];
+  }
+
+  /** Blocks [start, end) of the volume, newer than all set before. */
+  set(volume: number, start: number, end: number, kind: NodeKind, place: number): void {
+    const first = this.#firstEndingAfter(volume, start);
+    let last = first;
+    const replacement: BlockRange[] = [];
+    for (; last < this.#ranges.length; last += 1) {
+      const old = this.#ranges[last];
+      if (!old || old.volume !== volume || old.start >= end) break;
+      if (old.start < start) replacement.push({ ...old, end: start });
+      if (old.end > end) {
+        replacement.push({ volume, start, end, kind, place }, { ...old, start: end });
+      }
+    }
+    const tail = replacement.at(-1);
+    if (tail === undefined || tail.end <= start)
+      replacement.push({ volume, start, end, kind, place });
+    this.#ranges.splice(first, last - first, ...replacement);
+  }
+
+  /** Index of the range that holds the block, or -1. */
+  find(volume: number, block: number): number {
+    const index = this.#firstEndingAfter(volume, block);
+    const range = this.#ranges[index];
+    return range && range.volume === volume && range.start <= block ? index : -1;
+  }
+
+  placeAt(index: number): number {
+    return this.#ranges[index]?.place ?? -1;
+  }
+
+  kindAt(index: number): NodeKind {
+    return this.#ranges[index]?.kind ?? 0;
+  }
+
+  #firstEndingAfter(volume: number, block: number): number {
+    let low = 0;
+    let high = this.#ranges.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const range = this.#ranges[middle];
+      if (range && (range.volume < volume || (range.volume === volume && range.end <= block))) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+}
