@@ -48,11 +48,15 @@ export async function peer(name: PeerName, options: PeerOptions): Promise<NbdSer
 }
 
 /** Serves every file of the directory as the export of its name. */
-export async function nbdkitDirectory(directory: string): Promise<NbdServer> {
+export async function nbdkitDirectory(
+  directory: string,
+  args: readonly string[],
+): Promise<NbdServer> {
   const port = await freePort();
   return new ForegroundPeer('nbdkit', port, requireProgram('nbdkit'), [
     '--foreground',
     ...['--ipaddr', '127.0.0.1', '--port', String(port)],
+    ...args,
     'file',
     `dir=${directory}`,
   ]);
