@@ -1,5 +1,6 @@
 /** The real disk: files through `node:fs`, and through system calls where Node has none. */
 import fs from 'node:fs';
+import { constants } from 'node:os';
 import path from 'node:path';
 import type { Disk, DiskFile, FileLock, FileRole, OpenMode } from './disk.ts';
 import { systemErrorCode } from './errors.ts';
@@ -23,7 +24,13 @@ const directAlignmentBytes = 4096;
 
 export class NodeDisk implements Disk {
   openSync(file: string, mode: OpenMode, _role: FileRole): DiskFile {
-    return new NodeDiskFile(file, fs.openSync(file, openFlags[mode], fileMode));
+    const descriptor = fs.openSync(file, openFlags[mode], fileMode);
+    // To read, the system opens a directory too, and would complain at the first read.
+    if (mode === 'read' && fs.fstatSync(descriptor).isDirectory()) {
+      fs.closeSync(descriptor);
+      throw systemCalls.systemError(constants.errno.EISDIR, `open '${file}'`);
+    }
+    return new NodeDiskFile(file, descriptor);
   }
 
   readFileSync(file: string, _role: FileRole): Uint8Array | undefined {

@@ -56,7 +56,8 @@ function preadv2ByNumber(): NativeFunction | undefined {
 
 const { EACCES, EAGAIN, EINTR, EINVAL, ENOSYS, ENOTTY, ENXIO, EOPNOTSUPP, EXDEV } = constants.errno;
 
-function systemError(number: number, syscall: string): Error {
+/** An error as Node makes them, of a number of `os.constants.errno`. */
+export function systemError(number: number, syscall: string): Error {
   const [code, description] = getSystemErrorMap().get(-number) ?? [`E${number}`, 'unknown error'];
   return Object.assign(new Error(`${code}: ${description}, ${syscall}`), {
     errno: -number,
