@@ -1,0 +1,374 @@
+import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import {
+  type Errno,
+  errno,
+  type Export,
+  type ExportClient,
+  type ExportDirectory,
+  type ExportSession,
+  type ExtentList,
+  type HostOperation,
+  type LatencyHistogram,
+  type RangeEffect,
+  readPending,
+  type VolumeMetrics,
+} from '../../src/group/export.ts';
+import type { ReceiveSlab, ReceiveSlabPool } from '../../src/journal/receive-slab.ts';
+import { assert } from '../../src/platform/assert.ts';
+import { JnbdError } from '../../src/platform/errors.ts';
+import { slabBytes, slabHeadroomBytes } from '../../src/platform/limits.ts';
+
+const blockBytes = 4096;
+const stateData = 0;
+const stateZero = 2;
+const stateHole = 3;
+
+export interface MemoryExportSettings {
+  readonly name?: string;
+  readonly description?: string;
+  readonly sizeBytes?: number;
+  readonly readOnly?: boolean;
+  readonly rotational?: boolean;
+  /** How long after being asked for, durability arrives; 0: within the call. */
+  readonly durableMilliseconds?: number;
+  /** Bytes that may be appended and not durable before `admit` says no. */
+  readonly unsyncedBytesMax?: number;
+  /** Reads are answered later, as if the disk had to be asked. */
+  readonly readMilliseconds?: number;
+}
+
+interface StampedRecord {
+  readonly start: number;
+  readonly end: number;
+  readonly apply: () => void;
+}
+
+/**
+ * A volume in memory with the semantics of the real one: records take effect at `commitRun` and are
+ * read back from the slab, not before; they are durable later; slabs come back when they are.
+ */
+export class MemoryExport implements Export {
+  readonly name: string;
+  readonly description: string;
+  readonly readOnly: boolean;
+  readonly rotational: boolean;
+  readonly contents: Buffer;
+  /** One of the three states for each block. */
+  readonly blocks: Uint8Array;
+  readonly settings: MemoryExportSettings;
+  readonly sessions = new Set<MemorySession>();
+  readonly retired = new Set<ReceiveSlab>();
+  readonly #slabs: ReceiveSlabPool;
+  newest = 0;
+  durable = 0;
+  unsyncedBytes = 0;
+  /** Errors to come: each is taken once. */
+  failNextCommit: Errno | undefined;
+  failNextStamp: Errno | undefined;
+  failReads: Errno | undefined;
+  openError: JnbdError | undefined;
+  syncs = 0;
+  pads = 0;
+  #unsynced: { number: number; bytes: number }[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(slabs: ReceiveSlabPool, settings: MemoryExportSettings = {}) {
+    this.#slabs = slabs;
+    this.settings = settings;
+    this.name = settings.name ?? 'memory';
+    this.description = settings.description ?? 'a volume in memory';
+    this.readOnly = settings.readOnly ?? false;
+    this.rotational = settings.rotational ?? false;
+    const sizeBytes = settings.sizeBytes ?? 16 * 1024 * 1024;
+    this.contents = Buffer.alloc(sizeBytes);
+    this.blocks = new Uint8Array(Math.ceil(sizeBytes / blockBytes)).fill(stateHole);
+  }
+
+  get sizeBytes(): number {
+    return this.contents.length;
+  }
+
+  open(client: ExportClient): ExportSession {
+    if (this.openError) throw this.openError;
+    const session = new MemorySession(this, client);
+    this.sessions.add(session);
+    return session;
+  }
+
+  appended(number: number, bytes: number): void {
+    this.unsyncedBytes += bytes;
+    this.#unsynced.push({ number, bytes });
+  }
+
+  retire(slab: ReceiveSlab): void {
+    assert(!this.retired.has(slab), 'a slab is retired once');
+    if (slab.retainedThrough <= this.durable) this.#slabs.giveBack(slab);
+    else this.retired.add(slab);
+  }
+
+  requestDurable(): void {
+    const delay = this.settings.durableMilliseconds ?? 0;
+    if (delay === 0) {
+      this.#reach();
+      setImmediate(() => this.#tell());
+    } else {
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
+        this.#reach();
+        this.#tell();
+      }, delay);
+    }
+  }
+
+  /** Nothing that is not durable yet ever will be. */
+  failDurable(error: Errno, text: string): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const session of this.sessions) session.client.durableFailed(this.durable + 1, error, text);
+  }
+
+  revoke(): void {
+    for (const session of this.sessions) session.client.revoke('the export goes away');
+  }
+
+  #reach(): void {
+    this.syncs += 1;
+    this.durable = this.newest;
+    this.#unsynced = [];
+    this.unsyncedBytes = 0;
+    for (const slab of this.retired) {
+      this.retired.delete(slab);
+      this.#slabs.giveBack(slab);
+    }
+  }
+
+  #tell(): void {
+    for (const session of [...this.sessions]) {
+      session.client.durableReached(this.durable);
+      session.tellAdmitted();
+    }
+  }
+
+  setRange(offset: number, length: number, state: number): void {
+    const first = Math.ceil(offset / blockBytes);
+    const last = Math.floor((offset + length) / blockBytes);
+    if (state === stateData) {
+      this.blocks.fill(state, Math.floor(offset / blockBytes), Math.ceil((offset + length) / blockBytes));
+    } else if (last > first) this.blocks.fill(state, first, last);
+  }
+}
+
+const operations: readonly HostOperation[] = [
+  'read',
+  'write',
+  'flush',
+  'trim',
+  'write_zeroes',
+  'cache',
+  'block_status',
+];
+
+function perOperation<T>(make: () => T): Record<HostOperation, T> {
+  return Object.fromEntries(operations.map((operation) => [operation, make()])) as Record<
+    HostOperation,
+    T
+  >;
+}
+
+function createMetrics(): VolumeMetrics & {
+  latencyNanoseconds: Record<HostOperation, LatencyHistogram & RecordableHistogram>;
+} {
+  return {
+    operations: perOperation(() => 0),
+    bytes: perOperation(() => 0),
+    errors: perOperation(() => 0),
+    latencyNanoseconds: perOperation(() => createHistogram()),
+  };
+}
+
+export class MemorySession implements ExportSession {
+  readonly volume: MemoryExport;
+  readonly client: ExportClient;
+  readonly metrics = createMetrics();
+  errorText = '';
+  isClosed = false;
+  #run: StampedRecord[] = [];
+  #runBytes = 0;
+  #isRefused = false;
+  #pendingReads = 0;
+
+  constructor(volume: MemoryExport, client: ExportClient) {
+    this.volume = volume;
+    this.client = client;
+  }
+
+  get sizeBytes(): number {
+    return this.volume.sizeBytes;
+  }
+  get readOnly(): boolean {
+    return this.volume.readOnly;
+  }
+  get newest(): number {
+    return this.volume.newest;
+  }
+  get durable(): number {
+    return this.volume.durable;
+  }
+
+  admit(bytes: number): boolean {
+    const max = this.volume.settings.unsyncedBytesMax ?? Number.POSITIVE_INFINITY;
+    if (this.volume.unsyncedBytes === 0 || this.volume.unsyncedBytes + bytes <= max) return true;
+    this.#isRefused = true;
+    this.volume.requestDurable();
+    return false;
+  }
+
+  tellAdmitted(): void {
+    if (!this.#isRefused) return;
+    this.#isRefused = false;
+    this.client.admitted();
+  }
+
+  #stamp(
+    slab: ReceiveSlab,
+    headerStart: number,
+    headerBytes: number,
+    length: number,
+    apply: () => void,
+  ): number {
+    assert(!this.isClosed, 'a closed session stamps nothing');
+    const end = headerStart + headerBytes + length;
+    assert(headerStart >= slabHeadroomBytes - 32 && end <= slabBytes, `record in slab: ${headerStart}`);
+    assert(!this.volume.retired.has(slab), 'a retired slab is not stamped in');
+    const { failNextStamp } = this.volume;
+    if (failNextStamp) {
+      this.volume.failNextStamp = undefined;
+      this.errorText = 'the volume says no';
+      return -failNextStamp;
+    }
+    // As the real record header does, this destroys what stood there.
+    slab.bytes.fill(0xee, headerStart, headerStart + headerBytes);
+    const number = ++this.volume.newest;
+    slab.retainedThrough = number;
+    this.#run.push({ start: headerStart, end, apply });
+    this.#runBytes += headerBytes + length;
+    this.volume.appended(number, headerBytes + length);
+    return number;
+  }
+
+  stampWrite(
+    slab: ReceiveSlab,
+    headerStart: number,
+    headerBytes: 28 | 32,
+    offset: number,
+    length: number,
+  ): number {
+    const start = headerStart + headerBytes;
+    assert(length > 0 && offset + length <= this.sizeBytes, 'bounds were checked');
+    return this.#stamp(slab, headerStart, headerBytes, length, () => {
+      slab.bytes.copy(this.volume.contents, offset, start, start + length);
+      this.volume.setRange(offset, length, stateData);
+    });
+  }
+
+  stampRange(
+    slab: ReceiveSlab,
+    headerStart: number,
+    headerBytes: 28 | 32,
+    effect: RangeEffect,
+    offset: number,
+    length: number,
+  ): number {
+    assert(length > 0 && offset + length <= this.sizeBytes, 'bounds were checked');
+    return this.#stamp(slab, headerStart, headerBytes, 0, () => {
+      this.volume.contents.fill(0, offset, offset + length);
+      this.volume.setRange(offset, length, effect === 'hole' ? stateHole : stateZero);
+    });
+  }
+
+  stampPad(slab: ReceiveSlab, headerStart: number, headerBytes: 28 | 32): void {
+    slab.bytes.fill(0xdd, headerStart, headerStart + headerBytes);
+    this.volume.pads += 1;
+  }
+
+  commitRun(): number {
+    const run = this.#run;
+    this.#run = [];
+    this.#runBytes = 0;
+    const { failNextCommit } = this.volume;
+    if (failNextCommit) {
+      this.volume.failNextCommit = undefined;
+      this.errorText = 'the journal says no';
+      return failNextCommit;
+    }
+    for (const record of run) record.apply();
+    return 0;
+  }
+
+  retire(slab: ReceiveSlab): void {
+    assert(this.#run.length === 0, 'a slab is retired after its run was committed');
+    this.volume.retire(slab);
+  }
+
+  requestDurable(number: number): void {
+    assert(number <= this.newest, 'nobody waits for what does not exist');
+    if (number > this.durable) this.volume.requestDurable();
+  }
+
+  read(offset: number, length: number, bytes: Buffer, start: number, token: number): number {
+    assert(offset + length <= this.sizeBytes && start + length <= bytes.length, 'read in bounds');
+    const { readMilliseconds } = this.volume.settings;
+    const finish = (): number => {
+      if (this.volume.failReads) {
+        this.errorText = 'the disk says no';
+        return this.volume.failReads;
+      }
+      this.volume.contents.copy(bytes, start, offset, offset + length);
+      return 0;
+    };
+    if (readMilliseconds === undefined) return finish();
+    this.#pendingReads += 1;
+    setTimeout(() => {
+      this.#pendingReads -= 1;
+      this.client.readCompleted(token, finish());
+    }, readMilliseconds * Math.random());
+    return readPending;
+  }
+
+  extents(offset: number, length: number, out: ExtentList): number {
+    out.count = 0;
+    let at = offset;
+    const end = offset + length;
+    while (at < end && out.count < out.lengths.length) {
+      const state = this.volume.blocks[Math.floor(at / blockBytes)] ?? 0;
+      let next = at;
+      while (next < end && this.volume.blocks[Math.floor(next / blockBytes)] === state) {
+        next = Math.min((Math.floor(next / blockBytes) + 1) * blockBytes, this.sizeBytes);
+      }
+      out.lengths[out.count] = next - at;
+      out.states[out.count] = state;
+      out.count += 1;
+      at = next;
+    }
+    return 0;
+  }
+
+  cache(): number {
+    return errno.none;
+  }
+
+  close(): void {
+    assert(!this.isClosed, 'a session is closed once');
+    assert(this.#pendingReads === 0, 'a session is closed when its reads are done');
+    this.isClosed = true;
+    this.volume.sessions.delete(this);
+  }
+}
+
+export function memoryDirectory(exports: readonly MemoryExport[]): ExportDirectory {
+  return {
+    find: (name) =>
+      name === '' && exports.length === 1 ? exports[0] : exports.find((each) => each.name === name),
+    list: () => [...exports],
+  };
+}
