@@ -124,7 +124,8 @@ export class MemoryExport implements Export {
   failDurable(error: Errno, text: string): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    for (const session of this.sessions) session.client.durableFailed(this.durable + 1, error, text);
+    for (const session of this.sessions)
+      session.client.durableFailed(this.durable + 1, error, text);
   }
 
   revoke(): void {
@@ -143,7 +144,7 @@ export class MemoryExport implements Export {
   }
 
   #tell(): void {
-    for (const session of [...this.sessions]) {
+    for (const session of this.sessions) {
       session.client.durableReached(this.durable);
       session.tellAdmitted();
     }
@@ -153,7 +154,11 @@ export class MemoryExport implements Export {
     const first = Math.ceil(offset / blockBytes);
     const last = Math.floor((offset + length) / blockBytes);
     if (state === stateData) {
-      this.blocks.fill(state, Math.floor(offset / blockBytes), Math.ceil((offset + length) / blockBytes));
+      this.blocks.fill(
+        state,
+        Math.floor(offset / blockBytes),
+        Math.ceil((offset + length) / blockBytes),
+      );
     } else if (last > first) this.blocks.fill(state, first, last);
   }
 }
@@ -193,7 +198,6 @@ export class MemorySession implements ExportSession {
   errorText = '';
   isClosed = false;
   #run: StampedRecord[] = [];
-  #runBytes = 0;
   #isRefused = false;
   #pendingReads = 0;
 
@@ -238,7 +242,10 @@ export class MemorySession implements ExportSession {
   ): number {
     assert(!this.isClosed, 'a closed session stamps nothing');
     const end = headerStart + headerBytes + length;
-    assert(headerStart >= slabHeadroomBytes - 32 && end <= slabBytes, `record in slab: ${headerStart}`);
+    assert(
+      headerStart >= slabHeadroomBytes - 32 && end <= slabBytes,
+      `record in slab: ${headerStart}`,
+    );
     assert(!this.volume.retired.has(slab), 'a retired slab is not stamped in');
     const { failNextStamp } = this.volume;
     if (failNextStamp) {
@@ -251,7 +258,6 @@ export class MemorySession implements ExportSession {
     const number = ++this.volume.newest;
     slab.retainedThrough = number;
     this.#run.push({ start: headerStart, end, apply });
-    this.#runBytes += headerBytes + length;
     this.volume.appended(number, headerBytes + length);
     return number;
   }
@@ -294,7 +300,6 @@ export class MemorySession implements ExportSession {
   commitRun(): number {
     const run = this.#run;
     this.#run = [];
-    this.#runBytes = 0;
     const { failNextCommit } = this.volume;
     if (failNextCommit) {
       this.volume.failNextCommit = undefined;

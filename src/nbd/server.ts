@@ -1,0 +1,195 @@
+import type { ExportDirectory } from '../group/export.ts';
+import type { ReceiveSlabPool } from '../journal/receive-slab.ts';
+import type { Clock, Timer } from '../platform/clock.ts';
+import { JnbdError } from '../platform/errors.ts';
+import { MiB } from '../platform/limits.ts';
+import {
+  type Connection,
+  formatAddress,
+  type ListenAddress,
+  type Listener,
+  type Network,
+  type TlsCredentials,
+} from '../platform/network.ts';
+import { type ConnectionStatus, NbdConnection } from './connection.ts';
+import type { TlsMode } from './negotiation.ts';
+import { ReplyBufferPool } from './reply-buffers.ts';
+
+export interface NbdServerDeps {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly exports: ExportDirectory;
+  /** Shared with the journals that the slabs go to. */
+  readonly slabs: ReceiveSlabPool;
+}
+
+export interface NbdServerOptions {
+  /** `off` by default; the others need `tls`. */
+  readonly tlsMode?: TlsMode;
+  readonly tls?: TlsCredentials;
+  /** Allows TCP beyond loopback without TLS (SAFETY 33). */
+  readonly insecure?: boolean;
+  /** Bound on the memory for replies of all connections. */
+  readonly replyBytesMax?: number;
+  readonly connectionsMax?: number;
+  /** From accept to the first request. */
+  readonly handshakeMilliseconds?: number;
+}
+
+const replyBytesMaxDefault = 16 * MiB;
+const connectionsMaxDefault = 1024;
+const handshakeMillisecondsDefault = 30_000;
+const sweepMilliseconds = 1_000;
+/** While memory for replies is short, a client that has taken nothing for this long loses its connection. */
+const stallMillisecondsMax = 1_000;
+
+/** Serves the exports of a directory over TCP and Unix sockets. */
+export class NbdServer {
+  readonly #deps: NbdServerDeps;
+  readonly #options: NbdServerOptions;
+  readonly #replies: ReplyBufferPool;
+  readonly #connections = new Set<NbdConnection>();
+  readonly #listeners: Listener[] = [];
+  #sweep: Timer | undefined;
+  #isStopping = false;
+  #whenEmpty: (() => void) | undefined;
+
+  constructor(deps: NbdServerDeps, options: NbdServerOptions = {}) {
+    const tlsMode = options.tlsMode ?? 'off';
+    if (tlsMode !== 'off' && !options.tls) {
+      throw new JnbdError(
+        'configuration_invalid',
+        `TLS mode ${tlsMode} needs certificates or pre-shared keys, and there are none`,
+      );
+    }
+    this.#deps = deps;
+    this.#options = options;
+    this.#replies = new ReplyBufferPool(options.replyBytesMax ?? replyBytesMaxDefault);
+  }
+
+  /**
+   * Listens on every address, or on none: the first that fails is thrown as JnbdError
+   * (`address_not_allowed`, `address_in_use`). Returns the addresses as bound.
+   */
+  async listen(addresses: readonly ListenAddress[]): Promise<ListenAddress[]> {
+    for (const address of addresses) this.#assertAllowed(address);
+    const bound: Listener[] = [];
+    try {
+      for (const address of addresses) {
+        bound.push(await this.#deps.network.listen(address, (each) => this.#accept(each)));
+      }
+    } catch (error) {
+      for (const listener of bound) listener.close();
+      throw error;
+    }
+    this.#listeners.push(...bound);
+    this.#sweepLater();
+    return bound.map((listener) => listener.address);
+  }
+
+  /** One entry per client, also of those still shaking hands. */
+  connections(): ConnectionStatus[] {
+    return [...this.#connections].map((connection) => connection.status);
+  }
+
+  /** Reply buffers in use; 0 when every client has read its answers. */
+  get replyBuffersInUse(): number {
+    return this.#replies.inUse;
+  }
+
+  /**
+   * Accepts nobody any more, answers what is in flight, and closes. After `deadlineMilliseconds`
+   * whoever is still connected is cut off.
+   */
+  async stop(deadlineMilliseconds: number): Promise<void> {
+    this.#isStopping = true;
+    for (const listener of this.#listeners.splice(0)) listener.close();
+    for (const connection of this.#connections) connection.shutDown();
+    if (this.#connections.size > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = this.#deps.clock.after(deadlineMilliseconds, resolve);
+        this.#whenEmpty = () => {
+          timer.cancel();
+          resolve();
+        };
+      });
+    }
+    for (const connection of this.#connections) connection.destroy();
+    this.#sweep?.cancel();
+    this.#sweep = undefined;
+  }
+
+  #assertAllowed(address: ListenAddress): void {
+    if (address.kind === 'unix' || isLoopback(address.host)) return;
+    if (this.#options.tlsMode === 'require' || this.#options.insecure === true) return;
+    throw new JnbdError(
+      'address_not_allowed',
+      `${formatAddress(address)} can be reached from other machines: require TLS ` +
+        '(certificates or pre-shared keys), listen on loopback, or say --insecure',
+    );
+  }
+
+  #accept(connection: Connection): void {
+    if (this.#isStopping) {
+      connection.destroy();
+      return;
+    }
+    if (this.#connections.size >= (this.#options.connectionsMax ?? connectionsMaxDefault)) {
+      // Somebody who has not even said what it wants makes place for the newcomer.
+      const oldest = [...this.#connections].find((each) => each.isInHandshake);
+      if (!oldest) {
+        connection.destroy();
+        return;
+      }
+      this.#forget(oldest);
+      oldest.destroy();
+    }
+    const { exports: directory, clock, slabs } = this.#deps;
+    const accepted = new NbdConnection(
+      connection,
+      { clock, slabs, replies: this.#replies, directory },
+      { tlsMode: this.#options.tlsMode ?? 'off', tls: this.#options.tls },
+      (closed) => this.#forget(closed),
+    );
+    this.#connections.add(accepted);
+    accepted.start();
+  }
+
+  #forget(connection: NbdConnection): void {
+    this.#connections.delete(connection);
+    if (this.#connections.size === 0) this.#whenEmpty?.();
+  }
+
+  #sweepLater(): void {
+    this.#sweep ??= this.#deps.clock.after(sweepMilliseconds, () => {
+      this.#sweep = undefined;
+      this.#sweepNow();
+      if (!this.#isStopping) this.#sweepLater();
+    });
+  }
+
+  #sweepNow(): void {
+    const now = this.#deps.clock.monotonicMilliseconds();
+    const handshakeMax = this.#options.handshakeMilliseconds ?? handshakeMillisecondsDefault;
+    let stalled: NbdConnection | undefined;
+    let stalledSince = now - stallMillisecondsMax;
+    for (const connection of this.#connections) {
+      if (connection.isInHandshake && now - connection.startedAt > handshakeMax) {
+        connection.destroy();
+        continue;
+      }
+      connection.sweep();
+      const since = connection.stalledSince(now);
+      if (since !== undefined && since <= stalledSince) {
+        stalled = connection;
+        stalledSince = since;
+      }
+    }
+    // Others wait for memory that this one holds and does not take.
+    if (this.#replies.isExhausted) stalled?.destroy();
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}

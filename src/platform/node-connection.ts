@@ -1,0 +1,203 @@
+import net from 'node:net';
+import { must } from './assert.ts';
+import type { Connection, ConnectionOwner, TlsCredentials } from './network.ts';
+import { TlsUpgrade } from './node-tls.ts';
+
+/** After `end` the other side has this long to close too, then it is cut off. */
+const lingerMilliseconds = 2_000;
+/**
+ * Each renewal of a receive buffer leaves a few dozen bytes behind until the connection closes; past
+ * this many the connection keeps the buffer it has.
+ */
+const renewalsMax = 1_000;
+
+const discarded = Buffer.allocUnsafeSlow(16 * 1024);
+
+/** The parts of Node's stream handle that are used here; none of it is documented. */
+interface StreamHandle {
+  readonly writeQueueSize?: number;
+  useUserBuffer?(buffer: Uint8Array): void;
+}
+
+export class NodeConnection implements Connection {
+  readonly peer: string;
+  #socket: net.Socket;
+  /** The plain socket's handle, also under TLS. */
+  readonly #handle: StreamHandle | undefined;
+  #owner: ConnectionOwner | undefined;
+  #receivesInPlace = false;
+  #renewals = 0;
+  #isPaused = false;
+  #isPending = false;
+  #isEnding = false;
+  #isClosed = false;
+  /** The rest of a chunk that came as an event and met a pause. */
+  #rest: Uint8Array | undefined;
+  readonly #written = (error?: Error | null): void => {
+    if (error || !this.#isPending || this.#socket.writableLength > 0 || this.#isClosed) return;
+    this.#isPending = false;
+    this.#owner?.drained();
+  };
+
+  constructor(accepted: net.Socket, path: string | undefined) {
+    this.#socket = accepted;
+    this.#handle = handleOf(accepted);
+    this.peer = path ?? `${accepted.remoteAddress ?? 'unknown'}:${accepted.remotePort ?? 0}`;
+    accepted.on('error', () => undefined);
+  }
+
+  get pendingBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  get untakenBytes(): number {
+    return this.#handle?.writeQueueSize ?? this.#socket.writableLength;
+  }
+
+  start(owner: ConnectionOwner): void {
+    this.#owner = owner;
+    const inPlace = this.#receivingInPlace(this.#socket);
+    this.#receivesInPlace = inPlace !== undefined;
+    if (inPlace) this.#socket = inPlace;
+    this.#listen();
+    this.#socket.resume();
+  }
+
+  /**
+   * A socket that receives straight into the owner's buffers. An accepted socket can be given that
+   * only by wrapping its handle anew; `undefined` where this Node does not allow it.
+   */
+  #receivingInPlace(accepted: net.Socket): net.Socket | undefined {
+    const handle = this.#handle;
+    if (!handle || typeof handle.useUserBuffer !== 'function') return undefined;
+    // The old wrapper must not close the handle when it is collected or destroyed.
+    Reflect.set(accepted, '_handle', null);
+    const options: net.SocketConstructorOpts & { handle: unknown; onread: net.OnReadOpts } = {
+      handle,
+      allowHalfOpen: true,
+      onread: {
+        buffer: () => this.#receiveBuffer(),
+        callback: (count) => {
+          if (!this.#isEnding && !this.#isClosed) must(this.#owner, 'started').received(count);
+          return true;
+        },
+      },
+    };
+    return new net.Socket(options);
+  }
+
+  #receiveBuffer(): Uint8Array {
+    if (this.#isEnding || this.#isClosed) return discarded;
+    return must(this.#owner, 'a started connection has an owner').receiveBuffer();
+  }
+
+  #listen(): void {
+    const socket = this.#socket;
+    const isCurrent = (): boolean => socket === this.#socket && !this.#isClosed;
+    socket.on('error', () => undefined);
+    socket.on('end', () => {
+      if (!isCurrent()) return;
+      if (this.#isEnding) socket.destroy();
+      else this.#owner?.ended();
+    });
+    socket.on('close', () => {
+      if (!isCurrent()) return;
+      this.#isClosed = true;
+      this.#owner?.closed();
+    });
+    if (!this.#receivesInPlace) socket.on('data', (chunk) => this.#receivedChunk(chunk));
+  }
+
+  /** Hands a chunk that Node received over, in pieces of what the owner has room for. */
+  #receivedChunk(chunk: Uint8Array): void {
+    let start = 0;
+    while (start < chunk.length) {
+      if (this.#isEnding || this.#isClosed) return;
+      if (this.#isPaused) {
+        this.#rest = chunk.subarray(start);
+        return;
+      }
+      const buffer = this.#receiveBuffer();
+      const count = Math.min(buffer.length, chunk.length - start);
+      buffer.set(chunk.subarray(start, start + count));
+      start += count;
+      must(this.#owner, 'started').received(count);
+    }
+  }
+
+  send(bytes: Uint8Array): number {
+    if (this.#isEnding || this.#isClosed || this.#socket.destroyed) return 0;
+    this.#socket.write(bytes, this.#written);
+    const pending = this.#socket.writableLength;
+    if (pending > 0) this.#isPending = true;
+    return pending;
+  }
+
+  secure(credentials: TlsCredentials): void {
+    const plain = this.#socket;
+    const upgrade = new TlsUpgrade(plain, credentials, (failure) => {
+      if (failure) this.destroy();
+      else this.#owner?.secured();
+    });
+    this.#socket = upgrade.socket;
+    this.#receivesInPlace = false;
+    this.#listen();
+    // Errors of the plain socket end the secure one; its own events are not for the owner.
+    plain.once('close', () => this.#socket.destroy());
+  }
+
+  pause(): void {
+    if (this.#isPaused || this.#isEnding) return;
+    this.#isPaused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    if (this.#rest === undefined) {
+      this.#socket.resume();
+      return;
+    }
+    // Not from within the owner's call; and before anything newer.
+    process.nextTick(() => this.#resumeRest());
+  }
+
+  #resumeRest(): void {
+    if (this.#isPaused || this.#isClosed) return;
+    const rest = this.#rest;
+    this.#rest = undefined;
+    if (rest) this.#receivedChunk(rest);
+    if (!this.#isPaused && !this.#isClosed) this.#socket.resume();
+  }
+
+  renewReceiveBuffer(): boolean {
+    if (!this.#receivesInPlace || this.#isClosed) return true;
+    if (this.#renewals >= renewalsMax || this.#socket.destroyed) return false;
+    this.#renewals += 1;
+    this.#handle?.useUserBuffer?.(this.#receiveBuffer());
+    return true;
+  }
+
+  end(): void {
+    if (this.#isEnding || this.#isClosed) return;
+    this.#isEnding = true;
+    this.#rest = undefined;
+    // The owner's last buffer is the owner's again.
+    if (this.#receivesInPlace) this.#handle?.useUserBuffer?.(discarded);
+    this.#socket.end();
+    // What still arrives is read and dropped: closing with bytes unread would reset the connection
+    // and could take the last replies away from the other side.
+    this.#socket.resume();
+    setTimeout(() => this.#socket.destroy(), lingerMilliseconds).unref();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}
+
+function handleOf(socket: net.Socket): StreamHandle | undefined {
+  const handle: unknown = Reflect.get(socket, '_handle');
+  return typeof handle === 'object' && handle !== null ? handle : undefined;
+}
