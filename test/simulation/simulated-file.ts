@@ -7,6 +7,8 @@ const pageSectors = pageBytes / sectorBytes;
 /** Past it the kernel writes back by itself; the oldest half then is on the device. */
 const unsyncedBytesMax = 64 * 1024 * 1024;
 
+const zeroes = new Uint8Array(pageBytes);
+
 /** What of the unsynced changes of a file a power loss leaves: one of these, chosen for each file. */
 const survivals = ['nothing', 'everything', 'sectors', 'changes', 'prefix'] as const;
 type Survival = (typeof survivals)[number];
@@ -105,11 +107,33 @@ export class SimulatedFile {
     // The page that holds the end of the file goes as a whole where the range reaches past the end.
     let end = position + length;
     if (end >= size) end = Math.ceil(size / pageBytes) * pageBytes;
-    this.#change('punch', position, end - position, size);
+    this.#clear('punch', position, end);
   }
 
   zero(position: number, length: number): void {
-    this.#change('zero', position, length, Math.max(this.#cached.sizeBytes, position + length));
+    this.#clear('zero', position, position + length);
+    this.preallocate(position, length);
+  }
+
+  /** Whole pages change in the file system's records; what is left at the edges is written as zeroes. */
+  #clear(kind: 'punch' | 'zero', position: number, end: number): void {
+    const firstWhole = Math.ceil(position / pageBytes) * pageBytes;
+    const endWhole = Math.floor(end / pageBytes) * pageBytes;
+    if (firstWhole > endWhole) {
+      this.#writeZeroes(position, end);
+      return;
+    }
+    this.#writeZeroes(position, firstWhole);
+    this.#writeZeroes(endWhole, end);
+    if (firstWhole === endWhole) return;
+    this.#change(kind, firstWhole, endWhole - firstWhole, this.#cached.sizeBytes);
+  }
+
+  #writeZeroes(position: number, end: number): void {
+    const index = Math.floor(position / pageBytes);
+    if (position === end || this.#cached.page(index) === undefined) return;
+    const size = this.#cached.sizeBytes;
+    this.write(zeroes, 0, Math.min(end, Math.max(size, position)) - position, position);
   }
 
   preallocate(position: number, length: number): void {
@@ -160,12 +184,7 @@ export class SimulatedFile {
     if (kind === 'truncate' && length === 0) return;
     const first = Math.floor(position / pageBytes);
     const end = Math.ceil((position + length) / pageBytes);
-    if (end - first === 1) {
-      this.#device.share(first);
-      return;
-    }
-    this.#cached.forEachPage(first, end, (index) => this.#device.share(index));
-    this.#device.forEachPage(first, end, (index) => this.#device.share(index));
+    this.#device.share(first, end);
   }
 
   /**
@@ -285,7 +304,7 @@ export class SimulatedFile {
     this.#device.dropAfter(this.#device.sizeBytes);
     this.#log.shift(this.#log.count);
     this.#lostSectors.clear();
-    for (const index of touched) this.#cached.share(index);
+    for (const index of touched) this.#cached.share(index, index + 1);
     this.#cached.sizeBytes = this.#device.sizeBytes;
   }
 

@@ -69,7 +69,7 @@ export class SparseImage {
     let chunk = this.#chunks.get(number);
     if (chunk === undefined) {
       chunk = {
-        pages: Array.from({ length: chunkPages }, () => undefined),
+        pages: new Array<Uint8Array | undefined>(chunkPages).fill(undefined),
         reserved: new Uint8Array(chunkPages),
       };
       this.#chunks.set(number, chunk);
@@ -137,12 +137,15 @@ export class SparseImage {
 
   preallocate(position: number, length: number): void {
     const end = Math.ceil((position + length) / pageBytes);
-    for (let index = Math.floor(position / pageBytes); index < end; index++) {
-      const chunk = this.#chunk(index);
-      const at = index % chunkPages;
-      if (chunk.pages[at] !== undefined || chunk.reserved[at] === 1) continue;
-      chunk.reserved[at] = 1;
-      this.allocatedPages++;
+    for (let index = Math.floor(position / pageBytes); index < end; ) {
+      const { pages, reserved } = this.#chunk(index);
+      const chunkEnd = Math.min(end, (Math.floor(index / chunkPages) + 1) * chunkPages);
+      for (; index < chunkEnd; index++) {
+        const at = index % chunkPages;
+        if (pages[at] !== undefined || reserved[at] === 1) continue;
+        reserved[at] = 1;
+        this.allocatedPages++;
+      }
     }
   }
 
@@ -158,19 +161,35 @@ export class SparseImage {
     this.forEachPage(pageEnd / pageBytes, Number.POSITIVE_INFINITY, (index) => this.#drop(index));
   }
 
-  /** Takes over a page as the other image has it. */
-  share(index: number): void {
-    const theirs = this.#other.page(index);
-    const chunk = this.#chunk(index);
-    const at = index % chunkPages;
-    const mine = chunk.pages[at];
-    const wasAllocated = mine !== undefined || chunk.reserved[at] === 1;
-    if (mine !== theirs) {
-      if (mine !== undefined) pool.giveBack(mine);
-      chunk.pages[at] = theirs;
+  /** Takes over the pages from `first` to before `end` as the other image has them. */
+  share(first: number, end: number): void {
+    if (end - first === 1) {
+      this.#sharePage(this.#chunk(first), this.#other.#chunk(first), first % chunkPages);
+      return;
     }
-    const isAllocated = this.#other.isAllocated(index);
-    chunk.reserved[at] = isAllocated && theirs === undefined ? 1 : 0;
+    for (const number of new Set([
+      ...this.#chunksWithin(first, end),
+      ...this.#other.#chunksWithin(first, end),
+    ])) {
+      const mine = this.#chunk(number * chunkPages);
+      const theirs = this.#other.#chunk(number * chunkPages);
+      const from = Math.max(first - number * chunkPages, 0);
+      const to = Math.min(end - number * chunkPages, chunkPages);
+      for (let at = from; at < to; at++) this.#sharePage(mine, theirs, at);
+    }
+  }
+
+  #sharePage(mine: Chunk, theirs: Chunk, at: number): void {
+    const page = mine.pages[at];
+    const wasAllocated = page !== undefined || mine.reserved[at] === 1;
+    const theirPage = theirs.pages[at];
+    const theirReserved = theirs.reserved[at] ?? 0;
+    if (page !== theirPage) {
+      if (page !== undefined) pool.giveBack(page);
+      mine.pages[at] = theirPage;
+    }
+    mine.reserved[at] = theirReserved;
+    const isAllocated = theirPage !== undefined || theirReserved === 1;
     if (isAllocated !== wasAllocated) this.allocatedPages += isAllocated ? 1 : -1;
   }
 
@@ -203,16 +222,24 @@ export class SparseImage {
 
   /** The pages from `first` to before `end` of the chunks that are there. */
   forEachPage(first: number, end: number, visit: (index: number) => void): void {
+    for (const number of this.#chunksWithin(first, end)) {
+      const last = Math.min(end, (number + 1) * chunkPages);
+      for (let index = Math.max(first, number * chunkPages); index < last; index++) visit(index);
+    }
+  }
+
+  /** Numbers of the chunks that are there and hold pages from `first` to before `end`. */
+  #chunksWithin(first: number, end: number): number[] {
     const firstChunk = Math.floor(first / chunkPages);
     const endChunk = Math.ceil(end / chunkPages);
-    if (endChunk - firstChunk <= this.#chunks.size) {
-      for (let number = firstChunk; number < endChunk; number++) {
-        if (this.#chunks.has(number)) visitPages(number, first, end, visit);
-      }
-      return;
+    if (endChunk - firstChunk > this.#chunks.size) {
+      return [...this.#chunks.keys()].filter((at) => at >= firstChunk && at < endChunk);
     }
-    const numbers = [...this.#chunks.keys()].filter((at) => at >= firstChunk && at < endChunk);
-    for (const number of numbers) visitPages(number, first, end, visit);
+    const found: number[] = [];
+    for (let number = firstChunk; number < endChunk; number++) {
+      if (this.#chunks.has(number)) found.push(number);
+    }
+    return found;
   }
 
   /** Pages with contents, for whoever wants to harm one. */
@@ -257,14 +284,4 @@ export class SparseImage {
     const base = index * pageBytes;
     this.#ownPage(index, false).fill(0, position - base, end - base);
   }
-}
-
-function visitPages(
-  chunk: number,
-  first: number,
-  end: number,
-  visit: (index: number) => void,
-): void {
-  const last = Math.min(end, (chunk + 1) * chunkPages);
-  for (let index = Math.max(first, chunk * chunkPages); index < last; index++) visit(index);
 }
