@@ -128,13 +128,10 @@ for (const transport of transports) {
       await runCase(name, started.uri);
     });
 
-    if (transport.denied) {
-      const denied = transport.denied;
-      it('lets nobody else in, and serves on', async () => {
-        const uris = await denied(directory?.path ?? '', started.subject.port);
-        for (const uri of uris) await runCase('denied', uri);
-        await runCase('read_write', started.uri);
-      });
-    }
+    it.runIf(transport.denied)('lets nobody else in, and serves on', async () => {
+      const uris = await transport.denied?.(directory?.path ?? '', started.subject.port);
+      for (const uri of uris ?? []) await runCase('denied', uri);
+      await runCase('read_write', started.uri);
+    });
   });
 }

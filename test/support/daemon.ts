@@ -80,12 +80,12 @@ export class Daemon implements NbdServer {
     const serve = [
       program,
       'serve',
-      ...['--data', this.dataDirectory],
-      ...['--nbd', `127.0.0.1:${this.port}`],
+      ['--data', this.dataDirectory],
+      ['--nbd', `127.0.0.1:${this.port}`],
       ...(this.#options.nbd ?? []).flatMap((address) => ['--nbd', address]),
-      ...['--listen', `127.0.0.1:${this.listenPort}`],
+      ['--listen', `127.0.0.1:${this.listenPort}`],
       ...(this.#options.arguments ?? []),
-    ];
+    ].flat();
     const [command = '', ...args] = [...(this.#options.wrapper ?? []), process.execPath, ...serve];
     const child = new Child(command, args);
     this.#child = child;

@@ -53,13 +53,18 @@ export async function nbdkitDirectory(
   args: readonly string[],
 ): Promise<NbdServer> {
   const port = await freePort();
-  return new ForegroundPeer('nbdkit', port, requireProgram('nbdkit'), [
-    '--foreground',
-    ...['--ipaddr', '127.0.0.1', '--port', String(port)],
-    ...args,
-    'file',
-    `dir=${directory}`,
-  ]);
+  return new ForegroundPeer(
+    'nbdkit',
+    port,
+    requireProgram('nbdkit'),
+    [
+      '--foreground',
+      ['--ipaddr', '127.0.0.1', '--port', String(port)],
+      ...args,
+      'file',
+      `dir=${directory}`,
+    ].flat(),
+  );
 }
 
 /** Threads and page cache at nbdkit's defaults: 1, 2 and 4 threads measured no better than its 16. */
@@ -67,11 +72,11 @@ function nbdkitArguments(port: number, options: PeerOptions): string[] {
   const keys = options.preSharedKeyFile;
   return [
     '--foreground',
-    ...['--ipaddr', '127.0.0.1', '--port', String(port)],
+    ['--ipaddr', '127.0.0.1', '--port', String(port)],
     ...(keys === undefined ? [] : ['--tls=require', `--tls-psk=${keys}`]),
     'file',
     options.file,
-  ];
+  ].flat();
 }
 
 function qemuArguments(port: number, options: PeerOptions, engine: string): string[] {
@@ -87,12 +92,12 @@ function qemuArguments(port: number, options: PeerOptions, engine: string): stri
           'keys',
         ];
   return [
-    ...['--format', 'raw', '--bind', '127.0.0.1', '--port', String(port)],
-    ...['--persistent', '--shared', '8', '--export-name', 'volume'],
-    ...['--cache', 'writeback', '--aio', engine, '--discard', 'unmap'],
+    ['--format', 'raw', '--bind', '127.0.0.1', '--port', String(port)],
+    ['--persistent', '--shared', '8', '--export-name', 'volume'],
+    ['--cache', 'writeback', '--aio', engine, '--discard', 'unmap'],
     ...credentials,
     options.file,
-  ];
+  ].flat();
 }
 
 let engineFound: Promise<string> | undefined;
@@ -103,10 +108,10 @@ function fastestEngine(program: string): Promise<string> {
     const file = join('/tmp', `jnbd-engine-${process.pid}`);
     writeFileSync(file, Buffer.alloc(1024 * 1024));
     const socket = `${file}.socket`;
-    const child = new Child(program, [
-      ...['--format', 'raw', '--aio', 'io_uring', '--persistent', '--socket', socket],
-      file,
-    ]);
+    const child = new Child(
+      program,
+      [['--format', 'raw', '--aio', 'io_uring', '--persistent', '--socket', socket], file].flat(),
+    );
     try {
       await until(
         () => 'qemu-nbd neither started nor ended',

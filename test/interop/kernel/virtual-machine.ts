@@ -22,13 +22,13 @@ export class VirtualMachine {
     this.#child = new Child(
       requireProgram('qemu-system-x86_64'),
       [
-        ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2'],
-        ...['-m', String(options.memoryMiB)],
-        ...['-nodefaults', '-no-reboot', '-display', 'none', '-serial', 'stdio'],
-        ...['-kernel', options.kernel, '-initrd', options.initramfs],
-        ...['-append', 'console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on'],
-        ...['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='],
-      ],
+        ['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2'],
+        ['-m', String(options.memoryMiB)],
+        ['-nodefaults', '-no-reboot', '-display', 'none', '-serial', 'stdio'],
+        ['-kernel', options.kernel, '-initrd', options.initramfs],
+        ['-append', 'console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on'],
+        ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='],
+      ].flat(),
       { stdio: ['pipe', 'pipe', 'pipe'] },
     );
     const stdout = this.#child.stdout;

@@ -1,0 +1,157 @@
+import { statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { inspect, parseArgs } from 'node:util';
+import { ownName, peerNames } from './contestants.ts';
+import { benchNbd } from './nbd.ts';
+import { say } from './report.ts';
+import { quickRows, rows } from './rows.ts';
+import { benchStall } from './stall.ts';
+
+const repository = fileURLToPath(new URL('..', import.meta.url));
+const GiB = 1024 ** 3;
+
+class UsageError extends Error {}
+
+const nbdUsage = `usage: scripts/bench nbd [options]
+
+Puts the same loads on jnbd and on other NBD servers, in turn, over the same disk.
+
+  --quick           small volumes, few rows, one second each; fails under half a bar
+  --rows ROW,...    only these rows: ${rows.map((row) => row.id).join(', ')}
+  --only SERVER,... only these servers: ${[...peerNames, ownName].join(', ')}
+  --seconds S       seconds a row (30)
+  --rounds N        rounds (3)
+  --size SIZE       size of the volumes (8GiB)
+  --dir DIR         where the volumes are made while it runs (default: on this repository's disk)
+  --json FILE       write everything measured
+  --readme          put the table into README.md`;
+
+const stallUsage = `usage: scripts/bench stall [options]
+
+Writes 1 MiB blocks as fast as they are taken to a volume on a disk held to a rate. As root only.
+
+  --seconds S       seconds (30)
+  --rate SIZE       bytes a second of the disk (50MB)
+  --dir DIR         where the disk's file is made (default: on this repository's disk)
+  --json FILE       write everything measured`;
+
+const units: Record<string, number> = {
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB,
+  TiB: 1024 ** 4,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+};
+
+function sizeOf(text: string): number {
+  const match = /^(\d+)([KMGT]i?B)?$/.exec(text);
+  const unit = match?.[2] === undefined ? 1 : units[match[2]];
+  if (!match?.[1] || unit === undefined) throw new UsageError(`${text} is no size such as 8GiB`);
+  return Number(match[1]) * unit;
+}
+
+function numberOf(name: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new UsageError(`--${name} ${text} is no number above 0`);
+  return value;
+}
+
+function listOf(name: string, text: string | undefined, known: readonly string[]): string[] {
+  if (text === undefined) return [...known];
+  const items = text.split(',');
+  for (const item of items) {
+    if (!known.includes(item)) {
+      throw new UsageError(`--${name}: there is no ${item}; there are ${known.join(', ')}`);
+    }
+  }
+  return known.filter((item) => items.includes(item));
+}
+
+/** On the same file system as the repository, outside of it where that can be. */
+function defaultDirectory(): string {
+  return statSync(tmpdir()).dev === statSync(repository).dev ? tmpdir() : repository;
+}
+
+async function nbd(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      quick: { type: 'boolean', default: false },
+      rows: { type: 'string' },
+      only: { type: 'string' },
+      seconds: { type: 'string' },
+      rounds: { type: 'string', default: '3' },
+      size: { type: 'string' },
+      dir: { type: 'string' },
+      json: { type: 'string' },
+      readme: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    say(nbdUsage);
+    return 0;
+  }
+  const known = rows.map((row) => row.id);
+  return benchNbd({
+    rows:
+      values.rows === undefined && values.quick ? quickRows : listOf('rows', values.rows, known),
+    servers: listOf('only', values.only, [...peerNames, ownName]),
+    seconds: numberOf('seconds', values.seconds ?? (values.quick ? '1' : '30')),
+    rounds: numberOf('rounds', values.rounds),
+    sizeBytes: sizeOf(values.size ?? (values.quick ? '512MiB' : '8GiB')),
+    directory: values.dir ?? defaultDirectory(),
+    json: values.json,
+    readme: values.readme ? `${repository}/README.md` : undefined,
+    barShare: values.quick ? 0.5 : 1,
+    command: ['scripts/bench nbd', ...args].join(' '),
+  });
+}
+
+async function stall(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      seconds: { type: 'string', default: '30' },
+      rate: { type: 'string', default: '50MB' },
+      dir: { type: 'string' },
+      json: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    say(stallUsage);
+    return 0;
+  }
+  return benchStall({
+    seconds: numberOf('seconds', values.seconds),
+    bytesPerSecond: sizeOf(values.rate),
+    directory: values.dir ?? defaultDirectory(),
+    json: values.json,
+  });
+}
+
+async function main(): Promise<number> {
+  const [verb, ...rest] = process.argv.slice(2);
+  if (verb === 'nbd') return nbd(rest);
+  if (verb === 'stall') return stall(rest);
+  process.stderr.write(`${nbdUsage}\n\n${stallUsage}\n`);
+  return verb === '--help' ? 0 : 2;
+}
+
+/** An error of `parseArgs` or of ours, rather than of what was measured. */
+function isUsage(error: unknown): error is Error {
+  if (error instanceof UsageError) return true;
+  const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined;
+  return typeof code === 'string' && code.startsWith('ERR_PARSE_ARGS');
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`${isUsage(error) ? `scripts/bench: ${error.message}` : inspect(error)}\n`);
+  process.exitCode = isUsage(error) ? 2 : 1;
+}

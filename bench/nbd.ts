@@ -1,0 +1,269 @@
+import { mkdirSync, statfsSync, writeFileSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { runChecked } from '../test/support/children.ts';
+import type { PeerName } from '../test/support/peers.ts';
+import { temporaryDirectory } from '../test/support/temporary.ts';
+import { writePreSharedKey } from '../test/support/certificates.ts';
+import { missingPrograms } from '../test/support/tools.ts';
+import {
+  type Contestant,
+  Own,
+  ownName,
+  peerNames,
+  startPeer,
+  writePeersVolume,
+} from './contestants.ts';
+import { missingForLoads, putLoad } from './load.ts';
+import {
+  markdownTable,
+  missedBars,
+  rateOf,
+  replaceTable,
+  reportRow,
+  type Result,
+  type RowReport,
+  say,
+} from './report.ts';
+import { largeWriteBarReflink, type Row, rows } from './rows.ts';
+
+export interface NbdBenchOptions {
+  readonly rows: readonly string[];
+  readonly servers: readonly string[];
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly sizeBytes: number;
+  /** Where the volumes go while it runs. */
+  readonly directory: string;
+  readonly json: string | undefined;
+  readonly readme: string | undefined;
+  /** Share of each bar below which it fails. */
+  readonly barShare: number;
+  /** What was typed, for the table. */
+  readonly command: string;
+}
+
+const MiB = 1024 * 1024;
+/** The limit on top of the daemon's memory budget (192 MiB by default). */
+const residentBudgetBytes = 192 * MiB;
+const residentOverBudgetBytes = 96 * MiB;
+
+/** 0 all bars held, 1 missed, 77 something is missing. */
+export async function benchNbd(options: NbdBenchOptions): Promise<number> {
+  const missing = [
+    ...(await missingForLoads()),
+    ...missingPrograms('nbdcopy', ...options.servers.filter((server) => server !== ownName)),
+  ];
+  if (missing.length > 0) {
+    say(`bench nbd: missing ${missing.join(', ')}: scripts/install-test-tools brings them`);
+    return 77;
+  }
+  mkdirSync(options.directory, { recursive: true });
+  requireSpace(options);
+  const work = temporaryDirectory('bench', options.directory);
+  const race = new Race(options, work.path);
+  try {
+    return await race.run();
+  } finally {
+    await race.stop();
+    work.remove();
+  }
+}
+
+/** Both volumes, and as much again for the journal (8 GiB by default). */
+function requireSpace(options: NbdBenchOptions): void {
+  const wanted = 2 * options.sizeBytes + 9 * 1024 * MiB;
+  const { bavail, bsize } = statfsSync(options.directory);
+  if (bavail * bsize >= wanted) return;
+  const GiB = (bytes: number) => (bytes / 1024 ** 3).toFixed(1);
+  throw new Error(
+    `${options.directory} has ${GiB(bavail * bsize)} GiB free, this needs ${GiB(wanted)}: ` +
+      'name another place with --dir, or smaller volumes with --size',
+  );
+}
+
+class Race {
+  readonly #options: NbdBenchOptions;
+  readonly #directory: string;
+  readonly #own: Own;
+  readonly #keys: string;
+  readonly #peers: Contestant[] = [];
+  #peersVolume = '';
+
+  constructor(options: NbdBenchOptions, directory: string) {
+    this.#options = options;
+    this.#directory = directory;
+    // QEMU wants a directory with the keys under this name.
+    this.#keys = join(directory, 'keys.psk');
+    this.#own = new Own({ directory, sizeBytes: options.sizeBytes, preSharedKeyFile: this.#keys });
+  }
+
+  async run(): Promise<number> {
+    const options = this.#options;
+    const chosen = rows.filter((row) => options.rows.includes(row.id));
+    writePreSharedKey(this.#keys, 'bench');
+    say(`writing the volumes once, in ${this.#directory}`);
+    this.#peersVolume = await writePeersVolume({
+      directory: this.#directory,
+      sizeBytes: options.sizeBytes,
+      preSharedKeyFile: this.#keys,
+    });
+    for (const name of peerNames) {
+      if (options.servers.includes(name)) {
+        this.#peers.push(await startPeer(name, this.#peersVolume));
+      }
+    }
+    if (options.servers.includes(ownName)) await this.#own.create(this.#peersVolume);
+
+    const results = new Map<string, Result[]>(chosen.map((row) => [row.id, []]));
+    for (let round = 0; round < options.rounds; round++) {
+      for (const [index, row] of chosen.entries()) {
+        // Nobody is always the first one after the last row.
+        const order = rotated(this.#namesFor(row), round + index);
+        for (const name of order) {
+          const result = await this.#measure(row, name, round);
+          results.get(row.id)?.push(result);
+          const { p50, p99 } = result.latencyMicroseconds;
+          say(
+            `round ${round + 1}  ${row.id.padEnd(17)} ${name.padEnd(11)} ` +
+              `${rateOf(row, result).toFixed(2).padStart(8)} ${row.unit}` +
+              `  p50 ${p50.toFixed(0)} us  p99 ${p99.toFixed(0)} us`,
+          );
+        }
+      }
+    }
+    const bars = await this.#bars();
+    const reports = chosen.map((row) =>
+      reportRow(row, bars(row), ownName, results.get(row.id) ?? []),
+    );
+    return this.#conclude(reports);
+  }
+
+  /** nbd-server knows no pre-shared keys. */
+  #namesFor(row: Row): string[] {
+    return this.#options.servers.filter((name) => !row.isEncrypted || name !== 'nbd-server');
+  }
+
+  async #measure(row: Row, name: string, round: number): Promise<Result> {
+    const contestant = await this.#contestant(name, row.isEncrypted);
+    try {
+      await this.#prepare(row, contestant);
+      const done = await putLoad(row, {
+        uri: contestant.uri,
+        sizeBytes: this.#options.sizeBytes,
+        seconds: this.#options.seconds,
+        preSharedKeyFile: contestant.preSharedKeyFile,
+      });
+      // The clock of a row stops when all that it wrote is applied, unless it wrote so much that the
+      // cost of applying is in its rate anyway.
+      const ended = performance.now();
+      if (done.bytesWritten > 0 && done.bytesWritten < contestant.settledBeyondBytes) {
+        await contestant.settled();
+      }
+      const settling = contestant.settledBeyondBytes > 0 ? (performance.now() - ended) / 1000 : 0;
+      return { ...done, seconds: done.seconds + settling, server: name, round };
+    } catch (error) {
+      throw new Error(`${row.id} on ${name}: ${contestant.server.output.slice(-2000)}`, {
+        cause: error,
+      });
+    } finally {
+      if (row.isEncrypted && name !== ownName) await contestant.server.stop();
+    }
+  }
+
+  async #contestant(name: string, isEncrypted: boolean): Promise<Contestant> {
+    if (name === ownName) return this.#own.contestant(isEncrypted);
+    if (isEncrypted) return startPeer(name as PeerName, this.#peersVolume, this.#keys);
+    const found = this.#peers.find((contestant) => contestant.name === name);
+    if (!found) throw new Error(`there is no server ${name}`);
+    return found;
+  }
+
+  /** Nothing of the row before is left to be written, and the cache holds what the row is about. */
+  async #prepare(row: Row, contestant: Contestant): Promise<void> {
+    await contestant.settled();
+    await runChecked('sync', ['-f', this.#directory], { timeoutSeconds: 600 });
+    if (row.cache === 'cold') {
+      // Tells the kernel to drop the file's pages; needs no rights over the machine.
+      await runChecked('dd', [`if=${contestant.file}`, 'iflag=nocache', 'count=0', 'status=none']);
+    } else {
+      await runChecked('dd', [`if=${contestant.file}`, 'of=/dev/null', 'bs=4M', 'status=none'], {
+        timeoutSeconds: 600,
+      });
+    }
+  }
+
+  async #bars(): Promise<(row: Row) => number | undefined> {
+    const sharesRuns = ['xfs', 'btrfs'].includes(await fileSystemOf(this.#directory));
+    return (row) => (sharesRuns && row.id === 'write-1m-8' ? largeWriteBarReflink : row.bar);
+  }
+
+  async #conclude(reports: readonly RowReport[]): Promise<number> {
+    const options = this.#options;
+    const table = markdownTable(reports, options.servers);
+    const peak = options.servers.includes(ownName) ? this.#own.peakResidentBytes : 0;
+    const limit = residentBudgetBytes + residentOverBudgetBytes;
+    const missed = missedBars(reports, options.barShare);
+    const machine = await describeMachine(this.#directory);
+    const summary = [
+      `\`${options.command}\` on ${machine.text}: ${options.rounds} rounds of ` +
+        `${options.seconds} s a row, volumes of ${options.sizeBytes / 1024 ** 3} GiB written once ` +
+        'before; rates are medians, a ratio is the median of its rounds.',
+      peak > 0 ? `Resident memory of jnbd at most ${Math.round(peak / MiB)} MiB.` : '',
+    ].join('\n');
+    say(`\n${table}\n\n${summary}`);
+    for (const { id, ratio, bar } of missed) {
+      say(`below ${options.barShare} of its bar: ${id}: ${ratio?.toFixed(2)} of ${bar}`);
+    }
+    if (peak > limit) say(`resident memory over ${limit / MiB} MiB: ${peak} bytes`);
+
+    if (options.json !== undefined) {
+      const report = {
+        formatVersion: 1,
+        command: options.command,
+        at: new Date().toISOString(),
+        machine,
+        seconds: options.seconds,
+        rounds: options.rounds,
+        sizeBytes: options.sizeBytes,
+        rows: reports,
+        memory: { peakResidentBytes: peak, limitBytes: limit },
+        missed: missed.map(({ id }) => id),
+      };
+      writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+    }
+    if (options.readme !== undefined) replaceTable(options.readme, `${table}\n\n${summary}`);
+    return missed.length > 0 || peak > limit ? 1 : 0;
+  }
+
+  async stop(): Promise<void> {
+    for (const contestant of this.#peers) await contestant.server.stop();
+    await this.#own.stop();
+  }
+}
+
+function rotated<Item>(items: readonly Item[], by: number): Item[] {
+  const start = by % items.length;
+  return [...items.slice(start), ...items.slice(0, start)];
+}
+
+async function fileSystemOf(directory: string): Promise<string> {
+  const { stdout } = await runChecked('df', ['--output=fstype', directory]);
+  return stdout.trim().split('\n').at(-1) ?? 'unknown';
+}
+
+async function describeMachine(directory: string) {
+  const processors = cpus();
+  const facts = {
+    processors: processors.length,
+    processor: processors[0]?.model ?? 'unknown',
+    memoryGiB: Math.round(totalmem() / 1024 ** 3),
+    kernel: release(),
+    node: process.version,
+    fileSystem: await fileSystemOf(directory),
+  };
+  const text =
+    `${facts.processors} processors (${facts.processor}), ${facts.memoryGiB} GiB, ` +
+    `Linux ${facts.kernel}, ${facts.fileSystem}, Node ${facts.node}`;
+  return { ...facts, text };
+}

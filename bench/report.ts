@@ -1,0 +1,110 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { Measurement } from './load.ts';
+import type { Row } from './rows.ts';
+
+export function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** One row, one server, one round. `seconds` includes the time until all was applied. */
+export interface Result extends Measurement {
+  readonly round: number;
+  readonly server: string;
+}
+
+export interface RowReport {
+  readonly id: string;
+  readonly label: string;
+  readonly unit: Row['unit'];
+  readonly bar: number | null;
+  /** Median over the rounds of ours to the best other server of the round; null without both. */
+  readonly ratio: number | null;
+  readonly ratios: readonly number[];
+  /** Median rate of each server in `unit`. */
+  readonly rates: Readonly<Record<string, number>>;
+  readonly results: readonly Result[];
+}
+
+export function rateOf(row: Row, result: Measurement): number {
+  return row.unit === 'GB/s'
+    ? result.bytes / result.seconds / 1e9
+    : result.operations / result.seconds / 1000;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2;
+}
+
+export function reportRow(
+  row: Row,
+  bar: number | undefined,
+  own: string,
+  results: readonly Result[],
+): RowReport {
+  const servers = [...new Set(results.map((result) => result.server))];
+  const ratios: number[] = [];
+  for (const round of new Set(results.map((result) => result.round))) {
+    const inRound = results.filter((result) => result.round === round);
+    const ours = inRound.find((result) => result.server === own);
+    const others = inRound.filter((result) => result.server !== own);
+    if (!ours || others.length === 0) continue;
+    ratios.push(rateOf(row, ours) / Math.max(...others.map((result) => rateOf(row, result))));
+  }
+  const rates = servers.map((server) => {
+    const rounds = results.filter((result) => result.server === server);
+    return [server, median(rounds.map((result) => rateOf(row, result)))] as const;
+  });
+  return {
+    id: row.id,
+    label: row.label,
+    unit: row.unit,
+    bar: bar ?? null,
+    ratio: ratios.length > 0 ? median(ratios) : null,
+    ratios,
+    rates: Object.fromEntries(rates),
+    results,
+  };
+}
+
+/** Below the share of its bar that counts (1, or less for a quick look). */
+export function missedBars(reports: readonly RowReport[], share: number): RowReport[] {
+  return reports.filter(({ bar, ratio }) => bar !== null && ratio !== null && ratio < bar * share);
+}
+
+function rateText(unit: Row['unit'], rate: number | undefined): string {
+  if (rate === undefined) return '-';
+  return unit === 'GB/s' ? `${rate.toFixed(2)} GB/s` : rate.toFixed(rate < 10 ? 1 : 0);
+}
+
+/** The table for people, in Markdown. */
+export function markdownTable(reports: readonly RowReport[], servers: readonly string[]): string {
+  const head = ['thousand operations/s', ...servers, 'ratio to the best other', 'bar'];
+  const lines = [head, head.map(() => '---')];
+  for (const report of reports) {
+    lines.push([
+      report.label,
+      ...servers.map((server) => rateText(report.unit, report.rates[server])),
+      report.ratio === null ? '-' : report.ratio.toFixed(2),
+      report.bar === null ? '-' : String(report.bar),
+    ]);
+  }
+  return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+const opening = '<!-- bench nbd -->';
+const closing = '<!-- end of bench nbd -->';
+
+/** Replaces what stands between the two markers. */
+export function replaceTable(file: string, contents: string): void {
+  const text = readFileSync(file, 'utf8');
+  const from = text.indexOf(opening);
+  const to = text.indexOf(closing);
+  if (from < 0 || to < from) {
+    throw new Error(`${file} has no lines "${opening}" and "${closing}" to put the table between`);
+  }
+  const after = text.slice(to);
+  writeFileSync(file, `${text.slice(0, from)}${opening}\n\n${contents}\n\n${after}`);
+}

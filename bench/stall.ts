@@ -1,0 +1,130 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Child, run, sleep } from '../test/support/children.ts';
+import { Daemon } from '../test/support/daemon.ts';
+import { temporaryDirectory } from '../test/support/temporary.ts';
+import { residentBytes } from './contestants.ts';
+import { benchClient, missingForLoads } from './load.ts';
+import { say } from './report.ts';
+import { missingForSlowDisk, SlowDisk } from './slow-disk.ts';
+
+export interface StallOptions {
+  readonly seconds: number;
+  readonly bytesPerSecond: number;
+  readonly directory: string;
+  readonly json: string | undefined;
+}
+
+const MiB = 1024 * 1024;
+
+/** What must hold while the disk cannot keep up. */
+const limits = {
+  eventLoopDelaySeconds: 0.05,
+  /** From connecting to the last of a few answers. */
+  secondClientSeconds: 2,
+  /** Two seconds, and what the disk needs for the appended bytes that are not durable yet. */
+  terminationSeconds: (bytesPerSecond: number) => 2 + (32 * MiB) / bytesPerSecond,
+};
+
+/** 0 all limits held, 1 one did not, 77 something is missing. */
+export async function benchStall(options: StallOptions): Promise<number> {
+  const missing = [...(await missingForLoads()), ...missingForSlowDisk()];
+  if (missing.length > 0) {
+    say(`bench stall: missing ${missing.join(', ')}`);
+    return 77;
+  }
+  mkdirSync(options.directory, { recursive: true });
+  const work = temporaryDirectory('stall', options.directory);
+  let disk: SlowDisk | undefined;
+  let daemon: Daemon | undefined;
+  try {
+    disk = await SlowDisk.make(work.path, options.bytesPerSecond);
+    const measured = await disk.measure(options.bytesPerSecond * 3);
+    say(`the disk takes ${(measured / 1e6).toFixed(1)} MB/s`);
+    daemon = await Daemon.start({ dataDirectory: join(disk.path, 'data') });
+    return await measureStall(options, daemon, measured);
+  } finally {
+    await daemon?.kill();
+    disk?.remove();
+    work.remove();
+  }
+}
+
+async function measureStall(
+  options: StallOptions,
+  daemon: Daemon,
+  diskBytesPerSecond: number,
+): Promise<number> {
+  await daemon.client('group', 'create', 'busy');
+  await daemon.client('volume', 'create', 'busy/written', '--size', '4GiB');
+  await daemon.client('volume', 'create', 'busy/read', '--size', '1GiB');
+  await daemon.client('group', 'create', 'quiet');
+  await daemon.client('volume', 'create', 'quiet/volume', '--size', '1GiB');
+
+  const client = await benchClient();
+  const writer = new Child(
+    client,
+    [
+      ['--uri', daemon.uri('busy/written'), '--seconds', String(options.seconds + 30)],
+      ['--block-size', String(MiB), '--sequential', '--depth', '8'],
+    ].flat(),
+  );
+  let eventLoopDelaySeconds = 0;
+  let residentPeakBytes = 0;
+  /** The slowest of each kind of second client. */
+  const slowest = { readSameGroup: 0, writeOtherGroup: 0 };
+  const second = async (kind: keyof typeof slowest, ...args: string[]) => {
+    const started = performance.now();
+    const done = await run(client, ['--seconds', '0.01', ...args], { timeoutSeconds: 60 });
+    if (done.code !== 0) throw new Error(`the second client failed: ${done.stderr}`);
+    slowest[kind] = Math.max(slowest[kind], (performance.now() - started) / 1000);
+  };
+
+  const started = performance.now();
+  while (performance.now() - started < options.seconds * 1000) {
+    await second('readSameGroup', '--uri', daemon.uri('busy/read'), '--read');
+    await second('writeOtherGroup', '--uri', daemon.uri('quiet/volume'));
+    const delay = await daemon.metric('jnbd_event_loop_delay_max_seconds');
+    eventLoopDelaySeconds = Math.max(eventLoopDelaySeconds, delay);
+    residentPeakBytes = residentBytes(daemon.pid).peak;
+    if (writer.exited) throw new Error(`the writer ended early: ${writer.output}`);
+    await sleep(250);
+  }
+
+  const terminated = performance.now();
+  await daemon.stop();
+  const terminationSeconds = (performance.now() - terminated) / 1000;
+  const exitCode = daemon.exited?.code ?? null;
+  writer.signal('SIGKILL');
+  await writer.exit;
+
+  const allowed = limits.terminationSeconds(options.bytesPerSecond);
+  const findings = [
+    ['longest event-loop delay', eventLoopDelaySeconds, limits.eventLoopDelaySeconds],
+    ['slowest reader of the same group', slowest.readSameGroup, limits.secondClientSeconds],
+    ['slowest writer of another group', slowest.writeOtherGroup, limits.secondClientSeconds],
+    ['end after SIGTERM', terminationSeconds, allowed],
+  ] as const;
+  let failed = exitCode !== 0;
+  for (const [what, seconds, limit] of findings) {
+    const isOver = seconds > limit;
+    failed ||= isOver;
+    const verdict = isOver ? 'OVER' : 'under';
+    say(`${what.padEnd(34)} ${seconds.toFixed(3).padStart(7)} s, ${verdict} ${limit.toFixed(2)} s`);
+  }
+  say(`exit code after SIGTERM ${exitCode}, resident ${Math.round(residentPeakBytes / MiB)} MiB`);
+  if (options.json !== undefined) {
+    const report = {
+      formatVersion: 1,
+      seconds: options.seconds,
+      diskBytesPerSecond,
+      eventLoopDelaySeconds,
+      slowestSecondClientSeconds: slowest,
+      terminationSeconds,
+      exitCode,
+      residentPeakBytes,
+    };
+    writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  }
+  return failed ? 1 : 0;
+}
