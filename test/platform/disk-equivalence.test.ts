@@ -20,7 +20,7 @@ let runs = 0;
 
 interface Operation {
   readonly name: string;
-  run(disk: Disk, file: DiskFile, base: string): unknown;
+  readonly run: (disk: Disk, file: DiskFile, base: string) => unknown;
 }
 
 function noise(length: number, seed: number): Uint8Array {

@@ -2,18 +2,11 @@ import { expect, test } from 'vitest';
 import type { DiskFile } from '../../src/platform/disk.ts';
 import { systemErrorCode } from '../../src/platform/errors.ts';
 import { diskFaultKinds, FaultCounter, type FaultRule } from './faults.ts';
-import { ProcessClock, SimulatedClock } from './simulated-clock.ts';
-import { ProcessDied, SimulatedDisk, type SimulatedDiskOptions } from './simulated-disk.ts';
+import { filled, newDisk } from './fresh-disk.ts';
+import { ProcessClock } from './simulated-clock.ts';
+import type { SimulatedDisk } from './simulated-disk.ts';
+import { ProcessDied } from './simulated-process-disk.ts';
 import { SimulatedRandom } from './simulated-random.ts';
-
-function newDisk(seed: number, options: Partial<SimulatedDiskOptions> = {}): SimulatedDisk {
-  const random = new SimulatedRandom(seed);
-  return new SimulatedDisk({ clock: new SimulatedClock(), random, ...options });
-}
-
-function filled(length: number, byte: number): Uint8Array {
-  return new Uint8Array(length).fill(byte);
-}
 
 function codeOf(run: () => unknown): string {
   try {

@@ -220,7 +220,7 @@ test('chance repeats by its seed, and forks are streams of their own', () => {
   expect(draw(parent.fork('a'))).toEqual(before);
   expect(draw(parent.fork('b'))).not.toEqual(before);
   const random = new SimulatedRandom(9);
-  const counts = new Array<number>(10).fill(0);
+  const counts = Array.from({ length: 10 }, () => 0);
   for (let round = 0; round < 100_000; round++) {
     const value = random.int(10);
     counts[value] = (counts[value] ?? 0) + 1;

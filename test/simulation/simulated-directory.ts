@@ -1,6 +1,6 @@
 import { must } from '../../src/platform/assert.ts';
 import type { FaultCounter } from './faults.ts';
-import { SimulatedFile } from './simulated-file.ts';
+import type { SimulatedFile } from './simulated-file.ts';
 import type { SimulatedRandom } from './simulated-random.ts';
 
 export type SimulatedNode = SimulatedFile | SimulatedDirectory;

@@ -1,8 +1,8 @@
 import { assert } from '../../src/platform/assert.ts';
 import type { DiskFile, FileRole, ReadDone, SyncDone } from '../../src/platform/disk.ts';
 import { systemError } from './simulated-directory.ts';
-import { ProcessDied, type SimulatedProcessDisk, type Strike } from './simulated-disk.ts';
 import type { SimulatedFile } from './simulated-file.ts';
+import { ProcessDied, type SimulatedProcessDisk, type Strike } from './simulated-process-disk.ts';
 import { pageBytes } from './sparse-image.ts';
 
 /** A process's handle of a simulated file. */

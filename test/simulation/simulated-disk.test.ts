@@ -1,60 +1,9 @@
 import { expect, test } from 'vitest';
 import type { DiskFile } from '../../src/platform/disk.ts';
 import { systemErrorCode } from '../../src/platform/errors.ts';
-import { SimulatedClock } from './simulated-clock.ts';
-import {
-  ProcessDied,
-  SimulatedDisk,
-  type SimulatedDiskOptions,
-  type SimulatedProcessDisk,
-} from './simulated-disk.ts';
+import { contentsOf, create, filled, newDisk, outcomes, sectorsOf, seeds } from './fresh-disk.ts';
+import { ProcessDied, type SimulatedProcessDisk } from './simulated-process-disk.ts';
 import { SimulatedRandom } from './simulated-random.ts';
-
-const seeds = Array.from({ length: 200 }, (_, seed) => seed);
-
-function newDisk(
-  seed: number | string,
-  options: Partial<SimulatedDiskOptions> = {},
-): SimulatedDisk {
-  const random = new SimulatedRandom(seed);
-  return new SimulatedDisk({ clock: new SimulatedClock(), random, ...options });
-}
-
-function filled(length: number, byte: number): Uint8Array {
-  return new Uint8Array(length).fill(byte);
-}
-
-/** A file whose entry is on the device. */
-function create(disk: SimulatedProcessDisk, name: string): DiskFile {
-  const file = disk.openSync(name, 'create', 'volume');
-  disk.syncDirectorySync('/');
-  return file;
-}
-
-function contentsOf(disk: SimulatedProcessDisk, name: string): Uint8Array | undefined {
-  return disk.readFileSync(name, 'volume');
-}
-
-/** First byte of each sector. */
-function sectorsOf(bytes: Uint8Array | undefined): number[] {
-  const sectors: number[] = [];
-  for (let at = 0; at < (bytes?.length ?? 0); at += 512) sectors.push(bytes?.[at] ?? -1);
-  return sectors;
-}
-
-/** What a power loss left, by how often over all seeds, after `run` on a fresh disk. */
-function outcomes(run: (disk: SimulatedProcessDisk, machine: SimulatedDisk) => void, name = '/x') {
-  const found = new Map<string, number>();
-  for (const seed of seeds) {
-    const machine = newDisk(seed);
-    run(machine.attach(), machine);
-    machine.powerLost();
-    const contents = contentsOf(machine.attach(), name);
-    const outcome = contents === undefined ? 'gone' : sectorsOf(contents).join(' ');
-    found.set(outcome, (found.get(outcome) ?? 0) + 1);
-  }
-  return found;
-}
 
 test('what was synced survives, whatever else happens', () => {
   const found = outcomes((disk) => {
@@ -193,79 +142,6 @@ test('a sync that was not done by the power loss covers nothing', () => {
   expect([...found.keys()].sort()).toEqual(['0', '1']);
 });
 
-test('every version of every sector since the last sync may come back, and nothing else', () => {
-  for (const seed of seeds) checkAgainstHistory(seed);
-});
-
-/** Bytes of a whole small file, zero after its end, as of every operation. */
-function checkAgainstHistory(seed: number): void {
-  const maximum = 48 * 1024;
-  const machine = newDisk(seed, { delayMillisecondsMax: 5 });
-  const random = new SimulatedRandom(`operations ${seed}`);
-  let file = create(machine.attach(), '/x');
-  const aligned = new Uint8Array(maximum);
-  function image(): Uint8Array {
-    aligned.fill(0);
-    file.readSync(aligned, 0, maximum, 0);
-    return aligned.slice();
-  }
-  let history = [{ image: image(), size: 0 }];
-  let covered = 0;
-  for (let step = 0; step < 150; step++) {
-    const at = random.chance(0.5) ? random.int(10) * 4096 : random.int(maximum - 8000);
-    const length = random.pick([0, 100, 512, 4096, 8000, random.int(8000)]);
-    const what = random.int(14);
-    if (what < 6) file.writeSync(random.bytes(length), 0, length, at);
-    else if (what === 6) file.punchHoleSync(at, length);
-    else if (what === 7) file.zeroRangeSync(at, length);
-    else if (what === 8) file.preallocateSync(at, length);
-    else if (what === 9) file.truncateSync(at);
-    else if (what === 10) {
-      file.dataSyncSync();
-      covered = history.length - 1;
-    } else if (what === 11) {
-      const before = history.length - 1;
-      const of = history;
-      file.dataSync((error) => {
-        expect(error).toBeNull();
-        if (of === history) covered = Math.max(covered, before);
-      });
-    } else if (what === 12) machine.clock.step();
-    else if (random.chance(0.3)) {
-      machine.powerLost();
-      const disk = machine.attach();
-      file = disk.openSync('/x', 'read-write', 'volume');
-      const size = file.sizeSync();
-      const sizes = history.slice(covered).map((version) => version.size);
-      expect(size).toBeGreaterThanOrEqual(Math.min(...sizes));
-      expect(size).toBeLessThanOrEqual(Math.max(...sizes));
-      const left = image();
-      for (let sector = 0; sector * 512 < size; sector++) {
-        const end = Math.min(size, (sector + 1) * 512);
-        const found = Buffer.from(left.subarray(sector * 512, end));
-        // What is cut off by a truncation is zero after it, whatever it is that was cut.
-        const cuts = [
-          512,
-          ...sizes.map((at) => at - sector * 512).filter((at) => at > 0 && at < 512),
-        ];
-        const isKnown = history.slice(covered).some((version) =>
-          cuts.some((cut) => {
-            const expected = version.image.slice(sector * 512, end);
-            return found.equals(expected.fill(0, cut));
-          }),
-        );
-        if (!isKnown) expect.unreachable(`seed ${seed} step ${step}: sector ${sector} is new`);
-      }
-      const direct = disk.allocateAligned(maximum);
-      expect(file.readDirectSync(direct, 0, maximum, 0)).toBe(size);
-      expect(Buffer.compare(direct.subarray(0, size), left.subarray(0, size))).toBe(0);
-      history = [];
-      covered = 0;
-    }
-    history.push({ image: image(), size: file.sizeSync() });
-  }
-}
-
 test('a process crash loses nothing that was written, and ends handles, locks and callbacks', () => {
   const machine = newDisk(1);
   const disk = machine.attach();
@@ -294,154 +170,50 @@ test('a process crash loses nothing that was written, and ends handles, locks an
   expect(other.lockSync('/lock')).toBeDefined();
 });
 
-test('a new file may vanish until its directory is synced, however well it was synced itself', () => {
-  const lost = outcomes((disk) => {
-    const file = disk.openSync('/x', 'create', 'volume');
-    file.writeSync(filled(512, 1), 0, 512, 0);
-    file.dataSyncSync();
-  });
-  expect([...lost.keys()].sort()).toEqual(['1', 'gone']);
-  const kept = outcomes((disk) => {
-    const file = disk.openSync('/x', 'create', 'volume');
-    disk.syncDirectorySync('/');
-    file.writeSync(filled(512, 1), 0, 512, 0);
-    file.dataSyncSync();
-  });
-  expect([...kept.keys()]).toEqual(['1']);
-});
+/** A file whose first four sectors a failed sync gave up on; what the device has of its eight. */
+function afterFailedSync(seed: number) {
+  const machine = newDisk(seed);
+  const disk = machine.attach();
+  const file = create(disk, '/x');
+  file.writeSync(filled(4096, 1), 0, 4096, 0);
+  file.dataSyncSync();
+  file.writeSync(filled(2048, 2), 0, 2048, 0);
+  machine.faults.add({ kind: 'sync_error', operation: 'sync', nth: 1 });
+  expect(() => file.dataSyncSync()).toThrow('EIO');
+  file.dataSyncSync();
+  const bytes = disk.allocateAligned(4096);
+  const device = (): number[] =>
+    sectorsOf(bytes.subarray(0, file.readDirectSync(bytes, 0, 4096, 0)));
+  const cached = (): number[] => sectorsOf(bytes.subarray(0, file.readSync(bytes, 0, 4096, 0)));
+  return { machine, file, cached, device };
+}
 
-test('a directory whose own entry was not synced takes with it what was synced in it', () => {
-  const run = (disk: SimulatedProcessDisk, makes: (path: string) => void): void => {
-    makes('/d');
-    const file = disk.openSync('/d/x', 'create', 'volume');
-    file.writeSync(filled(512, 1), 0, 512, 0);
-    file.dataSyncSync();
-    disk.syncDirectorySync('/d');
-  };
-  const kept = outcomes((disk) => run(disk, (path) => disk.makeDirectorySync(path)), '/d/x');
-  expect([...kept.keys()]).toEqual(['1']);
-  const undone = outcomes((disk) => {
-    disk.makeDirectorySync('/before');
-    run(disk, () => disk.renameSync('/before', '/d'));
-  }, '/d/x');
-  expect([...undone.keys()].sort()).toEqual(['1', 'gone']);
-});
-
-test('a rename is undone or not, but the file always has one name', () => {
-  const seen = new Set<string>();
-  for (const seed of seeds) {
-    const machine = newDisk(seed);
-    const disk = machine.attach();
-    create(disk, '/a').writeSync(filled(1, 1), 0, 1, 0);
-    disk.makeDirectorySync('/d');
-    disk.renameSync('/a', '/b');
-    disk.renameSync('/b', '/d/c');
-    disk.renameSync('/d/c', '/e');
-    machine.powerLost();
-    const after = machine.attach();
-    const names = ['/a', '/b', '/d/c', '/e'].filter((name) => after.existsSync(name));
-    expect(names).toHaveLength(1);
-    seen.add(names.join());
-  }
-  expect([...seen].sort()).toEqual(['/a', '/b', '/d/c', '/e']);
-});
-
-test('a synced rename stays, from whichever of its directories', () => {
-  for (const [synced, seed] of ['/', '/d'].flatMap((at) => seeds.map((of) => [at, of] as const))) {
-    const machine = newDisk(seed);
-    const disk = machine.attach();
-    create(disk, '/a');
-    disk.makeDirectorySync('/d');
-    disk.renameSync('/a', '/d/b');
-    disk.syncDirectorySync(synced);
-    machine.powerLost();
-    const after = machine.attach();
-    expect([after.existsSync('/a'), after.existsSync('/d/b')]).toEqual([false, true]);
-  }
-});
-
-test('a removed file may come back, with what was synced of it, until its directory is synced', () => {
-  const run = (disk: SimulatedProcessDisk): void => {
-    const file = create(disk, '/x');
-    file.writeSync(filled(512, 1), 0, 512, 0);
-    file.dataSyncSync();
-    disk.removeFileSync('/x');
-  };
-  expect([...outcomes(run).keys()].sort()).toEqual(['1', 'gone']);
-  const synced = outcomes((disk) => {
-    run(disk);
-    disk.syncDirectorySync('/');
-  });
-  expect([...synced.keys()]).toEqual(['gone']);
-});
-
-test('a replaced small file has the old contents or the new, and the new ones once it returned', () => {
-  const found = outcomes((disk) => {
-    disk.replaceFileSync('/x', filled(3000, 1), 'catalog');
-    disk.replaceFileSync('/x', filled(4000, 2), 'catalog');
-  });
-  expect([...found.keys()]).toEqual(['2 2 2 2 2 2 2 2']);
-  const seen = new Set<string>();
-  for (const seed of seeds) {
-    const machine = newDisk(seed);
-    const disk = machine.attach();
-    disk.replaceFileSync('/x', filled(3000, 1), 'catalog');
-    const nth = 1 + (seed % 6);
-    const operation = (['entry', 'write', 'write', 'sync', 'entry', 'sync_directory'] as const)[
-      nth - 1
-    ];
-    machine.faults.add({
-      kind: 'death',
-      operation: operation ?? 'sync',
-      nth: nth === 3 || nth === 5 ? 2 : 1,
-    });
-    expect(() => disk.replaceFileSync('/x', filled(4000, 2), 'catalog')).toThrow(ProcessDied);
-    machine.powerLost();
-    const contents = contentsOf(machine.attach(), '/x') ?? filled(0, 0);
-    expect([3000, 4000]).toContain(contents.length);
-    expect(contents).toEqual(filled(contents.length, contents.length === 3000 ? 1 : 2));
-    seen.add(`${nth} ${contents.length}`);
-  }
-  expect(seen).toContain('1 3000');
-  expect(seen).toContain('6 3000');
-  expect(seen).toContain('6 4000');
-});
-
-test('after a failed sync the cache lies: reads show it, the device does not have it, no later sync writes it', () => {
+test('after a failed sync the cache lies, and no later sync makes it true', () => {
   let lost = 0;
   for (const seed of seeds) {
-    const machine = newDisk(seed);
-    const disk = machine.attach();
-    const file = create(disk, '/x');
-    file.writeSync(filled(4096, 1), 0, 4096, 0);
-    file.dataSyncSync();
-    file.writeSync(filled(2048, 2), 0, 2048, 0);
-    const rule = { kind: 'sync_error', operation: 'sync', nth: 1 } as const;
-    machine.faults.add(rule);
-    expect(() => file.dataSyncSync()).toThrow('EIO');
-    file.dataSyncSync();
-    const bytes = disk.allocateAligned(4096);
-    file.readSync(bytes, 0, 4096, 0);
-    expect(sectorsOf(bytes)).toEqual([2, 2, 2, 2, 1, 1, 1, 1]);
-    file.readDirectSync(bytes, 0, 4096, 0);
-    const device = sectorsOf(bytes);
-    expect(device.join('')).toMatch(/^[12]{4}1111$/);
-    lost += device.filter((byte, sector) => sector < 4 && byte === 1).length;
-    if (seed % 4 === 0) machine.dropCache();
-    else if (seed % 4 === 1) machine.powerLost();
-    else {
-      // Written again, it is dirty again, and a sync means what it says.
-      file.writeSync(filled(1024, 3), 0, 1024, 0);
-      file.readDirectSync(bytes, 0, 4096, 0);
-      expect(sectorsOf(bytes)).toEqual([3, 3, ...device.slice(2)]);
-      file.dataSyncSync();
-      device.splice(0, 2, 3, 3);
-      if (seed % 4 === 2) machine.powerLost();
-      else machine.dropCache();
-    }
-    expect(sectorsOf(contentsOf(machine.attach(), '/x'))).toEqual(device);
+    const { machine, cached, device } = afterFailedSync(seed);
+    expect(cached()).toEqual([2, 2, 2, 2, 1, 1, 1, 1]);
+    const held = device();
+    expect(held.join('')).toMatch(/^[12]{4}1111$/);
+    lost += held.filter((byte, sector) => sector < 4 && byte === 1).length;
+    if (seed % 2 === 0) machine.dropCache();
+    else machine.powerLost();
+    expect(sectorsOf(contentsOf(machine.attach(), '/x'))).toEqual(held);
   }
   expect(lost).toBeGreaterThan(seeds.length);
+});
+
+test('what a failed sync gave up on and is written again is synced again', () => {
+  for (const seed of seeds) {
+    const { machine, file, device } = afterFailedSync(seed);
+    const held = device();
+    file.writeSync(filled(1024, 3), 0, 1024, 0);
+    expect(device()).toEqual([3, 3, ...held.slice(2)]);
+    file.dataSyncSync();
+    if (seed % 2 === 0) machine.dropCache();
+    else machine.powerLost();
+    expect(sectorsOf(contentsOf(machine.attach(), '/x'))).toEqual([3, 3, ...held.slice(2)]);
+  }
 });
 
 test('a failed asynchronous sync gives up on what it covered only', () => {
@@ -501,7 +273,7 @@ test('a read that overlaps a write in time sees the old or the new contents', ()
     file.writeSync(filled(100, 2), 0, 100, 0);
     machine.clock.runUntilIdle();
   }
-  expect([...seen].sort()).toEqual([1, 2]);
+  expect(seen).toEqual(new Set([1, 2]));
 });
 
 test('cached reads sometimes say that they would have to ask', () => {

@@ -225,7 +225,7 @@ export class SimulatedFile {
     if (this.#lostSectors.size === 0 || kind === 'preallocate') return;
     const first = Math.floor(position / sectorBytes);
     const end = Math.ceil((position + length) / sectorBytes);
-    for (const index of [...this.#lostSectors.keys()]) {
+    for (const index of this.#lostSectors.keys()) {
       const from = Math.max(first, index * pageSectors);
       const to = Math.min(end, (index + 1) * pageSectors);
       for (let sector = from; sector < to; sector++)

@@ -24,6 +24,10 @@ class PagePool {
 }
 
 const pool = new PagePool();
+const emptyPages = Array.from<undefined, Uint8Array | undefined>(
+  { length: chunkPages },
+  () => undefined,
+);
 
 interface Chunk {
   /** `undefined` reads as zero. */
@@ -69,7 +73,7 @@ export class SparseImage {
     let chunk = this.#chunks.get(number);
     if (chunk === undefined) {
       chunk = {
-        pages: new Array<Uint8Array | undefined>(chunkPages).fill(undefined),
+        pages: emptyPages.slice(),
         reserved: new Uint8Array(chunkPages),
       };
       this.#chunks.set(number, chunk);
