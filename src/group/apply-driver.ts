@@ -8,15 +8,23 @@ import type { ApplySegment, ApplyVolume, FromApply, ToApply } from '../volume/ap
 import type { BlockIndex } from '../volume/block-index.ts';
 import type { BlockTable } from '../volume/block-table.ts';
 
-/** A batch starts when this many blocks changed, or this long after the first one did. */
-const batchNodesMin = 16384;
+/**
+ * A batch starts when this many blocks changed, or this long after the first one did: the larger it
+ * is, the more rewritten blocks are written once and the more neighbours are written together.
+ */
+const batchNodesMin = 2 ** 16;
 const batchMillisecondsMax = 1000;
 const retryMilliseconds = 1000;
+/** A checkpoint starts when this much journal was applied since the last one, or after this long. */
+const checkpointSegmentsMax = 64;
+const checkpointMillisecondsMax = 5000;
 
 export interface ApplyOwner {
   volumes(): ApplyVolume[];
-  /** `applied` moved; segments may have been freed. */
+  /** `applied` moved: tables are free again. */
   appliedAdvanced(bytes: number): void;
+  /** `released` may have moved: segments may be free again. */
+  released(): void;
   applyFailed(failure: FromApply & { kind: 'failed' }): void;
   /** The first success after failures. */
   applyRecovered(): void;
@@ -33,8 +41,12 @@ const validTransitions: Record<ApplyState, readonly ApplyState[]> = {
 };
 
 /**
- * Decides when what is in the index goes to the volumes, and moves `applied` and `released` when it
- * did. A table goes to the worker only when its last record is durable (invariant 1, SAFETY 10).
+ * Decides when what is in the index goes to the volumes, and moves `applied` when it did; when the
+ * volumes are synced, and moves `released` when they were. A table goes to the worker only when its
+ * last record is durable (invariant 1, SAFETY 10).
+ *
+ * Syncing is apart from applying, because it costs most: a volume is read as soon as it is written,
+ * while its records stay in the journal until a checkpoint says that they are not needed.
  */
 export class ApplyDriver {
   readonly #clock: Clock;
@@ -49,6 +61,17 @@ export class ApplyDriver {
   #timer: Timer | undefined;
   #due = false;
   #failing = false;
+  /** What the last durable checkpoint says, and what the one under way will say. */
+  #checkpointed: number;
+  #checkpointing = false;
+  /** A volume's sync failed: there will be no checkpoint until a restart. */
+  #checkpointsEnded = false;
+  #checkpointTimer: Timer | undefined;
+  #checkpointDue = false;
+  #checkpointSequence: number;
+  /** Where the journal goes on behind what is applied. */
+  #appliedSequence = 0;
+  #appliedOffset = 0;
 
   constructor(deps: {
     clock: Clock;
@@ -59,6 +82,7 @@ export class ApplyDriver {
     retention: Retention;
     groupId: string;
     checkpointPath: string;
+    checkpointSequence: number;
     owner: ApplyOwner;
   }) {
     this.#clock = deps.clock;
@@ -69,6 +93,8 @@ export class ApplyDriver {
     this.#retention = deps.retention;
     this.#groupId = deps.groupId;
     this.#owner = deps.owner;
+    this.#checkpointed = this.#watermarks.applied;
+    this.#checkpointSequence = deps.checkpointSequence;
     this.#port.receive((message) => this.#received(message));
     this.#port.post({ kind: 'open', checkpointPath: deps.checkpointPath, groupId: deps.groupId });
   }
@@ -101,11 +127,14 @@ export class ApplyDriver {
   hurry(): void {
     this.#due = true;
     this.consider();
+    this.#checkpointDue = true;
+    this.#considerCheckpoint();
   }
 
   close(): Promise<void> {
     this.#become('closed');
     this.#timer?.cancel();
+    this.#checkpointTimer?.cancel();
     return this.#port.close();
   }
 
@@ -138,48 +167,86 @@ export class ApplyDriver {
       baseSequence: table.baseSequence,
       segments,
       volumes: this.#owner.volumes(),
+    });
+  }
+
+  #considerCheckpoint(): void {
+    const { applied } = this.#watermarks;
+    if (this.#checkpointing || this.#checkpointsEnded || this.#state === 'closed') return;
+    if (applied === this.#checkpointed) return;
+    const isFar = this.#appliedSequence - this.#checkpointSequence >= checkpointSegmentsMax;
+    if (!isFar && !this.#checkpointDue && !this.#chain.isTight) {
+      this.#checkpointTimer ??= this.#clock.after(checkpointMillisecondsMax, () => {
+        this.#checkpointTimer = undefined;
+        this.#checkpointDue = true;
+        this.#considerCheckpoint();
+      });
+      return;
+    }
+    this.#checkpointDue = false;
+    this.#checkpointTimer?.cancel();
+    this.#checkpointTimer = undefined;
+    this.#checkpointing = true;
+    this.#checkpointSequence = this.#appliedSequence;
+    this.#port.post({
+      kind: 'checkpoint',
       checkpoint: {
         groupId: this.#groupId,
-        applied: table.lastNumber,
+        applied,
         released: this.#watermarks.released,
-        sequence: table.endSequence,
-        offset: table.endOffset,
+        sequence: this.#appliedSequence,
+        offset: this.#appliedOffset,
       },
     });
   }
 
   #received(message: FromApply): void {
     if (this.#state === 'closed') return;
+    if (message.kind === 'checkpointed') {
+      this.#checkpointing = false;
+      this.#checkpointed = message.applied;
+      this.releaseSegments();
+      this.#owner.released();
+      this.#considerCheckpoint();
+      return;
+    }
     if (message.kind === 'failed') {
-      if (this.#state !== 'applying') {
-        this.#owner.applyFailed(message);
-        return;
-      }
-      this.#become('waiting');
-      this.#failing = true;
-      this.#owner.applyFailed(message);
-      this.#clock.after(retryMilliseconds, () => {
-        if (this.#state !== 'waiting') return;
-        this.#dispatch(must(this.#index.oldestFrozen, 'the failed table is still there'));
-      });
+      this.#failed(message);
       return;
     }
     this.#become('idle');
     const table = must(this.#index.oldestFrozen, 'a table was being applied');
+    this.#appliedSequence = table.endSequence;
+    this.#appliedOffset = table.endOffset;
     this.#watermarks.setApplied(table.lastNumber);
     this.#index.applied();
-    this.releaseSegments();
     if (this.#failing) {
       this.#failing = false;
       this.#owner.applyRecovered();
     }
     this.#owner.appliedAdvanced(message.bytes);
     this.consider();
+    this.#considerCheckpoint();
   }
 
-  /** Gives back what no hold needs. The checkpoint that says `applied` is durable already (SAFETY 6). */
+  #failed(failure: FromApply & { kind: 'failed' }): void {
+    this.#owner.applyFailed(failure);
+    if (failure.part === 'sync' || failure.part === 'checkpoint') {
+      this.#checkpointing = false;
+      this.#checkpointsEnded = true;
+      return;
+    }
+    this.#become('waiting');
+    this.#failing = true;
+    this.#clock.after(retryMilliseconds, () => {
+      if (this.#state !== 'waiting') return;
+      this.#dispatch(must(this.#index.oldestFrozen, 'the failed table is still there'));
+    });
+  }
+
+  /** Gives back what no hold needs and a durable checkpoint covers (SAFETY 6). */
   releaseSegments(): void {
-    const released = this.#retention.releasable(this.#watermarks.applied);
+    const released = this.#retention.releasable(this.#checkpointed);
     if (released > this.#watermarks.released) this.#watermarks.setReleased(released);
     this.#chain.release(this.#watermarks.released);
   }

@@ -49,7 +49,8 @@ export interface GroupDependencies {
 }
 
 export interface GroupLimits {
-  readonly indexTablesMax: number;
+  /** Nodes of one table of the index; a power of two up to 2^20. */
+  readonly tableNodesMax: number;
   readonly unsyncedBytesMax: number;
 }
 
@@ -190,7 +191,7 @@ export class Group {
     must(this.#driver, 'apply was started').consider();
   }
 
-  startApply(): ApplyDriver {
+  startApply(checkpointSequence: number): ApplyDriver {
     const { clock, startApply, fatal } = this.#deps;
     this.#driver = new ApplyDriver({
       clock,
@@ -201,9 +202,11 @@ export class Group {
       retention: this.retention,
       groupId: this.#catalog.groupId,
       checkpointPath: this.#files.checkpoint,
+      checkpointSequence,
       owner: {
         volumes: () => this.#applyVolumes(),
         appliedAdvanced: (bytes) => this.#appliedAdvanced(bytes),
+        released: () => this.#released(),
         applyFailed: (failure) => this.#applyFailed(failure),
         applyRecovered: () => this.#applyRecovered(),
       },
@@ -320,6 +323,10 @@ export class Group {
   #appliedAdvanced(bytes: number): void {
     this.guard.settle(bytes);
     if (this.index.isEmpty) this.guard.settle(this.guard.owedBytes);
+    this.#wakeParked();
+  }
+
+  #released(): void {
     this.#journal?.segmentsFreed();
     this.#wakeParked();
   }
@@ -334,6 +341,18 @@ export class Group {
         severity: 'error',
         message: `volume ${subject} cannot grow: ${failure.message}; its records stay in the journal and hosts are slowed`,
         nextCommand: `df ${this.#files.volumes}`,
+      });
+      return;
+    }
+    if (failure.part === 'sync' || failure.part === 'checkpoint') {
+      // What was written since the last checkpoint may be lost below us, but it is in the journal:
+      // the next start applies it again (SAFETY 4).
+      if (volume && volume.state !== 'abnormal') volume.become('abnormal', failure.message);
+      this.conditions.raise(subject, {
+        code: 'volume_failed',
+        severity: 'error',
+        message: `syncing ${subject} failed: ${failure.message}; its records stay in the journal, and a restart applies them again`,
+        nextCommand: 'restart the daemon, after mending the disk',
       });
       return;
     }
@@ -565,7 +584,7 @@ export async function openGroup(
   const { file, checkpoint } = CheckpointFile.open(disk, files.checkpoint, catalog.groupId);
   file.close();
   const found = findJournal(disk, catalog);
-  const index = new BlockIndex(limits.indexTablesMax);
+  const index = new BlockIndex(limits.tableNodesMax);
   const { outcome, changes, live } = recoverJournal(disk, found, checkpoint, catalog, index);
   for (const { number, change } of changes) catalog = changeCatalog(catalog, change, number);
   const liveSlots = new Set(live.map(({ area, slot }) => area.segmentPath(slot)));
@@ -618,7 +637,7 @@ export async function openGroup(
   }
   if (catalog.volumes.some(({ journalOnly }) => journalOnly))
     group.retention.set('journal-only', watermarks.released);
-  group.startApply();
+  group.startApply(checkpoint.sequence);
   await beginIncarnation(deps, group, outcome.lastNumber);
   group.serve();
   return group;

@@ -17,7 +17,8 @@ import {
   unsyncedBytesMaxDefault,
 } from '../platform/limits.ts';
 import { randomIdentifier } from '../platform/random.ts';
-import { tableBytes } from '../volume/block-table.ts';
+import { indexTablesMax } from '../volume/block-index.ts';
+import { nodeBytes } from '../volume/block-table.ts';
 import type { Catalog, OnFull } from './catalog.ts';
 import { writeCatalog } from './catalog.ts';
 import type { GroupDependencies, GroupLimits } from './group.ts';
@@ -43,7 +44,7 @@ export interface GroupSettings {
 /** How the memory budget is divided; what is left is for reads on their way out. */
 export interface MemoryShares {
   readonly slabs: number;
-  readonly indexTables: number;
+  readonly indexBytes: number;
   readonly replyBytes: number;
 }
 
@@ -56,7 +57,7 @@ export function divideMemory(memoryBytes: number): MemoryShares {
   }
   return {
     slabs: Math.floor((memoryBytes * 0.4) / slabBytes),
-    indexTables: Math.floor((memoryBytes * 0.4) / tableBytes),
+    indexBytes: Math.floor(memoryBytes * 0.4),
     replyBytes: Math.floor(memoryBytes * 0.2),
   };
 }
@@ -211,8 +212,9 @@ export class System {
 
   #groupLimits(): GroupLimits {
     const count = this.groups.size + 1;
+    const nodes = Math.min(2 ** 20, this.memory.indexBytes / count / indexTablesMax / nodeBytes);
     return {
-      indexTablesMax: Math.max(2, Math.floor(this.memory.indexTables / count)),
+      tableNodesMax: 2 ** Math.max(12, Math.floor(Math.log2(nodes))),
       unsyncedBytesMax: Math.min(
         unsyncedBytesMaxDefault,
         Math.floor(this.pool.bytesMax / 2 / count),

@@ -1,24 +1,16 @@
-import { assert, must } from '../platform/assert.ts';
+import { must } from '../platform/assert.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
-import {
-  inlineSyncMillisecondsMax,
-  MiB,
-  recordPayloadBytesMax,
-  slabHeadroomBytes,
-} from '../platform/limits.ts';
+import { recordPayloadBytesMax, slabHeadroomBytes } from '../platform/limits.ts';
 import type { Area } from './area.ts';
 import { AreaFailure } from './area.ts';
+import { GroupCommit } from './group-commit.ts';
+import { moveRun } from './move-run.ts';
 import type { ReceiveSlab } from './receive-slab.ts';
 import type { RecordHeader, RecordType } from './record.ts';
 import {
-  checksumHolds,
-  decodeHeader,
-  emptyRecordHeader,
   hasPayload,
-  isNumbered,
   recordHeaderBytes,
   recordType,
-  resaltRecord,
   stampRecord,
   wideRecordHeaderBytes,
 } from './record.ts';
@@ -33,7 +25,7 @@ export interface JournalOwner {
   roomAppeared(): void;
   areaChanged(area: Area): void;
   /** A record moved from a failed area: same number, new place. */
-  recordMoved(header: RecordHeader, segment: LiveSegment, payloadOffset: number): void;
+  readonly recordMoved: (header: RecordHeader, segment: LiveSegment, payloadOffset: number) => void;
   /** Nothing after `durable` will ever be durable, and nothing more can be appended. */
   journalFailed(failure: AreaFailure): void;
 }
@@ -48,7 +40,6 @@ export interface StampedPlace {
 
 /** The largest record, its mark and the roll behind it. */
 const recordBytesMax = recordPayloadBytesMax + wideRecordHeaderBytes + recordHeaderBytes;
-const inlineSyncBytesMax = 1 * MiB;
 
 /**
  * The writing end of a group's journal: stamps records where they were received, appends them a run
@@ -66,7 +57,8 @@ export class Journal {
   readonly #watermarks: Watermarks;
   readonly #owner: JournalOwner;
   readonly #unsyncedBytesMax: number;
-  readonly #syncIntervalMilliseconds: number;
+  readonly #markAfterMilliseconds: number;
+  readonly #commit: GroupCommit;
   readonly #scratch = scratchSlab(64);
   #state: JournalState = 'open';
 
@@ -78,13 +70,7 @@ export class Journal {
   #runTimeMilliseconds = 0;
 
   #lastMarked: number;
-  #syncing = false;
-  #syncAgain = false;
-  #syncEpoch = 0;
-  #syncBegan = 0;
-  #syncTimer: Timer | undefined;
   #markTimer: Timer | undefined;
-  #recentSyncMilliseconds = 0;
 
   constructor(
     deps: {
@@ -102,7 +88,20 @@ export class Journal {
     this.#watermarks = deps.watermarks;
     this.#owner = deps.owner;
     this.#unsyncedBytesMax = options.unsyncedBytesMax;
-    this.#syncIntervalMilliseconds = options.syncIntervalMilliseconds;
+    this.#markAfterMilliseconds = options.syncIntervalMilliseconds * 4;
+    this.#commit = new GroupCommit(
+      {
+        ...deps,
+        owner: {
+          advanced: () => this.#durableAdvanced(),
+          failed: (failure) => this.#syncFailed(failure),
+        },
+      },
+      {
+        earlyBytes: options.unsyncedBytesMax / 2,
+        intervalMilliseconds: options.syncIntervalMilliseconds,
+      },
+    );
     this.#lastMarked = this.#watermarks.durable;
     this.place = { segment: this.#chain.current, payloadOffset: 0 };
     this.#prepareStandby();
@@ -119,7 +118,7 @@ export class Journal {
   /** Whether a record of `bytes` fits now, in memory that is not synced and in the journal. */
   admits(bytes: number): boolean {
     if (this.#retained.bytes + bytes > this.#unsyncedBytesMax) {
-      this.#startSync();
+      this.#commit.start();
       return false;
     }
     const ahead = this.#runEnd - this.#runStart;
@@ -210,33 +209,18 @@ export class Journal {
     } catch (error) {
       this.#takeOver(new AreaFailure(segment.area, error));
     }
-    if (!this.#syncing && !this.#syncTimer) {
-      this.#syncTimer = this.#clock.after(this.#syncIntervalMilliseconds, this.#syncTimerRan);
-    }
-    if (!this.#syncing && this.#retained.bytes > this.#unsyncedBytesMax / 2) this.#startSync();
-    return this.#stillOpen();
+    this.#commit.appended();
+    return this.#isOpen();
   }
 
   /** Somebody waits for everything appended so far. May sync within the call. */
   requestDurable(): void {
-    if (this.#state !== 'open') return;
-    if (
-      !this.#syncing &&
-      this.#recentSyncMilliseconds < inlineSyncMillisecondsMax &&
-      this.#retained.bytes <= inlineSyncBytesMax &&
-      this.#onlyCurrentDirty()
-    ) {
-      this.#syncInline();
-      return;
-    }
-    this.#startSync();
+    this.#commit.request();
   }
 
   /** The area being written to, when a sync of it has been running longer than this. */
   slowArea(milliseconds: number): Area | undefined {
-    if (!this.#syncing || this.#clock.monotonicMilliseconds() - this.#syncBegan < milliseconds)
-      return undefined;
-    return this.#chain.current.area;
+    return this.#commit.slowArea(milliseconds);
   }
 
   /** An area is slower than is good: what is not durable goes to another one, like on a failure. */
@@ -261,7 +245,7 @@ export class Journal {
       }
       this.#writeMark();
       this.#state = 'closed';
-      this.#cancelTimers();
+      this.#stop();
       this.#chain.current.file.dataSync((error) => done(error));
     });
   }
@@ -271,11 +255,11 @@ export class Journal {
       run();
       return;
     }
-    this.#startSync();
+    this.#commit.start();
     this.#clock.after(1, () => this.#whenSynced(run));
   }
 
-  #stillOpen(): boolean {
+  #isOpen(): boolean {
     return this.#state === 'open';
   }
 
@@ -383,92 +367,15 @@ export class Journal {
     if (this.#state === 'open') this.#prepareStandby();
   }
 
-  readonly #syncTimerRan = (): void => {
-    this.#syncTimer = undefined;
-    if (this.#watermarks.durable < this.#watermarks.newest) this.#startSync();
-  };
-
-  #onlyCurrentDirty(): boolean {
-    const current = this.#chain.current;
-    for (const segment of this.#chain.live())
-      if (segment.dirty && segment !== current) return false;
-    return true;
-  }
-
-  #syncInline(): void {
-    const segment = this.#chain.current;
-    const began = this.#clock.monotonicMilliseconds();
-    try {
-      segment.file.dataSyncSync();
-    } catch (error) {
-      this.#takeOver(new AreaFailure(segment.area, error));
-      this.#startSync();
-      return;
-    }
-    segment.dirty = false;
-    this.#noteSyncTime(this.#clock.monotonicMilliseconds() - began);
-    this.#advanceDurable(this.#watermarks.newest);
-  }
-
-  #noteSyncTime(milliseconds: number): void {
-    this.#recentSyncMilliseconds += (milliseconds - this.#recentSyncMilliseconds) / 4;
-  }
-
-  /** One sync answers everyone who asked before it began; who asks later starts the next one. */
-  #startSync(): void {
-    if (this.#syncing) {
-      this.#syncAgain = true;
-      return;
-    }
-    if (this.#state !== 'open') return;
-    const target = this.#watermarks.newest;
-    const epoch = this.#syncEpoch;
-    this.#syncBegan = this.#clock.monotonicMilliseconds();
-    const small = this.#retained.bytes <= inlineSyncBytesMax;
-    const segments: LiveSegment[] = [];
-    for (const segment of this.#chain.live()) if (segment.dirty) segments.push(segment);
-    if (segments.length === 0) {
-      assert(target === this.#watermarks.durable, 'what is clean is durable');
-      return;
-    }
-    this.#syncing = true;
-    this.#syncAgain = false;
-    let waiting = segments.length;
-    let failure: AreaFailure | undefined;
-    for (const segment of segments) {
-      segment.dirty = false;
-      segment.file.dataSync((error) => {
-        if (epoch !== this.#syncEpoch) return;
-        if (error) {
-          segment.dirty = true;
-          failure ??= new AreaFailure(segment.area, error);
-        }
-        waiting -= 1;
-        if (waiting > 0) return;
-        this.#syncing = false;
-        if (failure) {
-          this.#takeOver(failure);
-          this.#startSync();
-          return;
-        }
-        if (small) this.#noteSyncTime(this.#clock.monotonicMilliseconds() - this.#syncBegan);
-        const again = this.#syncAgain || this.#retained.bytes > this.#unsyncedBytesMax / 2;
-        this.#advanceDurable(target);
-        if (again && this.#watermarks.durable < this.#watermarks.newest) this.#startSync();
-        else if (this.#watermarks.durable < this.#watermarks.newest && !this.#syncTimer) {
-          this.#syncTimer = this.#clock.after(this.#syncIntervalMilliseconds, this.#syncTimerRan);
-        }
-      });
-    }
-  }
-
-  #advanceDurable(target: number): void {
-    if (target === this.#watermarks.durable) return;
-    this.#watermarks.setDurable(target);
-    this.#retained.releaseThrough(target);
+  #durableAdvanced(): void {
     this.#armIdleMark();
     this.#owner.durableAdvanced();
     this.#owner.roomAppeared();
+  }
+
+  #syncFailed(failure: AreaFailure): void {
+    this.#takeOver(failure);
+    this.#commit.start();
   }
 
   /**
@@ -477,11 +384,11 @@ export class Journal {
    */
   #armIdleMark(): void {
     if (this.#markTimer) return;
-    this.#markTimer = this.#clock.after(this.#syncIntervalMilliseconds * 4, () => {
+    this.#markTimer = this.#clock.after(this.#markAfterMilliseconds, () => {
       this.#markTimer = undefined;
       const { durable, newest } = this.#watermarks;
       if (this.#state !== 'open' || this.#lastMarked === durable) return;
-      if (durable < newest || this.#syncing) {
+      if (durable < newest || this.#commit.running) {
         this.#armIdleMark();
         return;
       }
@@ -512,9 +419,7 @@ export class Journal {
   #moveUnsynced(cause: AreaFailure): void {
     let failure = cause;
     for (;;) {
-      this.#syncEpoch += 1;
-      this.#syncing = false;
-      for (const segment of this.#chain.live()) segment.dirty = false;
+      this.#commit.abandon();
       try {
         const target = this.#chain.begin(this.#watermarks.durable + 1, this.#watermarks.durable);
         if (!target) break;
@@ -529,7 +434,7 @@ export class Journal {
       }
     }
     this.#state = 'failed';
-    this.#cancelTimers();
+    this.#stop();
     this.#owner.journalFailed(failure);
   }
 
@@ -542,61 +447,14 @@ export class Journal {
           throw new AreaFailure(target.area, new Error('no free segment to move records to'));
         target = next;
       }
-      this.#moveRun(slab, old, start, end, target);
+      moveRun(slab, start, end, old, target, this.#owner.recordMoved);
       return target;
     });
   }
 
-  #moveRun(
-    slab: ReceiveSlab,
-    old: LiveSegment,
-    start: number,
-    end: number,
-    target: LiveSegment,
-  ): void {
-    const header = emptyRecordHeader();
-    const timeShift = old.header.timeBaseMilliseconds - target.header.timeBaseMilliseconds;
-    for (let at = start; at < end; at += header.headerBytes + header.payloadBytes) {
-      const decoded = decodeHeader(slab.view, at, end, header);
-      assert(decoded === 'header', `a retained run holds records at ${at}`);
-      assert(
-        checksumHolds(slab.bytes, slab.view, at, header, old.header.salt),
-        'retained bytes are whole',
-      );
-      if (timeShift === 0) {
-        resaltRecord(slab.view, at, old.header.salt, target.header.salt);
-      } else {
-        stampRecord(
-          slab.bytes,
-          slab.view,
-          at,
-          header.headerBytes as 28 | 32,
-          header.type as RecordType,
-          header.volume,
-          Math.max(0, header.timeMilliseconds + timeShift),
-          header.length,
-          header.number,
-          header.offset,
-          target.header.salt,
-        );
-      }
-      if (!isNumbered(header.type)) continue;
-      target.lastNumber = header.number;
-      this.#owner.recordMoved(header, target, target.endOffset + (at - start) + header.headerBytes);
-    }
-    try {
-      target.file.writeSync(slab.bytes, start, end - start, target.endOffset);
-    } catch (error) {
-      throw new AreaFailure(target.area, error);
-    }
-    target.endOffset += end - start;
-    target.dirty = true;
-  }
-
-  #cancelTimers(): void {
-    this.#syncTimer?.cancel();
+  #stop(): void {
+    this.#commit.stop();
     this.#markTimer?.cancel();
-    this.#syncTimer = undefined;
     this.#markTimer = undefined;
   }
 }

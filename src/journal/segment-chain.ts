@@ -96,6 +96,11 @@ export class SegmentChain {
     return Math.max(0, free - 1);
   }
 
+  /** Little is free: what could be released should be. */
+  get isTight(): boolean {
+    return this.spareSegments * 4 < this.#bySequence.size;
+  }
+
   get usedBytes(): number {
     return this.#bySequence.size * segmentBytes;
   }

@@ -19,7 +19,8 @@ export const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 /** Offsets and numbers stand in 48 bits of a record. */
 export const updateNumberMax = 2 ** 48 - 1;
-export const volumeSizeBytesMax = 128 * TiB;
+/** Block numbers stand in 33 bits of a sort key of apply. */
+export const volumeSizeBytesMax = 32 * TiB;
 export const volumesPerGroupMax = 4096;
 
 /** Receive slabs: a record's bytes lie in one slab from the socket to the journal. */
@@ -34,8 +35,8 @@ export const segmentHeaderBytes = 4096;
 /** Appended but not durable: past it sockets are not read (SAFETY 4, DESIGN 4). */
 export const unsyncedBytesMaxDefault = 32 * MiB;
 export const syncIntervalMillisecondsDefault = 20;
-/** A lone FUA syncs in the thread while recent syncs took less than this. */
-export const inlineSyncMillisecondsMax = 0.2;
+/** A lone FUA syncs in the thread while recent syncs took less than this: with the pool, a sync costs some 60 microseconds more. */
+export const inlineSyncMillisecondsMax = 0.3;
 
 export const memoryBytesDefault = 192 * MiB;
 export const memoryBytesMin = 64 * MiB;

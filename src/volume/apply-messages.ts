@@ -27,15 +27,18 @@ export type ToApply =
       readonly baseSequence: number;
       readonly segments: readonly ApplySegment[];
       readonly volumes: readonly ApplyVolume[];
-      readonly checkpoint: Checkpoint;
     }
+  /** Syncs what was applied so far, then writes this checkpoint. Applying goes on meanwhile. */
+  | { readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint }
   /** Nothing of this volume will be applied any more: its file is closed. */
   | { readonly kind: 'forget'; readonly volume: number };
 
-export type ApplyFailurePart = 'segment' | 'volume' | 'checkpoint';
+/** `sync`: the volume's page cache can no longer be believed; only a restart helps (SAFETY 4). */
+export type ApplyFailurePart = 'segment' | 'volume' | 'sync' | 'checkpoint';
 
 export type FromApply =
   | { readonly kind: 'applied'; readonly bytes: number }
+  | { readonly kind: 'checkpointed'; readonly applied: number }
   | {
       readonly kind: 'failed';
       readonly part: ApplyFailurePart;

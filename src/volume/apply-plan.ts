@@ -16,8 +16,8 @@ export interface ApplyStep {
 
 const two24 = 2 ** 24;
 const two32 = 2 ** 32;
-/** Node numbers stand in the low bits of a sort key, block numbers (36 bits) above them. */
-const keyShift = 2 ** 17;
+/** Node numbers (20 bits) stand in the low bits of a sort key, block numbers (33 bits) above them. */
+const keyShift = 2 ** 20;
 
 /**
  * What a table changes, sorted by volume and address, each byte once, its newest version; neighbours
@@ -29,42 +29,55 @@ export function planSteps(
   ranges: readonly BlockRange[],
   emit: (step: ApplyStep) => void,
 ): void {
-  const volumes = new Map<number, number[]>();
+  const counts = new Map<number, number>();
   for (let node = 0; node < count; node += 1) {
     const volume = (arrays.keyHigh[node] ?? 0) >>> 16;
-    const nodes = volumes.get(volume);
-    if (nodes) nodes.push(node);
-    else volumes.set(volume, [node]);
+    counts.set(volume, (counts.get(volume) ?? 0) + 1);
   }
-  for (const range of ranges) if (!volumes.has(range.volume)) volumes.set(range.volume, []);
-  for (const [volume, nodes] of [...volumes].sort(([a], [b]) => a - b)) {
+  for (const range of ranges) if (!counts.has(range.volume)) counts.set(range.volume, 0);
+  for (const [volume, nodes] of [...counts].sort(([a], [b]) => a - b)) {
     planVolume(
       arrays,
       volume,
-      nodes,
+      sortedKeys(arrays, volume, count, nodes),
       ranges.filter((range) => range.volume === volume),
       emit,
     );
   }
 }
 
+function sortedKeys(
+  arrays: TableArrays,
+  volume: number,
+  count: number,
+  nodes: number,
+): Float64Array {
+  const { keyLow, keyHigh } = arrays;
+  const keys = new Float64Array(nodes);
+  let filled = 0;
+  for (let node = 0; node < count; node += 1) {
+    const high = keyHigh[node] ?? 0;
+    if (high >>> 16 !== volume) continue;
+    keys[filled] = (((high >>> 12) & 0xf) * two32 + (keyLow[node] ?? 0)) * keyShift + node;
+    filled += 1;
+  }
+  return keys.sort();
+}
+
 function planVolume(
   arrays: TableArrays,
   volume: number,
-  nodes: readonly number[],
+  keys: Float64Array,
   ranges: readonly BlockRange[],
   emit: (step: ApplyStep) => void,
 ): void {
-  const { keyLow, keyHigh, placeLow, extent } = arrays;
-  const keys = new Float64Array(nodes.length);
-  nodes.forEach((node, i) => {
-    const block = (((keyHigh[node] ?? 0) >>> 12) & 0xf) * two32 + (keyLow[node] ?? 0);
-    keys[i] = block * keyShift + node;
-  });
-  keys.sort();
+  const { keyHigh, placeLow, extent } = arrays;
   const merger = new StepMerger(emit);
   const uncovered = new Uncovered();
   const pieces: ApplyStep[] = [];
+  const chain: number[] = [];
+  const placeOf = (node: number): number =>
+    ((extent[node] ?? 0) >>> 24) * two32 + (placeLow[node] ?? 0);
   let nextRange = 0;
   /** Blocks of the current range before this are done. */
   let rangeFrom = ranges[0]?.start ?? 0;
@@ -84,15 +97,24 @@ function planVolume(
 
   for (let i = 0; i < keys.length; ) {
     const block = Math.floor((keys[i] ?? 0) / keyShift);
-    const chain: number[] = [];
+    chain.length = 0;
     for (; i < keys.length && Math.floor((keys[i] ?? 0) / keyShift) === block; i += 1) {
       chain.push((keys[i] ?? 0) % keyShift);
     }
     finishRangesBefore(block);
     const range = ranges[nextRange];
     const inRange = range !== undefined && range.start <= block && block < range.end;
-    const placeOf = (node: number): number =>
-      ((extent[node] ?? 0) >>> 24) * two32 + (placeLow[node] ?? 0);
+    const single = chain[0] ?? 0;
+    if (chain.length === 1 && !inRange && ((extent[single] ?? 0) & 0xffffff) === 0xfff) {
+      merger.add(
+        ((keyHigh[single] ?? 0) & 3) as NodeKind,
+        volume,
+        block * blockBytes,
+        blockBytes,
+        placeOf(single),
+      );
+      continue;
+    }
     if (chain.length > 1) chain.sort((a, b) => placeOf(b) - placeOf(a));
     uncovered.reset(0, blockBytes);
     pieces.length = 0;

@@ -1,3 +1,4 @@
+import type { Checkpoint } from '../journal/checkpoint.ts';
 import { CheckpointFile } from '../journal/checkpoint.ts';
 import { InvariantError, must } from '../platform/assert.ts';
 import type { Disk, DiskFile } from '../platform/disk.ts';
@@ -12,7 +13,8 @@ import { nodeKind, tableArrays } from './block-table.ts';
 const stagingBytes = 1 * MiB;
 /** One punch of 16 MiB of allocated blocks takes milliseconds: larger ones are done in parts. */
 const punchBytesMax = 16 * MiB;
-const openSegmentsMax = 64;
+/** Every segment of a journal of 16 GiB: blocks are read in order of their address, from all over it. */
+const openSegmentsMax = 1024;
 
 class ApplyError extends Error {
   readonly part: ApplyFailurePart;
@@ -27,9 +29,10 @@ class ApplyError extends Error {
 
 /**
  * Journal to volumes, off the thread that serves hosts: takes one frozen table, writes the newest
- * version of each block in order of address, syncs the volumes, then writes the checkpoint, then
- * answers; only then is anything released (SAFETY 6). Doing a table again after a crash or a failure
- * gives the same volumes, because it writes the same bytes to the same places.
+ * version of each block in order of address, answers. Now and then it is told to make a checkpoint:
+ * the volumes are synced, then the checkpoint is written and synced, then it answers; only then is
+ * anything released (SAFETY 6). Doing tables again after a crash, from the last checkpoint on, gives
+ * the same volumes, because it writes the same bytes to the same places in the same order.
  */
 export class ApplyWorker {
   readonly #disk: Disk;
@@ -37,6 +40,8 @@ export class ApplyWorker {
   readonly #volumes = new Map<number, DiskFile>();
   readonly #segments = new Map<string, DiskFile>();
   readonly #staging = new Uint8Array(stagingBytes);
+  /** Volumes written since the last checkpoint began. */
+  readonly #unsynced = new Set<number>();
   #checkpoint: CheckpointFile | undefined;
   #stagedVolume = 0;
   #stagedOffset = 0;
@@ -70,29 +75,72 @@ export class ApplyWorker {
           });
           return;
         case 'forget':
-          this.#volumes.get(message.volume)?.closeSync();
-          this.#volumes.delete(message.volume);
+          this.#forget(message.volume);
           return;
         case 'apply':
           this.#apply(message);
           this.#port.post({ kind: 'applied', bytes: this.#appliedBytes });
+          return;
+        case 'checkpoint':
+          this.#beginCheckpoint(message.checkpoint);
       }
     } catch (error) {
-      if (!(error instanceof ApplyError)) throw error;
-      this.#port.post({
-        kind: 'failed',
-        part: error.part,
-        volume: error.volume,
-        code: systemErrorCode(error.cause) ?? 'EIO',
-        message: error.message,
+      this.#fail(error);
+    }
+  }
+
+  /** Closed only when no sync of it is under way. */
+  #forget(volume: number): void {
+    const file = this.#volumes.get(volume);
+    this.#volumes.delete(volume);
+    this.#unsynced.delete(volume);
+    file?.dataSync(() => file.closeSync());
+  }
+
+  #fail(error: unknown): void {
+    if (!(error instanceof ApplyError)) throw error;
+    this.#port.post({
+      kind: 'failed',
+      part: error.part,
+      volume: error.volume,
+      code: systemErrorCode(error.cause) ?? 'EIO',
+      message: error.message,
+    });
+  }
+
+  /** What was written before this is covered by the syncs it starts; what comes later by the next. */
+  #beginCheckpoint(checkpoint: Checkpoint): void {
+    let waiting = 1;
+    let failure: ApplyError | undefined;
+    const finished = (): void => {
+      waiting -= 1;
+      if (waiting > 0) return;
+      try {
+        if (failure) throw failure;
+        this.#guard('checkpoint', undefined, () => {
+          must(this.#checkpoint, 'open came before checkpoint').writeSync(checkpoint);
+        });
+        this.#port.post({ kind: 'checkpointed', applied: checkpoint.applied });
+      } catch (error) {
+        this.#fail(error);
+      }
+    };
+    for (const volume of this.#unsynced) {
+      const file = this.#volumes.get(volume);
+      if (!file) continue;
+      waiting += 1;
+      file.dataSync((error) => {
+        if (error) failure ??= new ApplyError('sync', volume, error);
+        finished();
       });
     }
+    this.#unsynced.clear();
+    finished();
   }
 
   #apply(message: ToApply & { kind: 'apply' }): void {
     this.#appliedBytes = 0;
     this.#stagedBytes = 0;
-    const touched = new Set<number>();
     const volumePaths = new Map(message.volumes.map(({ id, path }) => [id, path]));
     const segments = new Map(message.segments.map((segment) => [segment.sequence, segment]));
     let file: DiskFile | undefined;
@@ -104,7 +152,7 @@ export class ApplyWorker {
         fileOf = step.volume;
         // A volume that is gone from the catalog, or stores nothing: its records have no effect.
         file = path === undefined ? undefined : this.#volumeFile(step.volume, path);
-        if (file) touched.add(step.volume);
+        if (file) this.#unsynced.add(step.volume);
       }
       if (!file) return;
       if (step.kind === nodeKind.data) {
@@ -117,13 +165,6 @@ export class ApplyWorker {
       }
     });
     this.#flush(file);
-    for (const volume of touched) {
-      const synced = must(this.#volumes.get(volume), 'a touched volume is open');
-      this.#guard('volume', volume, () => synced.dataSyncSync());
-    }
-    this.#guard('checkpoint', undefined, () => {
-      must(this.#checkpoint, 'open came before apply').writeSync(message.checkpoint);
-    });
   }
 
   /** Gathers data for neighbouring addresses, so that they are written at once. */

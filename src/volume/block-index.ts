@@ -1,7 +1,10 @@
-import { assert, must } from '../platform/assert.ts';
+import { must } from '../platform/assert.ts';
 import { blockBytes, recordPayloadBytesMax } from '../platform/limits.ts';
 import type { PieceVisitor } from './block-table.ts';
 import { BlockTable, Uncovered } from './block-table.ts';
+
+/** One is filled, one applied, and one may wait: more would only be more places to look. */
+export const indexTablesMax = 3;
 
 /**
  * The index of a group's unapplied records: one table that is filled, and frozen ones, oldest first,
@@ -9,17 +12,16 @@ import { BlockTable, Uncovered } from './block-table.ts';
  * backing file what none has (invariant 3).
  */
 export class BlockIndex {
-  readonly #tablesMax: number;
+  readonly #tableNodesMax: number;
   readonly #spare: BlockTable[] = [];
   readonly #frozen: BlockTable[] = [];
   #active: BlockTable;
   #created = 1;
   readonly #uncovered = new Uncovered();
 
-  constructor(tablesMax: number) {
-    assert(tablesMax >= 2, `an index needs at least 2 tables, not ${tablesMax}`);
-    this.#tablesMax = tablesMax;
-    this.#active = new BlockTable();
+  constructor(tableNodesMax: number) {
+    this.#tableNodesMax = tableNodesMax;
+    this.#active = new BlockTable(tableNodesMax);
   }
 
   get active(): BlockTable {
@@ -48,7 +50,7 @@ export class BlockIndex {
   /** Makes room for a record in the active table; false: wait until a table was applied. */
   admits(nodes: number, sequence: number): boolean {
     if (this.#active.hasRoom(nodes, sequence)) return true;
-    if (this.#spare.length === 0 && this.#created === this.#tablesMax) return false;
+    if (this.#spare.length === 0 && this.#created === indexTablesMax) return false;
     this.freeze();
     return true;
   }
@@ -58,7 +60,7 @@ export class BlockIndex {
     const nodes = BlockTable.nodesFor(Math.min(length, recordPayloadBytesMax), true);
     if (this.#active.hasRoom(nodes, sequence)) return;
     if (this.#spare.length === 0) {
-      this.#spare.push(new BlockTable());
+      this.#spare.push(new BlockTable(this.#tableNodesMax));
       this.#created += 1;
     }
     this.freeze();
@@ -69,9 +71,9 @@ export class BlockIndex {
     if (this.#active.isEmpty) return false;
     let next = this.#spare.pop();
     if (!next) {
-      if (this.#created === this.#tablesMax) return false;
+      if (this.#created === indexTablesMax) return false;
       this.#created += 1;
-      next = new BlockTable();
+      next = new BlockTable(this.#tableNodesMax);
     }
     this.#frozen.push(this.#active);
     this.#active = next;
@@ -81,7 +83,7 @@ export class BlockIndex {
   /** The oldest frozen table is in the backing files, durably. */
   applied(): void {
     const table = must(this.#frozen.shift(), 'a frozen table was applied');
-    if (this.#created > this.#tablesMax) {
+    if (this.#created > indexTablesMax) {
       this.#created -= 1;
       return;
     }

@@ -19,9 +19,8 @@ import { RangeMap } from './range-map.ts';
 export const nodeKind = { data: 0, zero: 1, hole: 2 } as const;
 export type NodeKind = (typeof nodeKind)[keyof typeof nodeKind];
 
-export const tableNodesMax = 65536;
 export const tableRangesMax = 4096;
-export const tableBytes = tableNodesMax * 24;
+export const nodeBytes = 24;
 /** Ranges of fewer whole blocks than this become nodes. */
 const rangeBlocksMin = 64;
 const two32 = 2 ** 32;
@@ -38,15 +37,17 @@ export interface TableArrays {
   readonly next: Int32Array;
 }
 
+/** The arrays over a table's memory, which holds a power of two of nodes. */
 export function tableArrays(memory: SharedArrayBuffer): TableArrays {
-  const words = tableNodesMax * 4;
+  const nodes = memory.byteLength / nodeBytes;
+  const bytes = nodes * 4;
   return {
-    heads: new Int32Array(memory, 0, tableNodesMax),
-    keyLow: new Uint32Array(memory, words, tableNodesMax),
-    keyHigh: new Uint32Array(memory, words * 2, tableNodesMax),
-    placeLow: new Uint32Array(memory, words * 3, tableNodesMax),
-    extent: new Uint32Array(memory, words * 4, tableNodesMax),
-    next: new Int32Array(memory, words * 5, tableNodesMax),
+    heads: new Int32Array(memory, 0, nodes),
+    keyLow: new Uint32Array(memory, bytes, nodes),
+    keyHigh: new Uint32Array(memory, bytes * 2, nodes),
+    placeLow: new Uint32Array(memory, bytes * 3, nodes),
+    extent: new Uint32Array(memory, bytes * 4, nodes),
+    next: new Int32Array(memory, bytes * 5, nodes),
   };
 }
 
@@ -66,8 +67,18 @@ export class BlockTable {
   #endSequence = 0;
   #endOffset = 0;
 
-  constructor() {
-    this.memory = new SharedArrayBuffer(tableBytes);
+  readonly #nodesMax: number;
+  readonly #hashShift: number;
+
+  /** `nodesMax` is a power of two. Memory that was never filled costs nothing. */
+  constructor(nodesMax: number) {
+    assert(
+      nodesMax >= 1024 && Number.isInteger(Math.log2(nodesMax)),
+      `${nodesMax} nodes are a power of two`,
+    );
+    this.#nodesMax = nodesMax;
+    this.#hashShift = 32 - Math.log2(nodesMax);
+    this.memory = new SharedArrayBuffer(nodesMax * nodeBytes);
     this.#arrays = tableArrays(this.memory);
   }
 
@@ -94,7 +105,7 @@ export class BlockTable {
 
   hasRoom(nodes: number, sequence: number): boolean {
     return (
-      this.#count + nodes <= tableNodesMax &&
+      this.#count + nodes <= this.#nodesMax &&
       this.ranges.count + 2 <= tableRangesMax &&
       (this.#lastNumber === 0 || sequence - this.#baseSequence < segmentsMax)
     );
@@ -187,7 +198,7 @@ export class BlockTable {
     const base = block * blockBytes;
     const range = this.ranges.count > 0 ? this.ranges.find(volume, block) : -1;
     const rangePlace = range >= 0 ? this.ranges.placeAt(range) : -1;
-    for (let link = heads[hash(keyLow, keyHigh)] ?? 0; link !== 0; ) {
+    for (let link = heads[this.#hash(keyLow, keyHigh)] ?? 0; link !== 0; ) {
       const node = link - 1;
       link = next[node] ?? 0;
       if (lows[node] !== keyLow || ((highs[node] ?? 0) & 0xfffff000) >>> 0 !== keyHigh) continue;
@@ -233,9 +244,9 @@ export class BlockTable {
   /** Empties the table for its next use. */
   clear(): void {
     const { heads, keyLow, keyHigh } = this.#arrays;
-    if (this.#count * 4 < tableNodesMax) {
+    if (this.#count * 16 < this.#nodesMax) {
       for (let node = 0; node < this.#count; node += 1) {
-        heads[hash(keyLow[node] ?? 0, ((keyHigh[node] ?? 0) & 0xfffff000) >>> 0)] = 0;
+        heads[this.#hash(keyLow[node] ?? 0, ((keyHigh[node] ?? 0) & 0xfffff000) >>> 0)] = 0;
       }
     } else {
       heads.fill(0);
@@ -262,7 +273,7 @@ export class BlockTable {
     const keyLow = block >>> 0;
     const key = ((volume << 16) | (Math.floor(block / two32) << 12)) >>> 0;
     const { heads, keyLow: lows, keyHigh: highs, placeLow, extent, next } = this.#arrays;
-    const bucket = hash(keyLow, key);
+    const bucket = this.#hash(keyLow, key);
     const head = heads[bucket] ?? 0;
     const word = ((Math.floor(place / two32) << 24) | (start << 12) | (end - 1)) >>> 0;
     for (let link = head; link !== 0; link = next[link - 1] ?? 0) {
@@ -277,7 +288,7 @@ export class BlockTable {
       return;
     }
     const node = this.#count;
-    assert(node < tableNodesMax, 'hasRoom was asked');
+    assert(node < this.#nodesMax, 'hasRoom was asked');
     this.#count = node + 1;
     lows[node] = keyLow;
     highs[node] = key | kind;
@@ -286,10 +297,10 @@ export class BlockTable {
     next[node] = head;
     heads[bucket] = node + 1;
   }
-}
 
-function hash(keyLow: number, keyHigh: number): number {
-  return Math.imul(keyLow ^ Math.imul(keyHigh, 0x85ebca6b), 0x9e3779b1) >>> 16;
+  #hash(keyLow: number, keyHigh: number): number {
+    return Math.imul(keyLow ^ Math.imul(keyHigh, 0x85ebca6b), 0x9e3779b1) >>> this.#hashShift;
+  }
 }
 
 /** What is still to be found of one block: up to a few intervals, reused between blocks. */

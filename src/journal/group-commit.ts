@@ -1,0 +1,192 @@
+import { assert } from '../platform/assert.ts';
+import type { Clock, Timer } from '../platform/clock.ts';
+import { inlineSyncMillisecondsMax, MiB } from '../platform/limits.ts';
+import type { Area } from './area.ts';
+import { AreaFailure } from './area.ts';
+import type { RetainedRuns } from './retained-runs.ts';
+import type { LiveSegment, SegmentChain } from './segment-chain.ts';
+import type { Watermarks } from './watermarks.ts';
+
+const inlineSyncBytesMax = 1 * MiB;
+
+export interface GroupCommitOwner {
+  /** `durable` moved. */
+  advanced(): void;
+  /** A sync failed: what it was to cover is not durable, and that area's page cache can lie. */
+  failed(failure: AreaFailure): void;
+}
+
+/**
+ * Makes what was appended durable, many records at a time: one sync answers everyone who asked before
+ * it began, and who asks later starts the next one. Without anybody asking, one starts an interval
+ * after the first unsynced record, and earlier when much is unsynced.
+ */
+export class GroupCommit {
+  readonly #clock: Clock;
+  readonly #chain: SegmentChain;
+  readonly #retained: RetainedRuns;
+  readonly #watermarks: Watermarks;
+  readonly #owner: GroupCommitOwner;
+  readonly #earlyBytes: number;
+  readonly #intervalMilliseconds: number;
+  /** Counts the syncs that were given up: their ends are not listened to. */
+  #epoch = 0;
+  #syncing = false;
+  #again = false;
+  #began = 0;
+  #timer: Timer | undefined;
+  #stopped = false;
+  /** A moving average, of syncs of little data. */
+  #recentMilliseconds = 0;
+
+  constructor(
+    deps: {
+      clock: Clock;
+      chain: SegmentChain;
+      retained: RetainedRuns;
+      watermarks: Watermarks;
+      owner: GroupCommitOwner;
+    },
+    options: { earlyBytes: number; intervalMilliseconds: number },
+  ) {
+    this.#clock = deps.clock;
+    this.#chain = deps.chain;
+    this.#retained = deps.retained;
+    this.#watermarks = deps.watermarks;
+    this.#owner = deps.owner;
+    this.#earlyBytes = options.earlyBytes;
+    this.#intervalMilliseconds = options.intervalMilliseconds;
+  }
+
+  get running(): boolean {
+    return this.#syncing;
+  }
+
+  /** Something was appended. */
+  appended(): void {
+    if (this.#syncing || this.#stopped) return;
+    if (this.#retained.bytes > this.#earlyBytes) this.start();
+    else this.#timer ??= this.#clock.after(this.#intervalMilliseconds, this.#timerRan);
+  }
+
+  /** Somebody waits for everything appended so far. Syncs within the call when that is quickest. */
+  request(): void {
+    if (
+      !this.#syncing &&
+      !this.#stopped &&
+      this.#recentMilliseconds < inlineSyncMillisecondsMax &&
+      this.#retained.bytes <= inlineSyncBytesMax &&
+      this.#onlyCurrentIsDirty()
+    ) {
+      this.#syncInline();
+    } else {
+      this.start();
+    }
+  }
+
+  start(): void {
+    if (this.#stopped) return;
+    if (this.#syncing) {
+      this.#again = true;
+      return;
+    }
+    const target = this.#watermarks.newest;
+    const segments: LiveSegment[] = [];
+    for (const segment of this.#chain.live()) if (segment.dirty) segments.push(segment);
+    if (segments.length === 0) {
+      assert(target === this.#watermarks.durable, 'what is clean is durable');
+      return;
+    }
+    this.#syncing = true;
+    this.#again = false;
+    this.#began = this.#clock.monotonicMilliseconds();
+    const isSmall = this.#retained.bytes <= inlineSyncBytesMax;
+    const epoch = this.#epoch;
+    let waiting = segments.length;
+    let failure: AreaFailure | undefined;
+    for (const segment of segments) {
+      // Cleared before the sync begins: what is written from now on needs the next one.
+      segment.dirty = false;
+      segment.file.dataSync((error) => {
+        if (epoch !== this.#epoch) return;
+        if (error) failure ??= new AreaFailure(segment.area, error);
+        waiting -= 1;
+        if (waiting > 0) return;
+        this.#syncing = false;
+        if (failure) {
+          this.#owner.failed(failure);
+          return;
+        }
+        if (isSmall) this.#noteTime();
+        this.#finish(target);
+      });
+    }
+  }
+
+  /** Unsynced records were moved elsewhere: a sync under way says nothing about them. */
+  abandon(): void {
+    this.#epoch += 1;
+    this.#syncing = false;
+    for (const segment of this.#chain.live()) segment.dirty = false;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  /** The area being written to, when a sync has been running longer than this. */
+  slowArea(milliseconds: number): Area | undefined {
+    const isLate =
+      this.#syncing && this.#clock.monotonicMilliseconds() - this.#began >= milliseconds;
+    return isLate ? this.#chain.current.area : undefined;
+  }
+
+  readonly #timerRan = (): void => {
+    this.#timer = undefined;
+    if (this.#watermarks.durable < this.#watermarks.newest) this.start();
+  };
+
+  #onlyCurrentIsDirty(): boolean {
+    const { current } = this.#chain;
+    for (const segment of this.#chain.live()) {
+      if (segment.dirty && segment !== current) return false;
+    }
+    return true;
+  }
+
+  #syncInline(): void {
+    const segment = this.#chain.current;
+    this.#began = this.#clock.monotonicMilliseconds();
+    try {
+      segment.file.dataSyncSync();
+    } catch (error) {
+      this.#owner.failed(new AreaFailure(segment.area, error));
+      return;
+    }
+    segment.dirty = false;
+    this.#noteTime();
+    this.#advance(this.#watermarks.newest);
+  }
+
+  #noteTime(): void {
+    const milliseconds = this.#clock.monotonicMilliseconds() - this.#began;
+    this.#recentMilliseconds += (milliseconds - this.#recentMilliseconds) / 4;
+  }
+
+  #finish(target: number): void {
+    const again = this.#again;
+    this.#advance(target);
+    if (this.#watermarks.durable === this.#watermarks.newest) return;
+    if (again) this.start();
+    else this.appended();
+  }
+
+  #advance(target: number): void {
+    if (target === this.#watermarks.durable) return;
+    this.#watermarks.setDurable(target);
+    this.#retained.releaseThrough(target);
+    this.#owner.advanced();
+  }
+}
