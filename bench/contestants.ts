@@ -76,7 +76,8 @@ interface Status {
 }
 
 async function groupStatus(daemon: Daemon): Promise<Status['groups'][number]> {
-  const group = ((await daemon.client('status')) as Status).groups[0];
+  const { body } = await daemon.get('/status');
+  const group = (JSON.parse(body) as Status).groups[0];
   if (!group) throw new Error('status names no group');
   return group;
 }
