@@ -6,14 +6,17 @@ import { KiB, MiB } from '../../src/platform/limits.ts';
 import * as systemCalls from '../../src/platform/system-calls.ts';
 import {
   areEqual,
+  canMount,
   contents,
   disk,
   dropCache,
-  isRoot,
+  mounted,
   newPath,
   open,
   pattern,
+  tellsWhatIsCached,
 } from './real-files.ts';
+import { isInMemory } from './temporary-directory.ts';
 
 test('what is written is read back, at any offset, short only at the end', () => {
   const file = open();
@@ -27,25 +30,28 @@ test('what is written is read back, at any offset, short only at the end', () =>
   expect(contents(file, 1 * MiB, 10)).toHaveLength(0);
 });
 
-test('a cached read gives the same bytes and leaves the rest of the buffer alone', () => {
-  const file = open();
-  const bytes = pattern(3 * 4096);
-  file.writeSync(bytes, 0, bytes.length, 0);
-  const slab = new Uint8Array(64 * KiB).fill(0xee);
-  const view = slab.subarray(1000, 20_000);
-  expect(file.readIfCachedSync(view, 10, 5000, 777)).toBe(5000);
-  expect(view.subarray(10, 5010)).toEqual(bytes.subarray(777, 5777));
-  expect(slab.subarray(0, 1010).every((byte) => byte === 0xee)).toBe(true);
-  expect(slab.subarray(6010).every((byte) => byte === 0xee)).toBe(true);
-  const tiny = new Uint8Array(16);
-  expect(file.readIfCachedSync(tiny, 0, 16, 4)).toBe(16);
-  expect(tiny).toEqual(bytes.subarray(4, 20));
-  expect(file.readIfCachedSync(view, 0, 8192, 2 * 4096)).toBe(4096);
-  expect(file.readIfCachedSync(view, 0, 10, 9 * 4096)).toBe(0);
-  const shared = new Uint8Array(new SharedArrayBuffer(4096));
-  expect(file.readIfCachedSync(shared, 0, 4096, 4096)).toBe(4096);
-  expect(Uint8Array.from(shared)).toEqual(bytes.subarray(4096, 8192));
-});
+test.skipIf(!tellsWhatIsCached && !isInMemory)(
+  'a cached read gives the same bytes and leaves the rest of the buffer alone',
+  () => {
+    const file = open();
+    const bytes = pattern(3 * 4096);
+    file.writeSync(bytes, 0, bytes.length, 0);
+    const slab = new Uint8Array(64 * KiB).fill(0xee);
+    const view = slab.subarray(1000, 20_000);
+    expect(file.readIfCachedSync(view, 10, 5000, 777)).toBe(5000);
+    expect(view.subarray(10, 5010)).toEqual(bytes.subarray(777, 5777));
+    expect(slab.subarray(0, 1010).every((byte) => byte === 0xee)).toBe(true);
+    expect(slab.subarray(6010).every((byte) => byte === 0xee)).toBe(true);
+    const tiny = new Uint8Array(16);
+    expect(file.readIfCachedSync(tiny, 0, 16, 4)).toBe(16);
+    expect(tiny).toEqual(bytes.subarray(4, 20));
+    expect(file.readIfCachedSync(view, 0, 8192, 2 * 4096)).toBe(4096);
+    expect(file.readIfCachedSync(view, 0, 10, 9 * 4096)).toBe(0);
+    const shared = new Uint8Array(new SharedArrayBuffer(4096));
+    expect(file.readIfCachedSync(shared, 0, 4096, 4096)).toBe(4096);
+    expect(Uint8Array.from(shared)).toEqual(bytes.subarray(4096, 8192));
+  },
+);
 
 test('a cached read outside of the buffer throws and writes nowhere', () => {
   const file = open();
@@ -67,33 +73,39 @@ test('a cached read outside of the buffer throws and writes nowhere', () => {
   expect(() => file.readIfCachedSync(moved, 0, 4096, 0)).toThrow(RangeError);
 });
 
-test('a cached read says when the device would have to be asked', async () => {
-  const file = open();
-  const bytes = pattern(4 * MiB);
-  file.writeSync(bytes, 0, bytes.length, 0);
-  dropCache(file);
-  const slab = new Uint8Array(4096);
-  expect(file.readIfCachedSync(slab, 0, 4096, 2 * MiB)).toBe(-1);
-  const count = await new Promise((resolve, reject) => {
-    file.read(slab, 0, 4096, 2 * MiB, (error, read) => (error ? reject(error) : resolve(read)));
-  });
-  expect(count).toBe(4096);
-  expect(slab).toEqual(bytes.subarray(2 * MiB, 2 * MiB + 4096));
-  slab.fill(0);
-  expect(file.readIfCachedSync(slab, 0, 4096, 2 * MiB)).toBe(4096);
-  expect(slab).toEqual(bytes.subarray(2 * MiB, 2 * MiB + 4096));
-});
+test.skipIf(!tellsWhatIsCached)(
+  'a cached read says when the device would have to be asked',
+  async () => {
+    const file = open();
+    const bytes = pattern(4 * MiB);
+    file.writeSync(bytes, 0, bytes.length, 0);
+    dropCache(file);
+    const slab = new Uint8Array(4096);
+    expect(file.readIfCachedSync(slab, 0, 4096, 2 * MiB)).toBe(-1);
+    const count = await new Promise((resolve, reject) => {
+      file.read(slab, 0, 4096, 2 * MiB, (error, read) => (error ? reject(error) : resolve(read)));
+    });
+    expect(count).toBe(4096);
+    expect(slab).toEqual(bytes.subarray(2 * MiB, 2 * MiB + 4096));
+    slab.fill(0);
+    expect(file.readIfCachedSync(slab, 0, 4096, 2 * MiB)).toBe(4096);
+    expect(slab).toEqual(bytes.subarray(2 * MiB, 2 * MiB + 4096));
+  },
+);
 
-test('a cached read of a range of which only the beginning is cached says so', () => {
-  const file = open();
-  file.writeSync(pattern(4 * MiB), 0, 4 * MiB, 0);
-  dropCache(file);
-  const slab = new Uint8Array(4 * MiB);
-  file.readSync(slab, 0, 4096, 0);
-  expect(file.readIfCachedSync(slab, 0, 4 * MiB, 0)).toBe(-1);
-});
+test.skipIf(!tellsWhatIsCached)(
+  'a cached read of a range of which only the beginning is cached says so',
+  () => {
+    const file = open();
+    file.writeSync(pattern(4 * MiB), 0, 4 * MiB, 0);
+    dropCache(file);
+    const slab = new Uint8Array(4 * MiB);
+    file.readSync(slab, 0, 4096, 0);
+    expect(file.readIfCachedSync(slab, 0, 4 * MiB, 0)).toBe(-1);
+  },
+);
 
-test('the page cache can be filled ahead', async () => {
+test.skipIf(!tellsWhatIsCached)('the page cache can be filled ahead', async () => {
   const file = open();
   file.writeSync(pattern(1 * MiB), 0, 1 * MiB, 0);
   dropCache(file);
@@ -102,6 +114,24 @@ test('the page cache can be filled ahead', async () => {
   file.adviseNeeded(512 * KiB, 4096);
   await expect.poll(() => file.readIfCachedSync(slab, 0, 4096, 512 * KiB)).toBe(4096);
 });
+
+test.skipIf(!canMount)(
+  'where the cache cannot be asked, a cached read says that it would have to',
+  () => {
+    const below = mounted('tmpfs', 'size=1m', 'jnbd-test');
+    for (const name of ['lower', 'upper', 'work']) fs.mkdirSync(path.join(below, name));
+    const [lower, upper, work] = ['lower', 'upper', 'work'].map((name) => path.join(below, name));
+    const options = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
+    const file = open(path.join(mounted('overlay', options, 'jnbd-test'), 'x'));
+    file.writeSync(pattern(4096), 0, 4096, 0);
+    const bytes = new Uint8Array(4096);
+    const count = systemCalls.readCached(file.descriptor, bytes, 0, 4096, 0);
+    const expected = count === systemCalls.cannotTell ? -1 : 4096;
+    expect(file.readIfCachedSync(bytes, 0, 4096, 0)).toBe(expected);
+    expect(file.readIfCachedSync(bytes, 0, 4096, 0)).toBe(expected);
+    expect(contents(file, 0, 4096)).toEqual(pattern(4096));
+  },
+);
 
 test('asynchronous reads and syncs call back once, later', async () => {
   const file = open();
@@ -233,18 +263,13 @@ test('blocks that cannot be shared are refused quietly', () => {
   expect(to.cloneRangeSync(tooFar, 0, 0, 0)).toBe(true);
 });
 
-test.skipIf(!isRoot || !fs.existsSync('/usr/sbin/mkfs.xfs'))('XFS shares blocks', () => {
+test.skipIf(!canMount || !fs.existsSync('/usr/sbin/mkfs.xfs'))('XFS shares blocks', () => {
   // In memory: making a file system syncs a lot.
   const image = path.join('/dev/shm', `jnbd-test-${process.pid}.xfs`);
-  const mount = newPath();
-  fs.mkdirSync(mount);
   onTestFinished(() => fs.rmSync(image));
   open(image).truncateSync(512 * MiB);
   execFileSync('mkfs.xfs', ['-q', image]);
-  execFileSync('mount', ['-o', 'loop', image, mount]);
-  onTestFinished(() => {
-    execFileSync('umount', ['-l', mount]);
-  });
+  const mount = mounted('xfs', 'loop', image);
   const from = disk.openSync(path.join(mount, 'from'), 'create', 'segment');
   const to = disk.openSync(path.join(mount, 'to'), 'create', 'volume');
   const bytes = pattern(16 * MiB);

@@ -1,15 +1,20 @@
 /** Files of the tests of the real disk: in a directory that is gone when the tests of a file are done. */
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
 import path from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { DiskFile, OpenMode } from '../../src/platform/disk.ts';
 import { systemErrorCode } from '../../src/platform/errors.ts';
 import { NodeDisk } from '../../src/platform/node-disk.ts';
 import * as systemCalls from '../../src/platform/system-calls.ts';
-import { temporaryDirectory } from './temporary-directory.ts';
+import { isInMemory, temporaryDirectory } from './temporary-directory.ts';
 
 export const directory = temporaryDirectory();
 export const disk = new NodeDisk();
 export const isRoot = process.getuid?.() === 0;
+export const canMount = isRoot && mounts();
+/** Not on every file system (overlayfs) and kernel. */
+export const tellsWhatIsCached = !isInMemory && tells();
 let files = 0;
 
 export function newPath(): string {
@@ -49,4 +54,35 @@ export function codeOf(run: () => unknown): string | undefined {
 export function dropCache(file: DiskFile): void {
   file.dataSyncSync();
   systemCalls.adviseNotNeeded(file.descriptor, 0, file.sizeSync());
+}
+
+/** A file system mounted for one test. */
+export function mounted(type: string, options: string, source: string): string {
+  const mount = newPath();
+  fs.mkdirSync(mount);
+  execFileSync('mount', ['-t', type, '-o', options, source, mount], { stdio: 'pipe' });
+  onTestFinished(() => {
+    execFileSync('umount', ['-l', mount]);
+  });
+  return mount;
+}
+
+/** Root in a container may not. */
+function mounts(): boolean {
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', 'jnbd-test', directory], { stdio: 'pipe' });
+    execFileSync('umount', [directory]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function tells(): boolean {
+  const probe = path.join(directory, 'probe');
+  fs.writeFileSync(probe, 'x');
+  const descriptor = fs.openSync(probe, 'r');
+  const count = systemCalls.readCached(descriptor, new Uint8Array(1), 0, 1, 0);
+  fs.closeSync(descriptor);
+  return count !== systemCalls.cannotTell;
 }
