@@ -1,35 +1,14 @@
-import { type ExportSession, readPending } from '../group/export.ts';
+import type { ExportSession } from '../group/export.ts';
 import { assert, must } from '../platform/assert.ts';
-import { blockBytes, KiB } from '../platform/limits.ts';
-import { createExtentList } from './extents.ts';
+import { ReadLayout } from './read-layout.ts';
 import type { RequestIdentity } from './reply-codec.ts';
-import { type ReplyBuffer, replyBufferBytes } from './reply-buffers.ts';
+import type { ReplyBuffer } from './reply-buffers.ts';
 import type { ReplyWriter } from './reply-writer.ts';
 import type { RequestMetrics } from './request-metrics.ts';
-import {
-  NBD_CMD_READ,
-  NBD_REPLY_TYPE_NONE,
-  NBD_REPLY_TYPE_OFFSET_DATA,
-  NBD_REPLY_TYPE_OFFSET_HOLE,
-  NBD_STATE_ZERO,
-  simpleReplyHeaderBytes,
-  writeUint64,
-} from './wire.ts';
+import { NBD_CMD_READ } from './wire.ts';
 
-/** Shorter reads are not worth asking where there is nothing. */
-const sparseBytesMin = 64 * KiB;
-const sparseExtentsMax = 64;
 /** Pieces of one long read that are under way at a time. */
 const piecesMax = 4;
-const chunkBytesMax = 44;
-/** Longest read that is answered from one buffer; also the longest that is never fragmented. */
-export const wholeReadBytesMax = replyBufferBytes - 8 * KiB;
-
-/** What a read takes at most in the reply buffer. */
-export function readReplyBytes(length: number, isSimple: boolean): number {
-  if (isSimple) return simpleReplyHeaderBytes + length;
-  return length + (length < sparseBytesMin ? 2 : sparseExtentsMax + 2) * chunkBytesMax;
-}
 
 /** A part of a reply that waits for the disk, or for its turn. */
 interface Piece extends RequestIdentity {
@@ -38,21 +17,25 @@ interface Piece extends RequestIdentity {
   start: number;
   end: number;
   /** Reads of it that are not done. */
-  outstanding: number;
+  pending: number;
   error: number;
   length: number;
   startedAt: number;
   isOfStream: boolean;
 }
 
-interface Stream extends RequestIdentity {
+export interface LongRead {
+  readonly request: RequestIdentity;
+  readonly offset: number;
+  readonly length: number;
+}
+
+interface Stream extends LongRead {
+  readonly startedAt: number;
   next: number;
-  end: number;
-  length: number;
-  startedAt: number;
   /** Whether anything of the answer was sent. */
   isBegun: boolean;
-  pieces: Piece[];
+  readonly pieces: Piece[];
   error: number;
 }
 
@@ -68,35 +51,42 @@ export class ReadAnswers {
   readonly #session: ExportSession;
   readonly #writer: ReplyWriter;
   readonly #metrics: RequestMetrics;
-  readonly #extents = createExtentList(sparseExtentsMax);
+  readonly #layout: ReadLayout;
+  /** By token. */
   readonly #pieces: Piece[] = [];
   readonly #freePieces: Piece[] = [];
   /** Pieces that became ready while a stream was in the middle of a simple reply. */
   readonly #deferred: Piece[] = [];
   #stream: Stream | undefined;
-  #outstanding = 0;
-  #isDead = false;
-  /** Of the piece that is being laid out. */
-  #layoutError = 0;
-  #layoutOutstanding = 0;
+  #pending = 0;
+  #streamedBytes = 0;
+  #isClosed = false;
 
   constructor(session: ExportSession, writer: ReplyWriter, metrics: RequestMetrics) {
     this.#session = session;
     this.#writer = writer;
     this.#metrics = metrics;
+    this.#layout = new ReadLayout(session, writer);
   }
 
   /** Reads of the disk that are not done; their buffers must stay. */
-  get outstanding(): number {
-    return this.#outstanding;
+  get pending(): number {
+    return this.#pending;
   }
 
   get isIdle(): boolean {
-    return this.#outstanding === 0 && !this.#stream && this.#deferred.length === 0;
+    return this.#pending === 0 && !this.#stream && this.#deferred.length === 0;
   }
 
   get isStreaming(): boolean {
     return this.#stream !== undefined;
+  }
+
+  /** Bytes of long reads since the last call. */
+  takeStreamedBytes(): number {
+    const bytes = this.#streamedBytes;
+    this.#streamedBytes = 0;
+    return bytes;
   }
 
   /** Whether other replies must wait: the body of a simple reply cannot be interrupted. */
@@ -109,108 +99,74 @@ export class ReadAnswers {
     request: RequestIdentity,
     offset: number,
     length: number,
-    isWhole: boolean,
+    isFragmented: boolean,
     startedAt: number,
   ): void {
     const writer = this.#writer;
+    const layout = this.#layout;
     const start = writer.at;
     const piece = this.#claim();
-    if (length === 0) this.#layoutEmpty(request);
-    else if (writer.form === 'simple') {
-      writer.simpleHeader(request);
-      this.#data(offset, length, piece.token);
-    } else if (isWhole || length < sparseBytesMin) {
-      this.#dataChunk(request, offset, length, true, piece.token);
-    } else {
-      const covered = this.#chunks(request, offset, length, true, piece.token, replyBufferBytes);
-      if (covered < length && this.#layoutError === 0) {
-        // More holes than chunks: what is left is sent as data.
-        this.#dataChunk(request, offset + covered, length - covered, true, piece.token);
-      }
-    }
-    if (this.#layoutOutstanding === 0) {
-      this.#freePieces.push(piece);
-      const error = this.#layoutError;
-      if (error !== 0) {
-        writer.rewind(start);
-        writer.failure(request, error, this.#session.errorText);
-      }
-      this.#metrics.count(NBD_CMD_READ, length, error !== 0, startedAt);
+    layout.whole(request, offset, length, isFragmented, piece.token);
+    if (layout.pending > 0) {
+      this.#detach(piece, request, start, length, startedAt, false);
       return;
     }
-    this.#describe(piece, request, length, startedAt, false);
-    piece.start = start;
-    piece.end = writer.at;
-    piece.buffer = writer.detach(start);
+    this.#freePieces.push(piece);
+    if (layout.error !== 0) {
+      writer.rewind(start);
+      writer.failure(request, layout.error, this.#session.errorText);
+    }
+    this.#metrics.count(NBD_CMD_READ, length, layout.error !== 0, startedAt);
   }
 
   /** Begins a read that does not fit a buffer; `pump` carries it on. */
-  beginStream(request: RequestIdentity, offset: number, length: number, startedAt: number): void {
+  beginStream(read: LongRead, startedAt: number): void {
     assert(this.#stream === undefined, 'one long read at a time');
-    this.#stream = {
-      cookieHigh: request.cookieHigh,
-      cookieLow: request.cookieLow,
-      offsetHigh: request.offsetHigh,
-      offsetLow: request.offsetLow,
-      next: offset,
-      end: offset + length,
-      length,
-      startedAt,
-      isBegun: false,
-      pieces: [],
-      error: 0,
-    };
+    const next = read.offset;
+    this.#stream = { ...read, startedAt, next, isBegun: false, pieces: [], error: 0 };
   }
 
-  /** Sends what is ready of the stream and lays out what may follow. */
+  /** Sends what is ready of the stream and lays out what may follow, about `bytesMax` of it. */
   pump(bytesMax: number): PumpResult {
     const stream = must(this.#stream, 'a stream');
-    const writer = this.#writer;
+    const end = stream.offset + stream.length;
+    const { pieces } = stream;
     let laidOut = 0;
     for (;;) {
-      while (stream.pieces[0]?.outstanding === 0)
-        this.#sendPiece(stream, must(stream.pieces.shift(), 'piece'));
-      if (stream.error !== 0 && stream.pieces.length === 0) return this.#failStream(stream);
-      if (stream.next === stream.end && stream.pieces.length === 0) return this.#endStream(stream);
-      const mayLayOut =
-        stream.next < stream.end && stream.error === 0 && stream.pieces.length < piecesMax;
-      if (!mayLayOut) return 'waiting';
+      while (pieces[0]?.pending === 0) this.#sendFirst(stream);
+      if (pieces.length === 0 && stream.error !== 0) return this.#failStream(stream);
+      if (pieces.length === 0 && stream.next === end) return this.#endStream(stream);
+      if (stream.next === end || stream.error !== 0 || pieces.length >= piecesMax) return 'waiting';
       if (laidOut >= bytesMax) return 'yielded';
-      if (!writer.open()) return 'needs buffer';
-      laidOut += this.#layoutPiece(stream);
+      if (!this.#writer.open()) return 'needs buffer';
+      laidOut += this.#layOutNext(stream, end - stream.next);
     }
   }
 
   /** A read that was pending is done. */
   completed(token: number, error: number): void {
     const piece = must(this.#pieces[token], `read ${token}`);
-    assert(piece.outstanding > 0, `read ${token} was pending`);
-    this.#outstanding -= 1;
-    piece.outstanding -= 1;
+    assert(piece.pending > 0, `read ${token} was pending`);
+    this.#pending -= 1;
+    piece.pending -= 1;
     if (error !== 0) piece.error = error;
-    if (piece.outstanding > 0 || piece.isOfStream) {
-      if (this.#isDead && piece.outstanding === 0) this.#drop(piece);
-      return;
-    }
-    if (this.#isDead) this.#drop(piece);
+    if (piece.pending > 0) return;
+    if (this.#isClosed) this.#drop(piece);
+    else if (piece.isOfStream) return;
     else if (this.isInsideReply) this.#deferred.push(piece);
     else this.#finish(piece);
   }
 
   /** The connection is gone; memory that the disk still reads into goes back when it is done. */
   close(): void {
-    this.#isDead = true;
-    for (const piece of this.#stream?.pieces ?? []) {
-      if (piece.outstanding === 0) this.#drop(piece);
-    }
-    this.#stream = undefined;
+    this.#isClosed = true;
+    for (const piece of this.#stream?.pieces ?? []) if (piece.pending === 0) this.#drop(piece);
     for (const piece of this.#deferred.splice(0)) this.#drop(piece);
+    this.#stream = undefined;
   }
 
-  /** Reserves the token that the next layout's reads go by. */
+  /** A piece whose token the next layout's reads go by. */
   #claim(): Piece {
-    this.#layoutError = 0;
-    this.#layoutOutstanding = 0;
     const free = this.#freePieces.pop();
     if (free) return free;
     const piece: Piece = {
@@ -218,7 +174,7 @@ export class ReadAnswers {
       buffer: undefined,
       start: 0,
       end: 0,
-      outstanding: 0,
+      pending: 0,
       error: 0,
       length: 0,
       startedAt: 0,
@@ -232,9 +188,11 @@ export class ReadAnswers {
     return piece;
   }
 
-  #describe(
+  /** Takes what was just laid out from `start` on out of the stream of replies. */
+  #detach(
     piece: Piece,
     request: RequestIdentity,
+    start: number,
     length: number,
     startedAt: number,
     isOfStream: boolean,
@@ -246,138 +204,44 @@ export class ReadAnswers {
     piece.length = length;
     piece.startedAt = startedAt;
     piece.isOfStream = isOfStream;
-    piece.outstanding = this.#layoutOutstanding;
-    piece.error = this.#layoutError;
-  }
-
-  #layoutEmpty(request: RequestIdentity): void {
-    if (this.#writer.form === 'simple') this.#writer.simpleHeader(request);
-    else this.#writer.chunk(request, NBD_REPLY_TYPE_NONE, 0, true);
-  }
-
-  #data(offset: number, length: number, token: number): void {
-    const writer = this.#writer;
-    const result = this.#session.read(offset, length, writer.buffer.bytes, writer.at, token);
-    writer.advance(length);
-    if (result === readPending) {
-      this.#layoutOutstanding += 1;
-      this.#outstanding += 1;
-    } else if (result !== 0) this.#layoutError = result;
-  }
-
-  #dataChunk(
-    request: RequestIdentity,
-    offset: number,
-    length: number,
-    isLast: boolean,
-    token: number,
-  ): void {
-    const writer = this.#writer;
-    writer.chunk(request, NBD_REPLY_TYPE_OFFSET_DATA, 8 + length, isLast);
-    writeUint64(writer.buffer.view, writer.at, offset);
-    writer.advance(8);
-    this.#data(offset, length, token);
-  }
-
-  /**
-   * Lays out a range as data and holes, as far as extents, `dataBytesMax` and room go. Returns the
-   * bytes covered: at least one, or `#layoutError` is set.
-   */
-  #chunks(
-    request: RequestIdentity,
-    offset: number,
-    length: number,
-    isLast: boolean,
-    token: number,
-    dataBytesMax: number,
-  ): number {
-    const extents = this.#extents;
-    const error = this.#session.extents(offset, length, extents);
-    if (error !== 0) {
-      this.#layoutError = error;
-      return 0;
-    }
-    if (extents.count === 0) {
-      const fits = Math.min(length, dataBytesMax);
-      this.#dataChunk(request, offset, fits, isLast && fits === length, token);
-      return fits;
-    }
-    let covered = 0;
-    let dataBytes = 0;
-    for (let index = 0; index < extents.count && covered < length; ) {
-      let run = 0;
-      const isHole = this.#isWorthAHole(index);
-      // Neighbours of the same kind, and holes too small to mention, are one chunk.
-      do run += extents.lengths[index++] ?? 0;
-      while (index < extents.count && this.#isWorthAHole(index) === isHole);
-      run = Math.min(run, length - covered);
-      if (isHole) {
-        this.#holeChunk(request, offset + covered, run, isLast && covered + run === length);
-      } else {
-        const fits = Math.min(run, dataBytesMax - dataBytes);
-        if (fits <= 0) break;
-        const isEnd = isLast && covered + fits === length;
-        this.#dataChunk(request, offset + covered, fits, isEnd, token);
-        dataBytes += fits;
-        if (this.#layoutError !== 0 || fits < run) return covered + fits;
-      }
-      covered += run;
-    }
-    return covered;
-  }
-
-  #isWorthAHole(index: number): boolean {
-    const { lengths, states } = this.#extents;
-    return ((states[index] ?? 0) & NBD_STATE_ZERO) !== 0 && (lengths[index] ?? 0) >= blockBytes;
-  }
-
-  #holeChunk(request: RequestIdentity, offset: number, length: number, isLast: boolean): void {
-    const writer = this.#writer;
-    writer.chunk(request, NBD_REPLY_TYPE_OFFSET_HOLE, 12, isLast);
-    writeUint64(writer.buffer.view, writer.at, offset);
-    writer.buffer.view.setUint32(writer.at + 8, length);
-    writer.advance(12);
-  }
-
-  /** Lays out the next piece of a stream; returns how many bytes of it. */
-  #layoutPiece(stream: Stream): number {
-    const writer = this.#writer;
-    const start = writer.at;
-    const piece = this.#claim();
-    const left = stream.end - stream.next;
-    const fits = Math.min(left, wholeReadBytesMax);
-    let covered = fits;
-    if (writer.form === 'simple') {
-      if (stream.next === stream.end - stream.length) writer.simpleHeader(stream);
-      this.#data(stream.next, fits, piece.token);
-    } else {
-      covered = this.#chunks(stream, stream.next, left, true, piece.token, wholeReadBytesMax);
-    }
-    stream.next += covered;
-    this.#describe(piece, stream, covered, stream.startedAt, true);
+    piece.pending = this.#layout.pending;
+    piece.error = this.#layout.error;
     piece.start = start;
-    piece.end = writer.at;
-    piece.buffer = writer.detach(start);
-    writer.flush();
-    stream.pieces.push(piece);
-    return Math.max(covered, 1);
+    piece.end = this.#writer.at;
+    piece.buffer = this.#writer.detach(start);
+    this.#pending += this.#layout.pending;
   }
 
-  #sendPiece(stream: Stream, piece: Piece): void {
-    if (piece.error !== 0 && stream.error === 0) stream.error = piece.error;
+  #layOutNext(stream: Stream, left: number): number {
+    const { request, next, startedAt } = stream;
+    const start = this.#writer.at;
+    const piece = this.#claim();
+    const covered = this.#layout.piece(request, next, left, next === stream.offset, piece.token);
+    stream.next += covered;
+    this.#detach(piece, request, start, covered, startedAt, true);
+    this.#writer.flush();
+    stream.pieces.push(piece);
+    const bytes = piece.end - piece.start;
+    this.#streamedBytes += bytes;
+    return bytes;
+  }
+
+  #sendFirst(stream: Stream): void {
+    const piece = must(stream.pieces.shift(), 'a piece');
+    if (stream.error === 0) stream.error = piece.error;
     if (stream.error !== 0) {
       this.#drop(piece);
       return;
     }
     stream.isBegun = true;
-    this.#writer.sendDetached(must(piece.buffer, 'buffer'), piece.start, piece.end);
+    this.#writer.sendDetached(must(piece.buffer, 'its buffer'), piece.start, piece.end);
     this.#free(piece);
   }
 
   #endStream(stream: Stream): PumpResult {
     this.#stream = undefined;
     this.#metrics.count(NBD_CMD_READ, stream.length, false, stream.startedAt);
-    this.#sendDeferred();
+    for (const piece of this.#deferred.splice(0)) this.#finish(piece);
     return 'done';
   }
 
@@ -386,16 +250,12 @@ export class ReadAnswers {
     // The header said that all is well, and there is no way to take that back.
     if (writer.form === 'simple' && stream.isBegun) return 'broken';
     if (!writer.open()) return 'needs buffer';
-    this.#stream = undefined;
-    writer.failure(stream, stream.error, this.#session.errorText);
-    this.#metrics.count(NBD_CMD_READ, 0, true, stream.startedAt);
+    writer.failure(stream.request, stream.error, this.#session.errorText);
     writer.flush();
-    this.#sendDeferred();
-    return 'done';
-  }
-
-  #sendDeferred(): void {
+    this.#stream = undefined;
+    this.#metrics.count(NBD_CMD_READ, 0, true, stream.startedAt);
     for (const piece of this.#deferred.splice(0)) this.#finish(piece);
+    return 'done';
   }
 
   /** A whole read is complete: it goes out, or what went wrong goes in its place. */
@@ -413,8 +273,7 @@ export class ReadAnswers {
   }
 
   #drop(piece: Piece): void {
-    const buffer = piece.buffer;
-    if (buffer) this.#writer.release(buffer);
+    if (piece.buffer) this.#writer.release(piece.buffer);
     this.#free(piece);
   }
 

@@ -25,6 +25,16 @@ export interface RequestIdentity {
   offsetLow: number;
 }
 
+/** Of the request whose header begins at `start`. */
+export function identityAt(view: DataView, start: number): RequestIdentity {
+  return {
+    cookieHigh: view.getUint32(start + 8),
+    cookieLow: view.getUint32(start + 12),
+    offsetHigh: view.getUint32(start + 16),
+    offsetLow: view.getUint32(start + 20),
+  };
+}
+
 export function putSimpleReply(
   view: DataView,
   at: number,

@@ -40,6 +40,7 @@ const replyBytesMaxDefault = 16 * MiB;
 const connectionsMaxDefault = 1024;
 const handshakeMillisecondsDefault = 30_000;
 const sweepMilliseconds = 1_000;
+const farewellMilliseconds = 100;
 /** While memory for replies is short, a client that has taken nothing for this long loses its connection. */
 const stallMillisecondsMax = 1_000;
 
@@ -52,7 +53,7 @@ export class NbdServer {
   readonly #listeners: Listener[] = [];
   #sweep: Timer | undefined;
   #isStopping = false;
-  #whenEmpty: (() => void) | undefined;
+  #whenForgotten: (() => void) | undefined;
 
   constructor(deps: NbdServerDeps, options: NbdServerOptions = {}) {
     const tlsMode = options.tlsMode ?? 'off';
@@ -105,18 +106,31 @@ export class NbdServer {
     this.#isStopping = true;
     for (const listener of this.#listeners.splice(0)) listener.close();
     for (const connection of this.#connections) connection.shutDown();
-    if (this.#connections.size > 0) {
-      await new Promise<void>((resolve) => {
-        const timer = this.#deps.clock.after(deadlineMilliseconds, resolve);
-        this.#whenEmpty = () => {
-          timer.cancel();
-          resolve();
-        };
-      });
-    }
+    const { clock } = this.#deps;
+    const deadline = clock.monotonicMilliseconds() + deadlineMilliseconds;
+    // Whoever only shakes hands has nothing in flight: long enough to be told, and no longer.
+    const grace = Math.min(deadlineMilliseconds, farewellMilliseconds);
+    await this.#whenGone(grace, () => this.#connections.size === 0);
+    for (const connection of this.#connections) if (connection.isInHandshake) connection.destroy();
+    const left = Math.max(0, deadline - clock.monotonicMilliseconds());
+    await this.#whenGone(left, () => this.#connections.size === 0);
     for (const connection of this.#connections) connection.destroy();
     this.#sweep?.cancel();
     this.#sweep = undefined;
+  }
+
+  /** Waits until `isDone`, which is asked whenever a connection is gone, or for so long. */
+  async #whenGone(milliseconds: number, isDone: () => boolean): Promise<void> {
+    if (isDone()) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.#deps.clock.after(milliseconds, resolve);
+      this.#whenForgotten = () => {
+        if (!isDone()) return;
+        timer.cancel();
+        resolve();
+      };
+    });
+    this.#whenForgotten = undefined;
   }
 
   #assertAllowed(address: ListenAddress): void {
@@ -157,7 +171,7 @@ export class NbdServer {
 
   #forget(connection: NbdConnection): void {
     this.#connections.delete(connection);
-    if (this.#connections.size === 0) this.#whenEmpty?.();
+    this.#whenForgotten?.();
   }
 
   #sweepLater(): void {

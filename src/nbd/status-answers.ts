@@ -9,6 +9,7 @@ import {
   NBD_REPLY_TYPE_BLOCK_STATUS_EXT,
   NBD_REPLY_TYPE_NONE,
   extendedReplyHeaderBytes,
+  readUint64,
   viewOf,
   writeUint64,
 } from './wire.ts';
@@ -93,20 +94,12 @@ function endAfter(
 }
 
 /**
- * The payload form (extended headers only): an effect length and the contexts to tell of. `undefined`
- * when a context is unknown or named twice, or the payload is not one.
+ * The payload form (extended headers only): an effect length and the contexts to tell of, which here
+ * can only be the one there is. `undefined` when a context is unknown or named twice, when none is
+ * named, or when it is no such payload.
  */
-export function decodeStatusPayload(
-  payload: Uint8Array,
-): { readonly length: number; readonly hasAllocation: boolean } | undefined {
-  if (payload.length < 8 || payload.length % 4 !== 0) return undefined;
+export function decodeStatusPayload(payload: Uint8Array): { readonly length: number } | undefined {
+  if (payload.length !== 12) return undefined;
   const view = viewOf(payload);
-  const ids = new Set<number>();
-  for (let at = 8; at < payload.length; at += 4) {
-    const id = view.getUint32(at);
-    if (id !== baseAllocationId || ids.has(id)) return undefined;
-    ids.add(id);
-  }
-  const length = view.getUint32(0) * 2 ** 32 + view.getUint32(4);
-  return { length, hasAllocation: ids.has(baseAllocationId) };
+  return view.getUint32(8) === baseAllocationId ? { length: readUint64(view, 0) } : undefined;
 }

@@ -4,23 +4,16 @@ import { assert } from '../platform/assert.ts';
 import type { Clock } from '../platform/clock.ts';
 import { KiB, MiB } from '../platform/limits.ts';
 import type { Connection } from '../platform/network.ts';
-import { DurableQueue } from './durable-queue.ts';
+import { BatchAnswers } from './batch-answers.ts';
 import type { ReplyForm } from './negotiation.ts';
 import { ReadAnswers } from './read-answers.ts';
 import type { ReplyBufferPool } from './reply-buffers.ts';
-import type { RequestIdentity } from './reply-codec.ts';
-import { answerBytesMax, ReplyWriter } from './reply-writer.ts';
-import { batchKind, RequestBatch } from './request-batch.ts';
+import { ReplyWriter } from './reply-writer.ts';
+import { RequestBatch } from './request-batch.ts';
 import { RequestMetrics } from './request-metrics.ts';
 import { RequestParser } from './request-parser.ts';
 import { ReceiveWindow, restBytesMax } from './receive-window.ts';
-import { answerBlockStatus } from './status-answers.ts';
-import {
-  NBD_CMD_FLAG_DF,
-  NBD_CMD_FLAG_FUA,
-  extendedRequestHeaderBytes,
-  requestHeaderBytes,
-} from './wire.ts';
+import { extendedRequestHeaderBytes, requestHeaderBytes } from './wire.ts';
 
 export interface TransmissionDeps {
   readonly clock: Clock;
@@ -39,7 +32,6 @@ const quietBytesMax = 64 * KiB;
 const turnBytesMax = 2 * MiB;
 
 const batch = new RequestBatch();
-const identity: RequestIdentity = { cookieHigh: 0, cookieLow: 0, offsetHigh: 0, offsetLow: 0 };
 
 /**
  * The transmission phase of one connection. Whatever happens (bytes, durability, a drained socket, a
@@ -58,8 +50,8 @@ export class Transmission {
   readonly #writer: ReplyWriter;
   readonly #window: ReceiveWindow;
   readonly #parser: RequestParser;
-  readonly #durable = new DurableQueue();
   readonly #reads: ReadAnswers;
+  readonly #answers: BatchAnswers;
   readonly #metrics: RequestMetrics;
   readonly #retire = (slab: ReceiveSlab): void => this.session.retire(slab);
   readonly #wake = (): void => {
@@ -79,8 +71,6 @@ export class Transmission {
   #isClosed = false;
   #turnBytes = 0;
   #sweptBytes = 0;
-  /** Updates from this number on will never be durable. */
-  #failure: { readonly from: number; readonly error: number; readonly text: string } | undefined;
 
   constructor(
     deps: TransmissionDeps,
@@ -101,6 +91,7 @@ export class Transmission {
     this.#window = new ReceiveWindow(deps.slabs, headerBytes);
     this.#metrics = new RequestMetrics(deps.clock, session.metrics);
     this.#reads = new ReadAnswers(session, this.#writer, this.#metrics);
+    this.#answers = new BatchAnswers(session, this.#writer, this.#reads, this.#metrics);
     this.#parser = new RequestParser(session, this.#window, batch, {
       isStructured: terms.replyForm !== 'simple',
       isExtended,
@@ -143,12 +134,11 @@ export class Transmission {
   }
 
   durableReached(): void {
-    if (this.#durable.count > 0) this.#run();
+    if (this.#answers.waiting > 0) this.#run();
   }
 
   durableFailed(from: number, error: number, text: string): void {
-    const earlier = this.#failure;
-    this.#failure = { from: Math.min(from, earlier?.from ?? from), error, text };
+    this.#answers.failFrom(from, error, text);
     this.#run();
   }
 
@@ -184,7 +174,7 @@ export class Transmission {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#isFinished = true;
-    this.#durable.clear();
+    this.#answers.close();
     this.#writer.close();
     this.#reads.close();
     this.#leaveWindow();
@@ -198,7 +188,7 @@ export class Transmission {
 
   /** Reads that the disk still works on belong to the session. */
   #closeSession(): void {
-    if (this.#reads.outstanding === 0) this.session.close();
+    if (this.#reads.pending === 0) this.session.close();
   }
 
   #wakeSoon(): void {
@@ -245,7 +235,7 @@ export class Transmission {
 
   #mayFinish(isBlocked: boolean): boolean {
     if (!this.#isEnded && !this.#parser.isOver) return false;
-    return !isBlocked && this.#durable.count === 0 && this.#reads.isIdle;
+    return !isBlocked && this.#answers.waiting === 0 && this.#reads.isIdle;
   }
 
   #finish(): void {
@@ -256,170 +246,65 @@ export class Transmission {
 
   /** Goes as far as possible; true when something that will wake it stands in the way. */
   #advance(): boolean {
+    const window = this.#window;
     for (;;) {
       if (this.#reads.isStreaming && !this.#pumpStream()) return true;
-      if (!this.#answerDurable()) return true;
+      if (!this.#answerWaiting()) return true;
       if (this.#parser.isOver) return false;
       if (this.#turnBytes >= turnBytesMax) {
         this.#wakeSoon();
         return true;
       }
-      if (this.#durable.isFull) return true;
-      const window = this.#window;
+      if (this.#answers.isFull) return true;
       if (window.available < window.wanted && !this.#parser.isParked) {
-        // Nothing to parse: no reply buffer needs to be held.
+        // Nothing to parse: no memory for replies needs to be held.
         if (window.settle(this.session.durable, this.#retire)) continue;
         if (!window.needsSlab) return false;
         this.#waitForSlab();
         return true;
       }
-      if (!this.#batch()) return true;
+      if (!this.#writer.open()) {
+        this.#waitForReplyMemory();
+        return true;
+      }
+      this.#parseAndAnswer();
+      if (this.#parser.isParked) return true;
     }
   }
 
-  /** One batch: parse, journal, answer. False when it cannot go on now. */
-  #batch(): boolean {
+  /** One batch. The writer is open. */
+  #parseAndAnswer(): void {
     const writer = this.#writer;
-    if (!writer.open()) {
-      this.#waitForReplyMemory();
-      return false;
-    }
-    const window = this.#window;
     batch.clear();
-    this.#parser.parse(writer.room, this.#deps.clock);
-    const error = this.#parser.hasRun ? this.session.commitRun() : 0;
-    this.#parser.runCommitted(error);
-    if (batch.count > 0) this.#answerBatch(error);
+    batch.startedAt = this.#deps.clock.monotonicMilliseconds();
+    this.#parser.parse(writer.room);
+    const error = this.#parser.commit();
+    this.#answers.answer(batch, error);
     this.#turnBytes += writer.at;
     writer.flush();
-    const stream = this.#parser.takeStream();
-    if (stream)
-      this.#reads.beginStream(stream.request, stream.offset, stream.length, batch.startedAt);
-    if (this.#parser.isParked) return false;
-    window.settle(this.session.durable, this.#retire);
-    return true;
+    const longRead = this.#parser.takeLongRead();
+    if (longRead) this.#reads.beginStream(longRead, batch.startedAt);
   }
 
-  #answerBatch(commitError: number): void {
-    const { session } = this;
-    const durable = this.#durable;
-    const before = durable.count;
-    const { count, startedAt } = batch;
-    for (let index = 0; index < count; index++) {
-      identity.cookieHigh = batch.cookieHighs[index] ?? 0;
-      identity.cookieLow = batch.cookieLows[index] ?? 0;
-      identity.offsetHigh = batch.offsetHighs[index] ?? 0;
-      identity.offsetLow = batch.offsetLows[index] ?? 0;
-      const length = batch.lengths[index] ?? 0;
-      const type = batch.types[index] ?? 0;
-      const flags = batch.flags[index] ?? 0;
-      switch (batch.kinds[index]) {
-        case batchKind.update: {
-          const number = batch.numbers[index] ?? 0;
-          const error = commitError === 0 ? batch.errors[index] : commitError;
-          if (error) {
-            const text = commitError === 0 ? batch.texts[index] : session.errorText;
-            this.#fail(type, error, text ?? session.errorText, startedAt);
-          } else if ((flags & NBD_CMD_FLAG_FUA) !== 0 && number > session.durable) {
-            durable.push(number, type, length, startedAt, identity);
-          } else {
-            this.#writer.success(identity);
-            this.#metrics.count(type, length, false, startedAt);
-          }
-          break;
-        }
-        case batchKind.read: {
-          const isWhole = (flags & NBD_CMD_FLAG_DF) !== 0;
-          const offset = batch.offsets[index] ?? 0;
-          this.#reads.answerWhole(identity, offset, length, isWhole, startedAt);
-          break;
-        }
-        case batchKind.flush:
-          if (session.newest > session.durable) {
-            durable.push(session.newest, type, 0, startedAt, identity);
-          } else {
-            this.#writer.success(identity);
-            this.#metrics.count(type, 0, false, startedAt);
-          }
-          break;
-        case batchKind.blockStatus: {
-          const offset = batch.offsets[index] ?? 0;
-          const error = answerBlockStatus(session, this.#writer, identity, flags, offset, length);
-          if (error !== 0) this.#fail(type, error, session.errorText, startedAt);
-          else this.#metrics.count(type, length, false, startedAt);
-          break;
-        }
-        default: {
-          const error = batch.errors[index] ?? 0;
-          if (error !== 0) this.#fail(type, error, batch.texts[index] ?? '', startedAt);
-          else {
-            this.#writer.success(identity);
-            this.#metrics.count(type, length, false, startedAt);
-          }
-        }
-      }
-    }
-    if (durable.count > before) {
-      session.requestDurable(durable.lastNumber);
-      this.#writeDurable();
-    }
-  }
-
-  #fail(type: number, error: number, text: string, startedAt: number): void {
-    this.#writer.failure(identity, error, text);
-    this.#metrics.count(type, 0, true, startedAt);
-  }
-
-  /** Answers what waited and is durable. False when there is no memory for that. */
-  #answerDurable(): boolean {
-    const durable = this.#durable;
+  /** Answers what waited to become durable. False when there is no memory for that. */
+  #answerWaiting(): boolean {
     if (this.#reads.isInsideReply) return true;
-    while (durable.count > 0) {
-      if (durable.firstNumber > this.session.durable && !this.#failure) return true;
+    while (this.#answers.hasAnswers) {
       if (!this.#writer.open()) {
         this.#waitForReplyMemory();
         return false;
       }
-      this.#writeDurable();
-      this.#writeFailed();
+      this.#answers.writeWaiting();
       this.#writer.flush();
     }
-    this.#failure = undefined;
     return true;
-  }
-
-  #writeFailed(): void {
-    const failure = this.#failure;
-    if (!failure) return;
-    const durable = this.#durable;
-    while (this.#writer.room >= answerBytesMax) {
-      if (!durable.popFrom(failure.from)) {
-        this.#failure = undefined;
-        return;
-      }
-      const { taken } = durable;
-      this.#writer.failure(taken, failure.error, failure.text);
-      this.#metrics.count(taken.type, 0, true, taken.startedAt);
-    }
-  }
-
-  #writeDurable(): void {
-    const durable = this.#durable;
-    const reached = this.session.durable;
-    while (durable.count > 0 && durable.firstNumber <= reached) {
-      if (this.#writer.room < answerBytesMax) return;
-      durable.shift();
-      const { taken } = durable;
-      this.#writer.success(taken);
-      this.#metrics.count(taken.type, taken.length, false, taken.startedAt);
-    }
   }
 
   /** Carries a long read on. True when it is done. */
   #pumpStream(): boolean {
     switch (this.#reads.pump(turnBytesMax)) {
       case 'done':
-        this.#turnBytes += turnBytesMax / 4;
+        this.#turnBytes += this.#reads.takeStreamedBytes();
         return true;
       case 'broken':
         this.#onBroken();

@@ -17,7 +17,7 @@ const certificateCiphers = [
   'ECDHE-ECDSA-AES128-GCM-SHA256',
   'ECDHE-RSA-AES128-GCM-SHA256',
 ];
-const preSharedKeyCiphers = [
+export const preSharedKeyCiphers = [
   // A key handed out of band is bound to SHA-256 in TLS 1.3; so this one must be acceptable.
   'TLS_AES_128_GCM_SHA256',
   'ECDHE-PSK-CHACHA20-POLY1305',

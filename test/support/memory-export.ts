@@ -15,7 +15,7 @@ import {
 } from '../../src/group/export.ts';
 import type { ReceiveSlab, ReceiveSlabPool } from '../../src/journal/receive-slab.ts';
 import { assert } from '../../src/platform/assert.ts';
-import { JnbdError } from '../../src/platform/errors.ts';
+import type { JnbdError } from '../../src/platform/errors.ts';
 import { slabBytes, slabHeadroomBytes } from '../../src/platform/limits.ts';
 
 const blockBytes = 4096;
@@ -31,6 +31,8 @@ export interface MemoryExportSettings {
   readonly rotational?: boolean;
   /** How long after being asked for, durability arrives; 0: within the call. */
   readonly durableMilliseconds?: number;
+  /** How long after a write it arrives when nobody asks. */
+  readonly syncMilliseconds?: number;
   /** Bytes that may be appended and not durable before `admit` says no. */
   readonly unsyncedBytesMax?: number;
   /** Reads are answered later, as if the disk had to be asked. */
@@ -69,8 +71,8 @@ export class MemoryExport implements Export {
   openError: JnbdError | undefined;
   syncs = 0;
   pads = 0;
-  #unsynced: { number: number; bytes: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #due = 0;
 
   constructor(slabs: ReceiveSlabPool, settings: MemoryExportSettings = {}) {
     this.#slabs = slabs;
@@ -95,9 +97,9 @@ export class MemoryExport implements Export {
     return session;
   }
 
-  appended(number: number, bytes: number): void {
+  appended(bytes: number): void {
     this.unsyncedBytes += bytes;
-    this.#unsynced.push({ number, bytes });
+    this.#syncAfter(this.settings.syncMilliseconds ?? 20);
   }
 
   retire(slab: ReceiveSlab): void {
@@ -111,13 +113,19 @@ export class MemoryExport implements Export {
     if (delay === 0) {
       this.#reach();
       setImmediate(() => this.#tell());
-    } else {
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined;
-        this.#reach();
-        this.#tell();
-      }, delay);
-    }
+    } else this.#syncAfter(delay);
+  }
+
+  #syncAfter(milliseconds: number): void {
+    const due = Date.now() + milliseconds;
+    if (this.#timer && this.#due <= due) return;
+    clearTimeout(this.#timer);
+    this.#due = due;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#reach();
+      this.#tell();
+    }, milliseconds);
   }
 
   /** Nothing that is not durable yet ever will be. */
@@ -135,7 +143,6 @@ export class MemoryExport implements Export {
   #reach(): void {
     this.syncs += 1;
     this.durable = this.newest;
-    this.#unsynced = [];
     this.unsyncedBytes = 0;
     for (const slab of this.retired) {
       this.retired.delete(slab);
@@ -258,7 +265,7 @@ export class MemorySession implements ExportSession {
     const number = ++this.volume.newest;
     slab.retainedThrough = number;
     this.#run.push({ start: headerStart, end, apply });
-    this.volume.appended(number, headerBytes + length);
+    this.volume.appended(headerBytes + length);
     return number;
   }
 

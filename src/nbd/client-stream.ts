@@ -1,0 +1,160 @@
+import net from 'node:net';
+import tls from 'node:tls';
+import { JnbdError, messageOf } from '../platform/errors.ts';
+import { formatAddress, type ListenAddress } from '../platform/network.ts';
+import { preSharedKeyCiphers } from '../platform/node-tls.ts';
+import type { ClientTlsCredentials } from './tls.ts';
+
+export interface ClientTls extends ClientTlsCredentials {
+  /** False: any certificate will do. */
+  readonly verifyPeer: boolean;
+  /** The name that the certificate is to carry. */
+  readonly hostName: string | undefined;
+}
+
+/** A client's byte stream: reads of exactly so many bytes, one after the other. */
+export class ClientStream {
+  readonly #address: ListenAddress;
+  #socket: net.Socket;
+  #chunks: Buffer[] = [];
+  #available = 0;
+  #failure: JnbdError | undefined;
+  #wanted = 0;
+  #wake: (() => void) | undefined;
+  #draining: Promise<void> | undefined;
+
+  private constructor(address: ListenAddress, socket: net.Socket) {
+    this.#address = address;
+    this.#socket = socket;
+    this.#listen(socket);
+  }
+
+  /** Throws JnbdError daemon_unreachable. */
+  static connect(address: ListenAddress): Promise<ClientStream> {
+    return new Promise((resolve, reject) => {
+      const socket =
+        address.kind === 'unix'
+          ? net.connect({ path: address.path })
+          : net.connect({ host: address.host, port: address.port });
+      socket.setNoDelay(true);
+      const failed = (cause: unknown): void => {
+        const text = `cannot connect to ${formatAddress(address)}: ${messageOf(cause)}`;
+        reject(new JnbdError('daemon_unreachable', text, { cause }));
+      };
+      socket.once('error', failed);
+      socket.once('connect', () => {
+        socket.off('error', failed);
+        resolve(new ClientStream(address, socket));
+      });
+    });
+  }
+
+  #listen(socket: net.Socket): void {
+    socket.on('data', (chunk: Buffer) => {
+      if (socket !== this.#socket) return;
+      this.#chunks.push(chunk);
+      this.#available += chunk.length;
+      if (this.#available >= this.#wanted) this.#wake?.();
+    });
+    const ended = (text: string, cause?: unknown): void => {
+      if (socket !== this.#socket) return;
+      const peer = formatAddress(this.#address);
+      this.#failure ??= new JnbdError('daemon_unreachable', `${peer} ${text}`, { cause });
+      this.#wake?.();
+    };
+    socket.on('end', () => ended('closed the connection'));
+    socket.on('close', () => ended('closed the connection'));
+    socket.on('error', (error) => ended(`cannot be reached: ${error.message}`, error));
+  }
+
+  get isOpen(): boolean {
+    return this.#failure === undefined;
+  }
+
+  /** Exactly `count` bytes. Throws JnbdError daemon_unreachable when the stream ends before. */
+  async read(count: number): Promise<Buffer> {
+    while (this.#available < count) {
+      if (this.#failure) throw this.#failure;
+      this.#wanted = count;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      this.#wake = undefined;
+    }
+    this.#available -= count;
+    const first = this.#chunks[0];
+    if (first && first.length >= count) {
+      if (first.length === count) this.#chunks.shift();
+      else this.#chunks[0] = first.subarray(count);
+      return first.subarray(0, count);
+    }
+    const all = Buffer.concat(this.#chunks);
+    this.#chunks = count < all.length ? [all.subarray(count)] : [];
+    return all.subarray(0, count);
+  }
+
+  /** Resolves when the bytes have left this process or the connection is gone. */
+  async write(...parts: Uint8Array[]): Promise<void> {
+    if (this.#failure) throw this.#failure;
+    let isTaken = true;
+    this.#socket.cork();
+    for (const part of parts) if (part.length > 0) isTaken = this.#socket.write(part);
+    this.#socket.uncork();
+    if (isTaken) return;
+    const socket = this.#socket;
+    this.#draining ??= new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#draining = undefined;
+        socket.off('drain', done).off('close', done);
+        resolve();
+      };
+      socket.once('drain', done).once('close', done);
+    });
+    await this.#draining;
+  }
+
+  /** Continues inside TLS. Throws JnbdError certificate_invalid. */
+  async secure(credentials: ClientTls): Promise<void> {
+    const plain = this.#socket;
+    const { authority, certificate, key, preSharedKey, verifyPeer, hostName } = credentials;
+    const host = this.#address.kind === 'tcp' ? this.#address.host : 'localhost';
+    const options: tls.ConnectionOptions = {
+      socket: plain,
+      servername: net.isIP(hostName ?? host) === 0 ? (hostName ?? host) : '',
+      host: hostName ?? host,
+      minVersion: 'TLSv1.2',
+      rejectUnauthorized: verifyPeer && !preSharedKey,
+      ...(authority === undefined ? {} : { ca: authority }),
+      ...(certificate === undefined ? {} : { cert: certificate }),
+      ...(key === undefined ? {} : { key }),
+    };
+    if (preSharedKey) {
+      options.ciphers = preSharedKeyCiphers.join(':');
+      options.pskCallback = () => ({ identity: preSharedKey.identity, psk: preSharedKey.key });
+      options.checkServerIdentity = () => undefined;
+    }
+    plain.removeAllListeners('data');
+    const secure = tls.connect(options);
+    await new Promise<void>((resolve, reject) => {
+      secure.once('secureConnect', resolve);
+      const failed = (cause?: unknown): void => {
+        const text = `${formatAddress(this.#address)}: TLS cannot be established: ${cause ? messageOf(cause) : 'connection closed'}`;
+        reject(new JnbdError('certificate_invalid', text, { cause }));
+      };
+      secure.once('error', failed);
+      secure.once('close', () => failed());
+    });
+    this.#socket = secure;
+    this.#failure = undefined;
+    this.#listen(secure);
+  }
+
+  /** Sends the end of the stream; what the other side still sends can be read. */
+  end(): void {
+    this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}
