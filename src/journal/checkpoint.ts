@@ -39,6 +39,9 @@ type Slot = { readonly counter: number; readonly checkpoint: Checkpoint } | unde
 
 function decode(slot: Buffer, path: string): Slot {
   if (slot.toString('latin1', 0, 8) !== magic) return undefined;
+  // First, so that a flipped bit in the version is damage and not a newer format.
+  if (slot.readUInt32LE(contentBytes - 4) !== crc32(slot.subarray(0, contentBytes - 4)))
+    return undefined;
   const version = slot.readUInt16LE(8);
   if (version > formatVersion) {
     throw new JnbdError(
@@ -46,8 +49,6 @@ function decode(slot: Buffer, path: string): Slot {
       `${path} has format ${version}; this jnbd reads up to ${formatVersion}`,
     );
   }
-  if (slot.readUInt32LE(contentBytes - 4) !== crc32(slot.subarray(0, contentBytes - 4)))
-    return undefined;
   return {
     counter: slot.readUIntLE(32, 6),
     checkpoint: {

@@ -29,6 +29,7 @@ export const segmentMagic = 'jnbdSEG1';
 export const segmentFormatVersion = 1;
 const headerBytes = 96;
 const copiesAt = [0, 2048];
+const copyBytesMax = 512;
 
 export function encodeSegmentHeader(header: SegmentHeader): Uint8Array {
   const block = Buffer.alloc(segmentHeaderBytes);
@@ -50,6 +51,14 @@ export function encodeSegmentHeader(header: SegmentHeader): Uint8Array {
   return block;
 }
 
+/** In every format the magic, the version and the length come first and the checksum last. */
+function isWhole(copy: Buffer): boolean {
+  if (copy.toString('latin1', 0, 8) !== segmentMagic) return false;
+  const checksumAt = copy.readUInt16LE(10) - 4;
+  if (checksumAt < 12 || checksumAt > copyBytesMax - 4) return false;
+  return copy.readUInt32LE(checksumAt) === crc32(copy.subarray(0, checksumAt));
+}
+
 export type SegmentHeaderResult =
   | { readonly kind: 'header'; readonly header: SegmentHeader }
   /** Never used: nothing but zeroes. */
@@ -63,11 +72,10 @@ export function decodeSegmentHeader(bytes: Uint8Array): SegmentHeaderResult {
   if (block.length < segmentHeaderBytes) return { kind: 'bad' };
   if (block.every((byte) => byte === 0)) return { kind: 'blank' };
   for (const at of copiesAt) {
-    const copy = block.subarray(at, at + headerBytes);
-    if (copy.toString('latin1', 0, 8) !== segmentMagic) continue;
+    const copy = block.subarray(at, at + copyBytesMax);
+    if (!isWhole(copy)) continue;
     const formatVersion = copy.readUInt16LE(8);
     if (formatVersion > segmentFormatVersion) return { kind: 'newer', formatVersion };
-    if (copy.readUInt32LE(headerBytes - 4) !== crc32(copy.subarray(0, headerBytes - 4))) continue;
     return {
       kind: 'header',
       header: {
