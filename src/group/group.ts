@@ -1,40 +1,37 @@
-import { randomIdentifier } from '../platform/random.ts';
-import { Journal, scratchSlab } from '../journal/journal.ts';
-import type { AreaFailure, Area } from '../journal/area.ts';
-import { CheckpointFile } from '../journal/checkpoint.ts';
+import type { Area, AreaFailure } from '../journal/area.ts';
 import { Forecast } from '../journal/forecast.ts';
+import { Journal } from '../journal/journal.ts';
 import type { ReceiveSlabPool } from '../journal/receive-slab.ts';
 import type { RecordHeader } from '../journal/record.ts';
 import { recordHeaderBytes, recordType } from '../journal/record.ts';
 import { RetainedRuns } from '../journal/retained-runs.ts';
 import { Retention } from '../journal/retention.ts';
-import type { LiveSegment } from '../journal/segment-chain.ts';
-import { SegmentChain } from '../journal/segment-chain.ts';
-import { Watermarks } from '../journal/watermarks.ts';
-import { assert, must } from '../platform/assert.ts';
+import type { LiveSegment, SegmentChain } from '../journal/segment-chain.ts';
+import type { Watermarks } from '../journal/watermarks.ts';
+import { must } from '../platform/assert.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Disk } from '../platform/disk.ts';
-import { JnbdError, messageOf } from '../platform/errors.ts';
-import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
+import { JnbdError } from '../platform/errors.ts';
 import type { Random } from '../platform/random.ts';
 import type { WorkerPort } from '../platform/worker-port.ts';
 import type { ApplyVolume, FromApply, ToApply } from '../volume/apply-messages.ts';
-import { BlockIndex } from '../volume/block-index.ts';
+import type { BlockIndex } from '../volume/block-index.ts';
 import { VolumeExtents } from '../volume/volume-extents.ts';
 import { VolumeReader } from '../volume/volume-read.ts';
 import { ApplyDriver } from './apply-driver.ts';
 import type { Catalog, CatalogChange } from './catalog.ts';
-import { changeCatalog, encodeChange, readCatalog, writeCatalog } from './catalog.ts';
-import { Conditions } from './conditions.ts';
+import { CatalogChanges } from './catalog-changes.ts';
 import type { Condition } from './conditions.ts';
+import { Conditions } from './conditions.ts';
 import { errno } from './export.ts';
 import type { GroupFiles } from './group-files.ts';
 import type { HostSession } from './host-session.ts';
-import { findJournal, indexRecord, recoverJournal } from './recovery.ts';
+import { indexRecord } from './recovery.ts';
 import { SpaceGuard } from './space-guard.ts';
 import type { GroupState } from './states.ts';
 import { changeGroupState } from './states.ts';
-import { Volume } from './volume.ts';
+import type { Volume } from './volume.ts';
+import { WaitingHosts } from './waiting-hosts.ts';
 
 /** What a group needs of the world; the simulation replaces all of it. */
 export interface GroupDependencies {
@@ -59,13 +56,6 @@ const tickMilliseconds = 1000;
 const areaSlowMilliseconds = 1500;
 const slowAreaRestMilliseconds = 30_000;
 
-interface PendingChange {
-  readonly number: number;
-  readonly change: CatalogChange;
-  readonly done: () => void;
-  readonly failed: (error: Error) => void;
-}
-
 /**
  * A consistency group: its volumes share one journal and one write order. Everything that changes it
  * is a numbered record. Opened by `openGroup`, which recovers it first.
@@ -87,14 +77,12 @@ export class Group {
   readonly #files: GroupFiles;
   readonly #forecast = new Forecast();
   readonly #limits: GroupLimits;
-  #catalog: Catalog;
+  readonly #changes: CatalogChanges;
+  readonly #hosts: WaitingHosts;
   #state: GroupState = 'recovering';
   #failureText = '';
   #journal: Journal | undefined;
   #driver: ApplyDriver | undefined;
-  #parked = new Set<HostSession>();
-  #wakeScheduled = false;
-  #pendingChanges: PendingChange[] = [];
   #volumeChanges: Promise<void> = Promise.resolve();
 
   constructor(
@@ -113,7 +101,8 @@ export class Group {
     this.#deps = deps;
     this.#limits = limits;
     this.#files = files;
-    this.#catalog = opened.catalog;
+    this.#changes = new CatalogChanges(deps.disk, files.catalog, opened.catalog);
+    this.#hosts = new WaitingHosts(deps.clock);
     this.areas = opened.areas;
     this.watermarks = opened.watermarks;
     this.index = opened.index;
@@ -129,10 +118,10 @@ export class Group {
   }
 
   get name(): string {
-    return this.#catalog.name;
+    return this.catalog.name;
   }
   get catalog(): Catalog {
-    return this.#catalog;
+    return this.#changes.catalog;
   }
   get state(): GroupState {
     return this.#state;
@@ -157,7 +146,7 @@ export class Group {
 
   /** The journal has no room for this record and nobody will make any: apply is not what is behind. */
   journalIsFullFor(bytes: number): boolean {
-    if (!this.retention.isHeld || this.#catalog.onFull === 'throttle') return false;
+    if (!this.retention.isHeld || this.catalog.onFull === 'throttle') return false;
     return !this.chain.hasRoom(bytes) && !this.chain.standbyReady && this.chain.spareSegments === 0;
   }
 
@@ -174,7 +163,7 @@ export class Group {
         watermarks: this.watermarks,
         owner: {
           durableAdvanced: () => this.#durableAdvanced(),
-          roomAppeared: () => this.#wakeParked(),
+          roomAppeared: () => this.#hosts.wake(),
           areaChanged: (area) => this.#areaChanged(area),
           recordMoved: (header, segment, payloadOffset) =>
             this.#recordMoved(header, segment, payloadOffset),
@@ -183,7 +172,7 @@ export class Group {
       },
       {
         unsyncedBytesMax: this.#limits.unsyncedBytesMax,
-        syncIntervalMilliseconds: this.#catalog.syncIntervalMilliseconds,
+        syncIntervalMilliseconds: this.catalog.syncIntervalMilliseconds,
       },
     );
     this.#become('normal');
@@ -200,7 +189,7 @@ export class Group {
       chain: this.chain,
       watermarks: this.watermarks,
       retention: this.retention,
-      groupId: this.#catalog.groupId,
+      groupId: this.catalog.groupId,
       checkpointPath: this.#files.checkpoint,
       checkpointSequence,
       owner: {
@@ -233,7 +222,7 @@ export class Group {
     this.#become('closing');
     this.#failureText = `group ${this.name} is shutting down`;
     for (const session of this.#sessions()) session.client.revoke(this.#failureText);
-    this.#wakeParked();
+    this.#hosts.wake();
     if (wasServing) {
       await new Promise<void>((resolve) => {
         this.journal.close((failure) => {
@@ -260,11 +249,11 @@ export class Group {
   // --- hosts
 
   sessionClosed(session: HostSession): void {
-    this.#parked.delete(session);
+    this.#hosts.forget(session);
   }
 
   park(session: HostSession): void {
-    this.#parked.add(session);
+    this.#hosts.park(session);
     this.#driver?.consider();
   }
 
@@ -285,21 +274,9 @@ export class Group {
     for (const volume of this.volumes.values()) yield* volume.sessions;
   }
 
-  #wakeParked(): void {
-    if (this.#parked.size === 0 || this.#wakeScheduled) return;
-    this.#wakeScheduled = true;
-    this.#deps.clock.soon(() => {
-      this.#wakeScheduled = false;
-      const parked = this.#parked;
-      this.#parked = new Set();
-      for (const session of parked) session.client.admitted();
-    });
-  }
-
   #durableAdvanced(): void {
     const { durable } = this.watermarks;
-    while ((this.#pendingChanges[0]?.number ?? Number.POSITIVE_INFINITY) <= durable)
-      this.#finishChange();
+    this.#changes.durableAdvanced(durable);
     for (const volume of this.volumes.values()) {
       for (const session of volume.sessions) session.durableAdvanced(durable);
     }
@@ -323,12 +300,12 @@ export class Group {
   #appliedAdvanced(bytes: number): void {
     this.guard.settle(bytes);
     if (this.index.isEmpty) this.guard.settle(this.guard.owedBytes);
-    this.#wakeParked();
+    this.#hosts.wake();
   }
 
   #released(): void {
     this.#journal?.segmentsFreed();
-    this.#wakeParked();
+    this.#hosts.wake();
   }
 
   #applyFailed(failure: FromApply & { kind: 'failed' }): void {
@@ -347,7 +324,10 @@ export class Group {
     if (failure.part === 'sync' || failure.part === 'checkpoint') {
       // What was written since the last checkpoint may be lost below us, but it is in the journal:
       // the next start applies it again (SAFETY 4).
-      if (volume && volume.state !== 'abnormal') volume.become('abnormal', failure.message);
+      if (volume) {
+        volume.syncFailed = true;
+        if (volume.state !== 'abnormal') volume.become('abnormal', failure.message);
+      }
       this.conditions.raise(subject, {
         code: 'volume_failed',
         severity: 'error',
@@ -371,8 +351,8 @@ export class Group {
     for (const volume of this.volumes.values()) {
       const subject = `${this.name}/${volume.catalog.name}`;
       this.conditions.clear(subject, 'volume_space');
-      this.conditions.clear(subject, 'volume_failed');
-      if (volume.state === 'abnormal' && volume.file) volume.become('normal');
+      if (!volume.syncFailed) this.conditions.clear(subject, 'volume_failed');
+      if (volume.state === 'abnormal' && volume.file && !volume.syncFailed) volume.become('normal');
     }
     this.conditions.clear(this.name, 'journal_failed');
     this.conditions.clear(this.name, 'volume_failed');
@@ -429,10 +409,8 @@ export class Group {
     });
     this.#deps.clock.soon(() => {
       for (const session of this.#sessions()) this.#failWaiting(session);
-      this.#wakeParked();
-      for (const pending of this.#pendingChanges.splice(0)) {
-        pending.failed(new JnbdError('journal_failed', this.#failureText));
-      }
+      this.#hosts.wake();
+      this.#changes.fail(new JnbdError('journal_failed', this.#failureText));
     });
   }
 
@@ -468,10 +446,7 @@ export class Group {
 
   // --- catalog
 
-  /**
-   * Puts a change into the journal, waits until it is durable, then replaces the catalog file. A
-   * crash in between: recovery finds the record and does the rest.
-   */
+  /** A numbered change of the catalog: in the journal, durable, then in the catalog file. */
   async change(change: CatalogChange): Promise<void> {
     if (this.#state !== 'normal') {
       throw new JnbdError(
@@ -479,64 +454,27 @@ export class Group {
         `group ${this.name} is ${this.#state}: ${this.#failureText}`,
       );
     }
-    const payload = encodeChange(change);
-    const slab = scratchSlab(recordHeaderBytes + payload.length);
-    slab.bytes.set(payload, recordHeaderBytes);
-    while (
-      !this.journal.admits(slab.bytes.length) ||
-      !this.index.admits(1, this.chain.current.header.sequence + 1)
-    ) {
+    const recordBytes = CatalogChanges.recordBytes(change);
+    while (!this.#admitsChange(recordBytes)) {
       await new Promise<void>((resolve) => this.#deps.clock.after(5, resolve));
       if (this.refusesWrites) throw new JnbdError('state_refuses', this.#failureText);
     }
-    await new Promise<void>((done, failed) => {
-      const number = this.journal.stamp(
-        slab,
-        0,
-        recordHeaderBytes,
-        recordType.catalog,
-        0,
-        0,
-        payload.length,
-      );
-      const { segment, payloadOffset } = this.journal.place;
-      this.index.active.note(number, segment.header.sequence, payloadOffset + payload.length);
-      this.#pendingChanges.push({ number, change, done, failed });
-      if (this.journal.commitRun()) this.journal.requestDurable();
-    });
+    await this.#changes.append(this.journal, this.index, change);
   }
 
-  #finishChange(): void {
-    const pending = must(this.#pendingChanges.shift(), 'a change is pending');
-    try {
-      this.replaceCatalog(changeCatalog(this.#catalog, pending.change, pending.number));
-      pending.done();
-    } catch (error) {
-      // The record is durable: the change holds, and the next start brings the file up to it.
-      this.#catalog = changeCatalog(this.#catalog, pending.change, pending.number);
-      pending.failed(
-        new JnbdError(
-          'write_failed',
-          `cannot replace ${this.#files.catalog}: ${messageOf(error)}`,
-          { cause: error },
-        ),
-      );
-    }
+  #admitsChange(recordBytes: number): boolean {
+    const nextSequence = this.chain.current.header.sequence + 1;
+    return this.journal.admits(recordBytes) && this.index.admits(1, nextSequence);
   }
 
   /** Changes of volumes one after the other: names and ids are looked at before and used after. */
-  async changeVolumes<T>(run: () => Promise<T>): Promise<T> {
-    const before = this.#volumeChanges;
-    let finished = (): void => {};
-    this.#volumeChanges = new Promise<void>((resolve) => {
-      finished = resolve;
-    });
-    await before;
-    try {
-      return await run();
-    } finally {
-      finished();
-    }
+  changeVolumes<T>(run: () => Promise<T>): Promise<T> {
+    const result = this.#volumeChanges.then(run);
+    this.#volumeChanges = result.then(
+      () => {},
+      () => {},
+    );
+    return result;
   }
 
   addVolume(volume: Volume): void {
@@ -548,8 +486,7 @@ export class Group {
 
   /** For settings of this system alone, which are not in the journal. */
   replaceCatalog(catalog: Catalog): void {
-    writeCatalog(this.#deps.disk, this.#files.catalog, catalog);
-    this.#catalog = catalog;
+    this.#changes.replace(catalog);
   }
 
   /** The volume's records are in no table any more, so its file may go. */
@@ -569,145 +506,4 @@ export class Group {
   hurryApply(): void {
     this.#driver?.hurry();
   }
-}
-
-/** Recovers a group from its directory, and serves it unless its journal is damaged. */
-export async function openGroup(
-  deps: GroupDependencies,
-  limits: GroupLimits,
-  files: GroupFiles,
-): Promise<Group> {
-  const { disk, clock, random } = deps;
-  let catalog = readCatalog(disk, files.catalog);
-  if (!catalog)
-    throw new JnbdError('catalog_damaged', `${files.catalog} is missing; restore it from a copy`);
-  const { file, checkpoint } = CheckpointFile.open(disk, files.checkpoint, catalog.groupId);
-  file.close();
-  const found = findJournal(disk, catalog);
-  const index = new BlockIndex(limits.tableNodesMax);
-  const { outcome, changes, live } = recoverJournal(disk, found, checkpoint, catalog, index);
-  for (const { number, change } of changes) catalog = changeCatalog(catalog, change, number);
-  const liveSlots = new Set(live.map(({ area, slot }) => area.segmentPath(slot)));
-  for (const area of found.areas) {
-    if (area.state !== 'healthy') continue;
-    for (let slot = area.slots - 1; slot >= 0; slot -= 1) {
-      if (!liveSlots.has(area.segmentPath(slot))) area.freeSlots.push(slot);
-    }
-  }
-  const incarnation = randomIdentifier(random);
-  const { groupId, generation, generationSystem, areaLayout } = catalog;
-  const chain = new SegmentChain(
-    { clock, random },
-    found.areas,
-    areaLayout,
-    { groupId, generation, generationSystem, incarnation },
-    live,
-    found.nextSequence,
-  );
-  const watermarks = new Watermarks({
-    released: checkpoint.released,
-    applied: checkpoint.applied,
-    durable: outcome.lastNumber,
-  });
-  const group = new Group(deps, limits, files, {
-    catalog,
-    areas: found.areas,
-    watermarks,
-    index,
-    chain,
-    incarnation,
-  });
-  openVolumes(disk, group, files, changes);
-  if (changes.length > 0) writeCatalog(disk, files.catalog, catalog);
-  for (const area of found.areas) {
-    if (area.state === 'healthy') continue;
-    group.conditions.raise(area.path, {
-      code: area.state === 'missing' ? 'area_missing' : 'area_failed',
-      severity: 'error',
-      message: area.failure,
-      nextCommand: `jnbd group show ${catalog.name}`,
-    });
-  }
-  if (outcome.damage) {
-    const { from, through, text } = outcome.damage;
-    group.refuse(
-      `the journal of group ${catalog.name} is damaged: updates ${from} to ${through} were durable and cannot be read (${text})`,
-    );
-    return group;
-  }
-  if (catalog.volumes.some(({ journalOnly }) => journalOnly))
-    group.retention.set('journal-only', watermarks.released);
-  group.startApply(checkpoint.sequence);
-  await beginIncarnation(deps, group, outcome.lastNumber);
-  group.serve();
-  return group;
-}
-
-/**
- * The new incarnation's first segment is durable before anything is numbered in it (SAFETY 2). A
- * journal that is full to the last segment is applied first.
- */
-async function beginIncarnation(
-  deps: GroupDependencies,
-  group: Group,
-  lastNumber: number,
-): Promise<void> {
-  for (;;) {
-    const segment = group.chain.begin(lastNumber + 1, lastNumber);
-    if (segment) {
-      segment.file.dataSyncSync();
-      segment.dirty = false;
-      return;
-    }
-    if (group.watermarks.applied === lastNumber) {
-      throw new JnbdError(
-        'journal_full',
-        `the journal of group ${group.name} has no free segment of ${segmentBytes} bytes (header ${segmentHeaderBytes}); give it another --journal-dir`,
-      );
-    }
-    group.hurryApply();
-    await new Promise<void>((resolve) => deps.clock.after(10, resolve));
-  }
-}
-
-function openVolumes(
-  disk: Disk,
-  group: Group,
-  files: GroupFiles,
-  changes: readonly { readonly change: CatalogChange }[],
-): void {
-  const fresh = new Set(
-    changes.flatMap(({ change }) => (change.change === 'volume_created' ? [change.volume.id] : [])),
-  );
-  for (const entry of group.catalog.volumes) {
-    const path = files.volume(entry.id);
-    if (entry.journalOnly) {
-      group.volumes.set(entry.name, new Volume(entry, undefined, ''));
-      continue;
-    }
-    if (!disk.existsSync(path) && !fresh.has(entry.id)) {
-      const volume = new Volume(entry, undefined, path);
-      volume.become('abnormal', `${path} is missing`);
-      group.volumes.set(entry.name, volume);
-      group.conditions.raise(`${group.name}/${entry.name}`, {
-        code: 'volume_missing',
-        severity: 'error',
-        message: `volume ${group.name}/${entry.name}: ${path} is missing; nothing was created in its place`,
-        nextCommand: `ls -l ${files.volumes}`,
-      });
-      continue;
-    }
-    const file = disk.openSync(path, 'open-or-create', 'volume');
-    if (file.sizeSync() < entry.sizeBytes) file.truncateSync(entry.sizeBytes);
-    group.volumes.set(entry.name, new Volume(entry, file, path));
-    if (entry.state === 'unused') {
-      group.conditions.raise(`${group.name}/${entry.name}`, {
-        code: 'import_unfinished',
-        severity: 'warning',
-        message: `volume ${group.name}/${entry.name} was being filled by volume create --from when the system stopped`,
-        nextCommand: `jnbd volume delete ${group.name}/${entry.name}`,
-      });
-    }
-  }
-  assert(group.volumes.size === group.catalog.volumes.length, 'volume names are unique');
 }

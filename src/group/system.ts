@@ -3,35 +3,28 @@ import { CheckpointFile } from '../journal/checkpoint.ts';
 import { ReceiveSlabPool } from '../journal/receive-slab.ts';
 import type { AreaLayout } from '../journal/segment-chain.ts';
 import type { Disk, FileLock } from '../platform/disk.ts';
-import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
+import { JnbdError } from '../platform/errors.ts';
 import {
   journalCapacityBytesDefault,
   journalCapacityBytesMin,
   MiB,
   memoryBytesMin,
-  namePattern,
   segmentBytes,
   segmentHeaderBytes,
   slabBytes,
   syncIntervalMillisecondsDefault,
   unsyncedBytesMaxDefault,
 } from '../platform/limits.ts';
-import { randomIdentifier } from '../platform/random.ts';
 import { indexTablesMax } from '../volume/block-index.ts';
 import { nodeBytes } from '../volume/block-table.ts';
 import type { Catalog, OnFull } from './catalog.ts';
 import { writeCatalog } from './catalog.ts';
+import { lockDirectory, type SystemIdentity } from './data-directory.ts';
 import type { GroupDependencies, GroupLimits } from './group.ts';
-import { type Group, openGroup } from './group.ts';
+import type { Group } from './group.ts';
 import { GroupFiles } from './group-files.ts';
-
-/** `jnbd.json` of a data directory: whose it is, and in which format. */
-interface SystemIdentity {
-  readonly format: 'jnbd';
-  readonly formatVersion: 1;
-  readonly systemId: number;
-  readonly name: string;
-}
+import { checkName } from './names.ts';
+import { openGroup } from './open-group.ts';
 
 export interface GroupSettings {
   readonly journalCapacityBytes?: number;
@@ -308,19 +301,11 @@ export class System {
   }
 }
 
-function checkName(what: string, name: string): void {
-  if (namePattern.test(name)) return;
-  throw new JnbdError(
-    'argument_invalid',
-    `${what} name '${name}' is not valid; a letter or digit, then up to 63 letters, digits, '.', '_' or '-'`,
-  );
-}
-
 function checkSame(catalog: Catalog, settings: GroupSettings): void {
   const different: string[] = [];
   const compare = (option: string, wanted: unknown, found: unknown): void => {
     if (wanted !== undefined && JSON.stringify(wanted) !== JSON.stringify(found)) {
-      different.push(`${option} is ${String(found)}, not ${String(wanted)}`);
+      different.push(`${option} is ${JSON.stringify(found)}, not ${JSON.stringify(wanted)}`);
     }
   };
   compare('--journal-size', settings.journalCapacityBytes, catalog.journalCapacityBytes);
@@ -358,82 +343,4 @@ function removeGroupFiles(disk: Disk, files: GroupFiles, catalog: Catalog | unde
     if (!disk.isDirectorySync(path)) disk.removeFileSync(path);
   }
   if (disk.listSync(files.directory).length === 0) disk.removeDirectorySync(files.directory);
-}
-
-function lockDirectory(
-  deps: SystemDependencies,
-  directory: string,
-  name: string | undefined,
-): { lock: FileLock; identity: SystemIdentity } {
-  const { disk, random } = deps;
-  const identityPath = `${directory}/jnbd.json`;
-  let lock: FileLock | undefined;
-  try {
-    if (disk.isDirectorySync(directory) && !disk.existsSync(identityPath)) {
-      const strange = disk
-        .listSync(directory)
-        .filter((entry) => entry !== 'lock' && entry !== 'lost+found');
-      if (strange.length > 0) {
-        throw new JnbdError(
-          'data_directory_foreign',
-          `${directory} is not empty and no data directory of jnbd (it holds ${strange.slice(0, 3).join(', ')}); name an empty or new directory with --data`,
-        );
-      }
-    }
-    disk.makeDirectorySync(directory);
-    lock = disk.lockSync(`${directory}/lock`);
-  } catch (error) {
-    if (error instanceof JnbdError) throw error;
-    const code = systemErrorCode(error);
-    throw new JnbdError(
-      code === 'ENOSPC' ? 'disk_full' : 'data_directory_read_only',
-      `cannot write to data directory ${directory}: ${messageOf(error)}`,
-      { cause: error },
-    );
-  }
-  if (!lock) {
-    throw new JnbdError(
-      'data_directory_locked',
-      `data directory ${directory} is in use by another jnbd daemon (it holds ${directory}/lock); stop that one, or use another --data`,
-    );
-  }
-  const contents = disk.readFileSync(identityPath, 'catalog');
-  if (contents !== undefined) {
-    return { lock, identity: decodeIdentity(contents, identityPath) };
-  }
-  const identity: SystemIdentity = {
-    format: 'jnbd',
-    formatVersion: 1,
-    systemId: randomIdentifier(random),
-    name: name ?? 'jnbd',
-  };
-  checkName('system', identity.name);
-  disk.replaceFileSync(identityPath, Buffer.from(`${JSON.stringify(identity)}\n`), 'catalog');
-  return { lock, identity };
-}
-
-function decodeIdentity(contents: Uint8Array, path: string): SystemIdentity {
-  let identity: Partial<SystemIdentity> = {};
-  try {
-    identity = JSON.parse(Buffer.from(contents).toString('utf8')) as Partial<SystemIdentity>;
-  } catch {
-    // Falls through: not ours.
-  }
-  if (
-    identity.format !== 'jnbd' ||
-    typeof identity.systemId !== 'number' ||
-    typeof identity.name !== 'string'
-  ) {
-    throw new JnbdError(
-      'data_directory_foreign',
-      `${path} is not the identity of a jnbd data directory`,
-    );
-  }
-  if (identity.formatVersion !== 1) {
-    throw new JnbdError(
-      'format_newer',
-      `${path} has format ${String(identity.formatVersion)}; this jnbd reads format 1`,
-    );
-  }
-  return identity as SystemIdentity;
 }

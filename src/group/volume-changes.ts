@@ -1,9 +1,10 @@
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
-import { namePattern, volumeSizeBytesMax, volumesPerGroupMax } from '../platform/limits.ts';
+import { volumeSizeBytesMax, volumesPerGroupMax } from '../platform/limits.ts';
 import type { CatalogVolume } from './catalog.ts';
 import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
+import { checkName } from './names.ts';
 import { Volume } from './volume.ts';
 
 export interface VolumeSettings {
@@ -39,12 +40,7 @@ export async function createVolume(
   name: string,
   settings: VolumeSettings,
 ): Promise<{ volume: Volume; created: boolean }> {
-  if (!namePattern.test(name)) {
-    throw new JnbdError(
-      'argument_invalid',
-      `volume name '${name}' is not valid; a letter or digit, then up to 63 letters, digits, '.', '_' or '-'`,
-    );
-  }
+  checkName('volume', name);
   checkSize(settings.sizeBytes);
   const existing = group.volumes.get(name);
   if (existing) {

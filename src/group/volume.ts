@@ -15,6 +15,8 @@ export class Volume {
   readonly sessions = new Set<HostSession>();
   #state: VolumeState;
   #failure = '';
+  /** A sync of its file failed: it stays abnormal until a restart applies the journal again. */
+  syncFailed = false;
 
   constructor(catalog: CatalogVolume, file: DiskFile | undefined, backingFile: string) {
     this.catalog = catalog;

@@ -28,7 +28,7 @@ export class GroupCommit {
   readonly #watermarks: Watermarks;
   readonly #owner: GroupCommitOwner;
   readonly #earlyBytes: number;
-  readonly #intervalMilliseconds: number;
+  #intervalMilliseconds: number;
   /** Counts the syncs that were given up: their ends are not listened to. */
   #epoch = 0;
   #syncing = false;
@@ -56,6 +56,11 @@ export class GroupCommit {
     this.#owner = deps.owner;
     this.#earlyBytes = options.earlyBytes;
     this.#intervalMilliseconds = options.intervalMilliseconds;
+  }
+
+  /** From the next sync on. */
+  setInterval(milliseconds: number): void {
+    this.#intervalMilliseconds = milliseconds;
   }
 
   get running(): boolean {

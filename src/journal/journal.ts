@@ -1,6 +1,6 @@
 import { must } from '../platform/assert.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
-import { recordPayloadBytesMax, slabHeadroomBytes } from '../platform/limits.ts';
+import { recordPayloadBytesMax, slabBytes, slabHeadroomBytes } from '../platform/limits.ts';
 import type { Area } from './area.ts';
 import { AreaFailure } from './area.ts';
 import { GroupCommit } from './group-commit.ts';
@@ -57,7 +57,7 @@ export class Journal {
   readonly #watermarks: Watermarks;
   readonly #owner: JournalOwner;
   readonly #unsyncedBytesMax: number;
-  readonly #markAfterMilliseconds: number;
+  #markAfterMilliseconds: number;
   readonly #commit: GroupCommit;
   readonly #scratch = scratchSlab(64);
   #state: JournalState = 'open';
@@ -109,6 +109,17 @@ export class Journal {
 
   get state(): JournalState {
     return this.#state;
+  }
+
+  /** From the next append on. */
+  setSyncInterval(milliseconds: number): void {
+    this.#commit.setInterval(milliseconds);
+    this.#markAfterMilliseconds = milliseconds * 4;
+  }
+
+  /** What is not synced has reached its bound: hosts wait for a sync. */
+  get waitsForSync(): boolean {
+    return this.#retained.bytes + slabBytes > this.#unsyncedBytesMax;
   }
 
   get unsyncedBytes(): number {
@@ -420,6 +431,7 @@ export class Journal {
     let failure = cause;
     for (;;) {
       this.#commit.abandon();
+      this.#chain.voidAfter(this.#watermarks.durable);
       try {
         const target = this.#chain.begin(this.#watermarks.durable + 1, this.#watermarks.durable);
         if (!target) break;

@@ -188,14 +188,13 @@ export class JournalScan {
     this.#ends.set(segment.header.sequence, { offset: end, lastNumber: this.#lastNumber });
   }
 
-  /** Behind the valid prefix: what do marks and numbers there say of what was durable? */
+  /** Behind the valid prefix: what do marks there say of what was durable? */
   #collectEvidence(segment: FoundSegment): void {
     const { header } = this.#reader;
-    for (let at = this.#offset; ; ) {
-      at = this.#reader.nextValid(at, this.#lastNumber, segment.header.salt);
+    for (let at = this.#offset; ; at += header.headerBytes) {
+      at = this.#reader.nextMark(at, segment.header.salt);
       if (at < 0) return;
-      if (header.type === recordType.mark) this.#durable = Math.max(this.#durable, header.number);
-      at += header.headerBytes + header.payloadBytes;
+      this.#durable = Math.max(this.#durable, header.number);
     }
   }
 }

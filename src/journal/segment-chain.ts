@@ -45,7 +45,7 @@ const recordsEnd = segmentBytes - recordHeaderBytes;
  */
 export class SegmentChain {
   readonly #areas: readonly Area[];
-  readonly #layout: AreaLayout;
+  #layout: AreaLayout;
   readonly #identity: ChainIdentity;
   readonly #clock: Clock;
   readonly #random: Random;
@@ -103,6 +103,11 @@ export class SegmentChain {
 
   get usedBytes(): number {
     return this.#bySequence.size * segmentBytes;
+  }
+
+  /** From the next segment that is prepared on. */
+  setLayout(layout: AreaLayout): void {
+    this.#layout = layout;
   }
 
   find(sequence: number): LiveSegment | undefined {
@@ -177,6 +182,13 @@ export class SegmentChain {
       }
       done(error ? new AreaFailure(segment.area, error) : null);
     });
+  }
+
+  /** What lies behind `durable` in these segments is void: it goes on elsewhere. */
+  voidAfter(durable: number): void {
+    for (const segment of this.#bySequence.values()) {
+      if (segment.lastNumber > durable) segment.lastNumber = durable;
+    }
   }
 
   /** Forgets a prepared segment: its area failed, or the sequence it was made for is taken. */

@@ -12,6 +12,8 @@ import type { SegmentHeaderResult } from './segment.ts';
 import { decodeSegmentHeader } from './segment.ts';
 
 const loadBytes = 1 * MiB;
+/** Type, flags and volume of every mark, four bytes behind its start. */
+const markStart = Buffer.from([recordType.mark, 0, 0, 0]);
 
 export type RecordResult =
   | 'record'
@@ -95,6 +97,18 @@ export class SegmentReader {
       if (checksumHolds(this.#bytes, this.#view, at, header, salt)) return at;
     }
     return -1;
+  }
+
+  /** The next mark that proves from `from` on; -1 where there is none. Its header is in `header`. */
+  nextMark(from: number, salt: number): number {
+    this.#load(segmentBytes);
+    const bytes = Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset, this.#loaded);
+    for (let at = from; ; at += 1) {
+      const found = bytes.indexOf(markStart, at + 4);
+      if (found < 0) return -1;
+      at = found - 4;
+      if (this.recordAt(at, salt) === 'record' && this.header.length === 0) return at;
+    }
   }
 
   #load(end: number): boolean {

@@ -1,11 +1,13 @@
 import type { Checkpoint } from '../journal/checkpoint.ts';
 import { CheckpointFile } from '../journal/checkpoint.ts';
+import { isNumbered } from '../journal/record.ts';
+import { SegmentReader } from '../journal/segment-reader.ts';
 import { InvariantError, must } from '../platform/assert.ts';
 import type { Disk, DiskFile } from '../platform/disk.ts';
 import { messageOf, systemErrorCode } from '../platform/errors.ts';
-import { MiB } from '../platform/limits.ts';
+import { MiB, segmentHeaderBytes } from '../platform/limits.ts';
 import type { WorkerPort } from '../platform/worker-port.ts';
-import type { ApplyFailurePart, FromApply, ToApply } from './apply-messages.ts';
+import type { ApplyFailurePart, ApplySegment, FromApply, ToApply } from './apply-messages.ts';
 import type { ApplyStep } from './apply-plan.ts';
 import { planSteps } from './apply-plan.ts';
 import { nodeKind, tableArrays } from './block-table.ts';
@@ -40,6 +42,8 @@ export class ApplyWorker {
   readonly #volumes = new Map<number, DiskFile>();
   readonly #segments = new Map<string, DiskFile>();
   readonly #staging = new Uint8Array(stagingBytes);
+  /** Sequences of segments on failed areas whose records proved. */
+  readonly #proved = new Set<number>();
   /** Volumes written since the last checkpoint began. */
   readonly #unsynced = new Set<number>();
   #checkpoint: CheckpointFile | undefined;
@@ -158,6 +162,7 @@ export class ApplyWorker {
       if (step.kind === nodeKind.data) {
         const sequence = message.baseSequence + step.segment;
         const segment = must(segments.get(sequence), `apply was given segment ${sequence}`);
+        if (segment.direct) this.#prove(segment);
         this.#stage(file, step, this.#segmentFile(segment.path), segment.direct);
       } else {
         this.#flush(file);
@@ -189,6 +194,26 @@ export class ApplyWorker {
       this.#stagedBytes += length;
       done += length;
     }
+  }
+
+  /** Every record of a failed area is proved, from the device, before any of them is believed. */
+  #prove(segment: ApplySegment): void {
+    if (this.#proved.has(segment.sequence)) return;
+    const file = this.#segmentFile(segment.path);
+    this.#guard('segment', undefined, () => {
+      const reader = new SegmentReader(this.#disk);
+      const found = reader.open(file);
+      if (found.kind !== 'header') throw new Error(`${segment.path} has no readable header`);
+      let offset = segmentHeaderBytes;
+      for (let number = 0; number < segment.lastNumber; ) {
+        if (reader.recordAt(offset, found.header.salt) !== 'record') {
+          throw new Error(`no valid record at offset ${offset} of ${segment.path}`);
+        }
+        if (isNumbered(reader.header.type)) number = reader.header.number;
+        offset += reader.header.headerBytes + reader.header.payloadBytes;
+      }
+    });
+    this.#proved.add(segment.sequence);
   }
 
   #readDirect(segment: DiskFile, length: number, position: number): number {

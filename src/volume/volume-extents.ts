@@ -22,7 +22,7 @@ export class VolumeExtents {
   #take: ExtentTaker = () => false;
   #file: DiskFile | undefined;
   #sizeBytes = 0;
-  #more = true;
+  #wantsMore = true;
   /** The extent of the file that holds the last offset asked for. */
   #fileStart = 0;
   #fileEnd = 0;
@@ -44,7 +44,7 @@ export class VolumeExtents {
     this.#take = take;
     this.#file = file;
     this.#sizeBytes = sizeBytes;
-    this.#more = true;
+    this.#wantsMore = true;
     this.#fileStart = 0;
     this.#fileEnd = 0;
     if (this.#index.isEmpty) {
@@ -54,7 +54,8 @@ export class VolumeExtents {
     const end = Math.min(offset + length, offset + indexedBlocksMax * blockBytes);
     const step = blockBytes - (offset % blockBytes);
     // Block by block, because the pieces of one block may come out of order.
-    for (let at = offset; at < end && this.#more; ) {
+    for (let at = offset; at < end; ) {
+      if (!this.#wantsMore) return;
       const stop = at === offset ? Math.min(end, at + step) : Math.min(end, at + blockBytes);
       this.#block(volume, at, stop);
       at = stop;
@@ -110,7 +111,8 @@ export class VolumeExtents {
   }
 
   missing(start: number, end: number): void {
-    for (let at = start; at < end && this.#more; ) {
+    for (let at = start; at < end; ) {
+      if (!this.#wantsMore) return;
       this.#locate(at);
       const stop = Math.min(end, this.#fileEnd);
       this.#emit(stop - at, this.#fileIsHole ? extentState.hole : extentState.data);
@@ -135,6 +137,6 @@ export class VolumeExtents {
   }
 
   #emit(length: number, state: number): void {
-    if (!this.#take(length, state)) this.#more = false;
+    if (!this.#take(length, state)) this.#wantsMore = false;
   }
 }

@@ -1,0 +1,33 @@
+import type { Clock } from '../platform/clock.ts';
+import type { HostSession } from './host-session.ts';
+
+/** Hosts that were refused admission, first come, first served, until there is room again. */
+export class WaitingHosts {
+  readonly #clock: Clock;
+  #parked = new Set<HostSession>();
+  #wakeScheduled = false;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  park(session: HostSession): void {
+    this.#parked.add(session);
+  }
+
+  forget(session: HostSession): void {
+    this.#parked.delete(session);
+  }
+
+  /** There may be room: everybody asks again, once what is going on now is over. */
+  wake(): void {
+    if (this.#parked.size === 0 || this.#wakeScheduled) return;
+    this.#wakeScheduled = true;
+    this.#clock.soon(() => {
+      this.#wakeScheduled = false;
+      const parked = this.#parked;
+      this.#parked = new Set();
+      for (const session of parked) session.client.admitted();
+    });
+  }
+}
