@@ -26,13 +26,16 @@ export class HostSession implements ExportSession, ReadOwner {
   readonly metrics: VolumeMetrics;
   readonly #group: Group;
   readonly #volume: Volume;
+  readonly #fills: boolean;
   #errorText = '';
   /** The highest number somebody here waits for; 0: nobody does. */
   waitsFor = 0;
   #requesting = false;
   #open = true;
 
-  constructor(group: Group, volume: Volume, client: ExportClient) {
+  /** `fills`: it may write to a volume that is `unused`, to give it its first contents. */
+  constructor(group: Group, volume: Volume, client: ExportClient, fills = false) {
+    this.#fills = fills;
     this.#group = group;
     this.#volume = volume;
     this.client = client;
@@ -248,7 +251,7 @@ export class HostSession implements ExportSession, ReadOwner {
       this.#errorText = group.failureText;
       return group.state === 'closing' ? errno.ESHUTDOWN : errno.EIO;
     }
-    if (!acceptsHostWrites(volume.state)) {
+    if (!acceptsHostWrites(volume.state) && !(this.#fills && volume.state === 'unused')) {
       this.#errorText = `volume ${group.name}/${volume.catalog.name} is ${volume.state}: ${volume.failure}`;
       return errno.EIO;
     }

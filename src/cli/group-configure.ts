@@ -1,0 +1,12 @@
+import type { ChangeCommand } from './command.ts';
+import { done } from './texts.ts';
+
+export const command: ChangeCommand<'group configure'> = {
+  kind: 'change',
+  name: 'group configure',
+  text: ({ result, group: { name, journal } }) =>
+    done(
+      result,
+      `group ${name}: on full ${journal.onFull}, sync interval ${journal.syncIntervalMilliseconds}ms, areas ${journal.areaLayout}`,
+    ),
+};

@@ -1,0 +1,49 @@
+import { formatSize } from '../control/schema-values.ts';
+import type { ReadCommand } from './command.ts';
+import { findGroup } from './found.ts';
+import { conditionLines, properties, stateText, table, volumeHead, volumeLine } from './texts.ts';
+
+export const command: ReadCommand<'group show'> = {
+  kind: 'read',
+  name: 'group show',
+  read: (status, { group }) => findGroup(status, group),
+  text: (group) => {
+    const { journal, lag, watermarks, volumes } = group;
+    const full =
+      journal.minutesToFull === null ? '' : `, full in ${Math.round(journal.minutesToFull)}m`;
+    return [
+      properties([
+        ['group', group.name],
+        ['state', stateText(group.state)],
+        ['role', group.role],
+        ['generation', String(group.generation)],
+        ['limited by', group.limitedBy ?? 'nothing'],
+        [
+          'updates',
+          `released ${watermarks.released}, applied ${watermarks.applied}, durable ${watermarks.durable}, newest ${watermarks.newest}`,
+        ],
+        ['to apply', `${lag.applied.updates} updates, ${lag.applied.seconds.toFixed(1)}s`],
+        [
+          'journal',
+          `${formatSize(journal.usedBytes)} of ${formatSize(journal.capacityBytes)}${full}`,
+        ],
+        ['on full', journal.onFull],
+        ['sync interval', `${journal.syncIntervalMilliseconds}ms`],
+        ['areas', journal.areaLayout],
+        ...journal.areas.map(({ path, state, failure }): [string, string] => [
+          'area',
+          `${path} ${stateText(state)}${failure === '' ? '' : ` (${failure})`}`,
+        ]),
+      ]),
+      ...(volumes.length > 0
+        ? [
+            table(
+              volumeHead,
+              volumes.map((volume) => volumeLine(group.name, volume)),
+            ),
+          ]
+        : []),
+      ...conditionLines(group),
+    ].join('\n\n');
+  },
+};

@@ -1,0 +1,15 @@
+import type { JnbdError } from '../platform/errors.ts';
+
+/** Standard output is the result. A reader that has seen enough is no error. */
+export function printText(text: string): void {
+  if (text !== '') process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+}
+
+export function printJson(value: unknown): void {
+  printText(JSON.stringify(value));
+}
+
+export function printError(error: JnbdError, isJson: boolean, isTold: boolean): void {
+  if (isTold) process.stderr.write(`jnbd: ${error.message}\n`);
+  if (isJson) printJson({ error: { code: error.code, message: error.message } });
+}

@@ -1,0 +1,107 @@
+import { Command, CommanderError } from 'commander';
+import type { DaemonLocation } from '../control/client.ts';
+import { verbSummaries, type VerbName } from '../control/schema-names.ts';
+import { exitCodes, JnbdError } from '../platform/errors.ts';
+import { readVersion } from '../platform/version.ts';
+import type { StartDaemon } from './command.ts';
+import { printError } from './output.ts';
+
+const dataDirectoryDefault = './jnbd-data';
+
+const about = `jnbd serves volumes over NBD and journals every write.
+
+Exit: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 timed out,
+6 daemon not reachable, 7 damage or difference found. With --json standard output is the
+result and nothing else, for an error {"error":{"code","message"}}; people read of errors
+on standard error either way.`;
+
+interface CommonOptions {
+  readonly json?: boolean;
+  readonly data?: string;
+  readonly connect?: string;
+}
+
+/** Runs one command line and returns its exit code. Programming errors are thrown. */
+export async function runCommandLine(
+  words: readonly string[],
+  startDaemon: StartDaemon,
+): Promise<number> {
+  const isJson = words.includes('--json');
+  try {
+    await makeProgram(words, startDaemon).then((program) =>
+      program.parseAsync(words, { from: 'user' }),
+    );
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0;
+      const message = error.message.replace(/^error: /, '');
+      const isHelp = error.code === 'commander.help';
+      const text = isHelp ? 'no command was given' : message;
+      printError(new JnbdError('argument_invalid', text), isJson, !isHelp);
+      return exitCodes.usage;
+    }
+    if (!(error instanceof JnbdError)) throw error;
+    printError(error, isJson, true);
+    return exitCodes[error.kind];
+  }
+}
+
+async function makeProgram(words: readonly string[], startDaemon: StartDaemon): Promise<Command> {
+  const program = new Command('jnbd')
+    .description(about)
+    .version(readVersion(), '--version', 'show the version')
+    .helpOption('--help', 'show help')
+    .exitOverride()
+    .configureOutput({ outputError: () => undefined });
+  const wanted = findVerb(words);
+  const parents = new Map<string, Command>();
+  for (const name of Object.keys(verbSummaries) as VerbName[]) {
+    const [first = '', second] = name.split(' ');
+    let parent = program;
+    if (second !== undefined) {
+      parent = parents.get(first) ?? program.command(first).description(`${first}s`);
+      parents.set(first, parent);
+    }
+    const command = parent.command(second ?? first).description(verbSummaries[name]);
+    if (name === wanted) await fill(command, name, startDaemon);
+  }
+  return program;
+}
+
+/** The verb stands first. Only its own options are made, because schemas cost time to load. */
+function findVerb(words: readonly string[]): VerbName | undefined {
+  const names = words[0] === 'help' ? words.slice(1) : words;
+  return (Object.keys(verbSummaries) as VerbName[]).find((name) =>
+    name.split(' ').every((part, at) => names[at] === part),
+  );
+}
+
+async function fill(command: Command, name: VerbName, startDaemon: StartDaemon): Promise<void> {
+  const { addParameters, runVerb } = await import('./run-verb.ts');
+  const takes = addParameters(command, name);
+  command.option('--json', 'print the result as JSON');
+  if (name !== 'serve') {
+    command
+      .option('--data <DIR>', 'the data directory of the daemon (default: JNBD_DATA, ./jnbd-data)')
+      .option('--connect <URL>', 'read from a daemon at http://HOST:PORT instead');
+  }
+  command.action(async () => {
+    const options = command.opts<CommonOptions>();
+    await runVerb(name, takes(command), {
+      json: options.json ?? false,
+      location: locate(options),
+      startDaemon,
+    });
+  });
+}
+
+function locate(options: CommonOptions): DaemonLocation {
+  if (options.connect !== undefined) {
+    if (options.data === undefined) return { kind: 'url', url: options.connect };
+    throw new JnbdError('argument_invalid', 'give --data or --connect, not both');
+  }
+  const fromEnvironment = process.env['JNBD_DATA'] || undefined;
+  const directory = options.data ?? fromEnvironment ?? dataDirectoryDefault;
+  return { kind: 'directory', directory };
+}

@@ -1,0 +1,53 @@
+import type { Status } from '../control/schema-status.ts';
+import { formatSize } from '../control/schema-values.ts';
+import type { ReadCommand } from './command.ts';
+import { conditionLines, groupHead, groupLine, table, volumeHead, volumeLine } from './texts.ts';
+
+export const command: ReadCommand<'status'> = {
+  kind: 'read',
+  name: 'status',
+  read: (status) => status,
+  repeats: ({ watch }) => watch ?? false,
+  text: (status) =>
+    [systemLine(status), ...groupTables(status), ...status.groups.flatMap(conditionLines)].join(
+      '\n\n',
+    ),
+};
+
+function systemLine({ system }: Status): string {
+  const { name, version, uptimeSeconds, nbd, residentBytes } = system;
+  return (
+    `system ${name}, jnbd ${version}, up ${duration(uptimeSeconds)}, ` +
+    `NBD on ${nbd.join(', ')}, ${formatSize(residentBytes)} resident`
+  );
+}
+
+function groupTables({ groups }: Status): string[] {
+  if (groups.length === 0) return ['no groups; next: jnbd group create GROUP'];
+  const volumes = groups.flatMap((group) =>
+    group.volumes.map((volume) => volumeLine(group.name, volume)),
+  );
+  return [
+    table(groupHead, groups.map(groupLine)),
+    ...(volumes.length > 0 ? [table(volumeHead, volumes)] : []),
+    ...groups.flatMap(({ name, limitedBy }) =>
+      limitedBy === null ? [] : [`hosts of group ${name} wait for: ${limitedBy}`],
+    ),
+  ];
+}
+
+function duration(seconds: number): string {
+  const whole = Math.floor(seconds);
+  const parts: readonly (readonly [number, string])[] = [
+    [Math.floor(whole / 86_400), 'd'],
+    [Math.floor(whole / 3600) % 24, 'h'],
+    [Math.floor(whole / 60) % 60, 'm'],
+    [whole % 60, 's'],
+  ];
+  const first = parts.findIndex(([value]) => value > 0);
+  if (first === -1) return '0s';
+  return parts
+    .slice(first, first + 2)
+    .map(([value, unit]) => `${value}${unit}`)
+    .join(' ');
+}

@@ -1,0 +1,85 @@
+/** How results read. Tables go to terminals and pipes alike: one line a thing, no borders. */
+import Table from 'cli-table3';
+import colors from 'picocolors';
+import type { GroupStatus, VolumeStatus } from '../control/schema-status.ts';
+import { formatSize } from '../control/schema-values.ts';
+
+const blank = {
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '  ',
+};
+
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const made = new Table({
+    head: head.map((title) => colors.dim(title)),
+    chars: blank,
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+  });
+  for (const row of rows) made.push([...row]);
+  return made
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}
+
+export function stateText(state: string): string {
+  if (state === 'normal' || state === 'primary' || state === 'healthy') return colors.green(state);
+  return state === 'abnormal' || state === 'failed' ? colors.red(state) : colors.yellow(state);
+}
+
+export function done(result: 'done' | 'already_done', what: string): string {
+  return result === 'done' ? what : `${what} (already done)`;
+}
+
+export function groupLine(group: GroupStatus): string[] {
+  const { journal, watermarks } = group;
+  return [
+    group.name,
+    stateText(group.state),
+    `${formatSize(journal.usedBytes)} of ${formatSize(journal.capacityBytes)}`,
+    String(watermarks.newest),
+    `${group.lag.applied.updates} (${group.lag.applied.seconds.toFixed(1)}s)`,
+    String(group.volumes.length),
+  ];
+}
+
+export const groupHead = ['GROUP', 'STATE', 'JOURNAL', 'NEWEST', 'TO APPLY', 'VOLUMES'];
+
+export function volumeLine(group: string, volume: VolumeStatus): string[] {
+  return [
+    `${group}/${volume.name}`,
+    stateText(volume.state),
+    formatSize(volume.sizeBytes),
+    formatSize(volume.allocatedBytes),
+    volume.clients.map(({ address }) => address).join(', ') || '-',
+  ];
+}
+
+export const volumeHead = ['VOLUME', 'STATE', 'SIZE', 'ALLOCATED', 'CLIENTS'];
+
+/** `name: value` lines. */
+export function properties(pairs: readonly (readonly [name: string, value: string])[]): string {
+  const width = Math.max(...pairs.map(([name]) => name.length)) + 1;
+  return pairs.map(([name, value]) => `${`${name}:`.padEnd(width)} ${value}`).join('\n');
+}
+
+export function conditionLines(group: GroupStatus): string[] {
+  return group.conditions.map(({ code, severity, message, nextCommand }) => {
+    const paint = severity === 'error' ? colors.red : colors.yellow;
+    return `${paint(`${severity} ${code}`)}: ${message}\n  next: ${nextCommand}`;
+  });
+}

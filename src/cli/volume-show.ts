@@ -1,0 +1,27 @@
+import { formatSize } from '../control/schema-values.ts';
+import type { ReadCommand } from './command.ts';
+import { findGroup, findVolume } from './found.ts';
+import { properties, stateText } from './texts.ts';
+
+export const command: ReadCommand<'volume show'> = {
+  kind: 'read',
+  name: 'volume show',
+  read: (status, { volume: path }) => ({
+    group: path.group,
+    volume: findVolume(findGroup(status, path.group), path.volume),
+  }),
+  text: ({ group, volume }) =>
+    properties([
+      ['volume', `${group}/${volume.name}`],
+      ['state', `${stateText(volume.state)}${volume.failure === '' ? '' : ` (${volume.failure})`}`],
+      ['size', `${formatSize(volume.sizeBytes)} (${volume.sizeBytes} bytes)`],
+      ['allocated', formatSize(volume.allocatedBytes)],
+      ['backing file', volume.backingFile ?? 'none: journal-only'],
+      ['max hosts', volume.maxHosts === 0 ? 'no limit' : String(volume.maxHosts)],
+      ...volume.uris.map((uri): [string, string] => ['uri', uri]),
+      ...volume.clients.map(({ address, tls, connectedSince }): [string, string] => [
+        'client',
+        `${address}${tls ? ', TLS' : ''}${connectedSince === null ? '' : `, since ${connectedSince}`}`,
+      ]),
+    ]),
+};

@@ -1,0 +1,22 @@
+/**
+ * Every verb and what it does: known without the schemas themselves, which cost time to load.
+ * `schema.ts` has one definition for each.
+ */
+export const verbSummaries = {
+  serve: 'run a system: serve the volumes of a data directory over NBD',
+  status: 'show groups, volumes, clients, and what is not as it should be',
+  version: 'show the versions of this program and of the daemon',
+  'group create': 'create a consistency group: volumes with one journal and one write order',
+  'group list': 'list the groups',
+  'group show': 'show one group',
+  'group configure': 'change the settings of a group',
+  'group delete': 'delete a group and its journal',
+  'volume create': 'create a volume, empty or with the contents of a file or an NBD export',
+  'volume list': 'list the volumes',
+  'volume show': 'show one volume and how to reach it',
+  'volume resize': 'grow a volume',
+  'volume configure': 'change the settings of a volume',
+  'volume delete': 'delete a volume and its data',
+} as const;
+
+export type VerbName = keyof typeof verbSummaries;

@@ -1,0 +1,122 @@
+/**
+ * `jnbd status --json` and GET /status. Scripts rely on it: members are added, never renamed, never
+ * removed, and an array or null stands for what a system does not have.
+ */
+import { z } from 'zod';
+
+const updateNumber = z.int().nonnegative().meta({ description: 'an update number' });
+const bytes = z.int().nonnegative();
+
+/** How far behind: `seconds` is the age of the oldest update not there yet, 0 when all is there. */
+const lag = z.strictObject({ updates: updateNumber, bytes, seconds: z.number().nonnegative() });
+const lags = z.strictObject({ received: lag, applied: lag });
+
+const client = z.strictObject({
+  address: z.string().meta({ description: 'address and port, or the path of a Unix socket' }),
+  export: z.string(),
+  tls: z.boolean(),
+  connectedSince: z.string().nullable().meta({ description: 'RFC 3339' }),
+});
+
+export const volumeStatus = z.strictObject({
+  name: z.string(),
+  sizeBytes: bytes,
+  allocatedBytes: bytes,
+  state: z.enum(['normal', 'primary', 'secondary', 'abnormal', 'unused']),
+  failure: z.string().meta({ description: 'why it is abnormal, else empty' }),
+  journalOnly: z.boolean(),
+  maxHosts: z.int().nonnegative().meta({ description: '0: any number' }),
+  backingFile: z.string().nullable().meta({ description: 'null: it stores nothing' }),
+  exports: z.array(z.string()).meta({ description: 'the names that clients may ask for' }),
+  uris: z.array(z.string()),
+  clients: z.array(client),
+});
+
+/** `jnbd group configure` sets these. */
+export const onFull = z.enum(['suspend', 'throttle', 'fail']);
+export const areaLayout = z.enum(['striped', 'spare']);
+
+export const condition = z.strictObject({
+  code: z.string(),
+  severity: z.enum(['warning', 'error']),
+  message: z.string(),
+  nextCommand: z.string(),
+});
+
+export const groupStatus = z.strictObject({
+  name: z.string(),
+  role: z.enum(['primary', 'secondary']),
+  state: z.enum(['recovering', 'normal', 'abnormal', 'closing', 'closed']),
+  connection: z.string().meta({ description: '`none` for a group that follows no other system' }),
+  generation: z.int().positive(),
+  generationSystem: z.int().positive(),
+  limitedBy: z
+    .enum(['space', 'journal', 'apply', 'sync'])
+    .nullable()
+    .meta({ description: 'what makes hosts wait, or be refused, now' }),
+  watermarks: z.strictObject({
+    released: updateNumber,
+    applied: updateNumber,
+    durable: updateNumber,
+    newest: updateNumber,
+  }),
+  lag: z
+    .strictObject({ durable: lag, applied: lag })
+    .meta({ description: 'how far durable and applied are behind the newest update' }),
+  journal: z.strictObject({
+    capacityBytes: bytes,
+    usedBytes: bytes,
+    unsyncedBytes: bytes,
+    minutesToFull: z.number().nonnegative().nullable(),
+    onFull,
+    syncIntervalMilliseconds: z.number().positive(),
+    areaLayout,
+    areas: z.array(
+      z.strictObject({
+        path: z.string(),
+        state: z.enum(['healthy', 'slow', 'failed', 'missing']),
+        failure: z.string(),
+      }),
+    ),
+  }),
+  history: z.strictObject({ from: updateNumber, promisedSeconds: z.number().nonnegative() }),
+  volumes: z.array(volumeStatus),
+  pairs: z.array(
+    z.strictObject({
+      volume: z.string(),
+      secondary: z.string(),
+      state: z.string(),
+      copyCompletionBytes: bytes,
+    }),
+  ),
+  upstream: z.strictObject({ url: z.string(), state: z.string(), lag: lags }).nullable(),
+  secondaries: z.array(
+    z.strictObject({
+      name: z.string(),
+      state: z.string(),
+      sent: updateNumber,
+      received: updateNumber,
+      applied: updateNumber,
+      lag: lags,
+    }),
+  ),
+  conditions: z.array(condition),
+});
+
+export const status = z.strictObject({
+  formatVersion: z.literal(1),
+  system: z.strictObject({
+    name: z.string(),
+    version: z.string(),
+    uptimeSeconds: z.number().nonnegative(),
+    dataDirectory: z.string(),
+    nbd: z.array(z.string()).meta({ description: 'where NBD clients connect' }),
+    memoryBytes: bytes,
+    residentBytes: bytes,
+  }),
+  groups: z.array(groupStatus),
+});
+
+export type Status = z.infer<typeof status>;
+export type GroupStatus = z.infer<typeof groupStatus>;
+export type VolumeStatus = z.infer<typeof volumeStatus>;

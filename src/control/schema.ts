@@ -1,0 +1,304 @@
+/**
+ * One definition of each verb: what it is called, what it takes, what it gives back. The API checks
+ * requests by it, the command line is built from it, and the documentation lists it.
+ */
+import { z } from 'zod';
+import type { VerbName } from './schema-names.ts';
+import { areaLayout, groupStatus, onFull, status, volumeStatus } from './schema-status.ts';
+import {
+  count,
+  groupName,
+  listenAddress,
+  milliseconds,
+  size,
+  tcpAddress,
+  volumePath,
+} from './schema-values.ts';
+
+/** How a parameter stands on the command line. */
+export interface ParameterText {
+  /** `--size <SIZE>` for an option, `<GROUP>` or `[GROUP]` for an argument. */
+  readonly form: string;
+  readonly help: string;
+  readonly repeatable?: boolean;
+}
+
+export const parameterTexts = z.registry<ParameterText>();
+
+/**
+ * `local` verbs run in the program itself, `read` verbs need only GET /status, `change` verbs are
+ * POST /verbs/NAME with the parameters as JSON, a space of the name written as a dash.
+ */
+export type VerbKind = 'local' | 'read' | 'change';
+
+export interface VerbDefinition {
+  readonly kind: VerbKind;
+  readonly parameters: z.ZodObject;
+  readonly result: z.ZodType;
+  /** What one should know before using it; shown by --help. */
+  readonly details?: string;
+}
+
+function option<T extends z.ZodType>(form: string, help: string, value: T): z.ZodOptional<T> {
+  const optional = value.optional();
+  parameterTexts.add(optional, { form, help });
+  return optional;
+}
+
+function repeatable<T extends z.ZodType>(form: string, help: string, value: T) {
+  const optional = z.array(value).optional();
+  parameterTexts.add(optional, { form, help, repeatable: true });
+  return optional;
+}
+
+function flag(form: string, help: string) {
+  return option(form, help, z.boolean());
+}
+
+function argument<T extends z.ZodType>(form: string, help: string, value: T): T {
+  // A copy: the same kind of value stands in several verbs under different texts.
+  const own = value.clone();
+  parameterTexts.add(own, { form, help });
+  return own;
+}
+
+const groupArgument = argument('<GROUP>', 'name of the group', groupName);
+const volumeArgument = argument('<GROUP/VOLUME>', 'the volume', volumePath);
+const onFullOption = option(
+  '--on-full <POLICY>',
+  'what a journal that nobody empties means for hosts: suspend, throttle or fail',
+  onFull,
+);
+const syncIntervalOption = option(
+  '--sync-interval <TIME>',
+  'the longest that an acknowledged write waits to be made durable (default 20ms)',
+  milliseconds,
+);
+const areasOption = option(
+  '--areas <LAYOUT>',
+  'journal directories in turn (striped), or one in use and the others in reserve (spare)',
+  areaLayout,
+);
+
+/** `already_done`: everything was as asked for before. */
+const outcome = z.enum(['done', 'already_done']);
+const groupChanged = z.strictObject({ result: outcome, group: groupStatus });
+const volumeChanged = z.strictObject({
+  result: outcome,
+  group: z.string(),
+  volume: volumeStatus,
+});
+const deleted = z.strictObject({ result: outcome });
+
+export const verbs = {
+  serve: {
+    kind: 'local',
+    parameters: z.strictObject({
+      data: option('--data <DIR>', 'the data directory (default ./jnbd-data)', z.string().min(1)),
+      name: option('--name <NAME>', 'name of a new system (default jnbd)', groupName),
+      nbd: repeatable(
+        '--nbd <ADDRESS>',
+        'serve NBD on HOST:PORT or unix:PATH; repeatable (default 127.0.0.1:10809)',
+        listenAddress,
+      ),
+      listen: option(
+        '--listen <ADDRESS>',
+        'serve status and metrics on HOST:PORT (default 127.0.0.1:10810)',
+        tcpAddress,
+      ),
+      config: option('--config <FILE>', 'read these options from a YAML file', z.string().min(1)),
+      memory: option('--memory <SIZE>', 'memory for data in flight (default 192MiB)', size),
+      tls: option(
+        '--tls <MODE>',
+        'TLS for NBD: off (default), allow or require',
+        z.enum(['off', 'allow', 'require']),
+      ),
+      tlsDir: option(
+        '--tls-dir <DIR>',
+        'directory with ca-cert.pem, server-cert.pem and server-key.pem',
+        z.string().min(1),
+      ),
+      pskFile: option(
+        '--psk-file <FILE>',
+        'pre-shared keys, one USER:HEXADECIMAL-KEY a line',
+        z.string().min(1),
+      ),
+      clientCerts: option(
+        '--client-certs <MODE>',
+        'certificates of clients: optional (default) or required',
+        z.enum(['optional', 'required']),
+      ),
+      insecure: flag('--insecure', 'allow addresses beyond loopback without TLS'),
+    }),
+    result: z.strictObject({
+      result: z.literal('listening'),
+      name: z.string(),
+      dataDirectory: z.string(),
+      processId: z.int(),
+      nbd: z.array(z.string()),
+      listen: z.string(),
+    }),
+    details:
+      'Options in --config FILE have the same names without the dashes; what stands on the command\n' +
+      'line goes first. With --json one line is printed once the system listens.',
+  },
+  status: {
+    kind: 'read',
+    parameters: z.strictObject({
+      watch: flag('--watch', 'show it again every second'),
+    }),
+    result: status,
+  },
+  version: {
+    kind: 'local',
+    parameters: z.strictObject({}),
+    result: z.strictObject({ program: z.string(), daemon: z.string().nullable() }),
+  },
+  'group create': {
+    kind: 'change',
+    parameters: z.strictObject({
+      group: groupArgument,
+      journalSize: option('--journal-size <SIZE>', 'capacity of the journal (default 8GiB)', size),
+      journalDir: repeatable(
+        '--journal-dir <DIR>',
+        'a directory for the journal; repeatable (default: in the data directory)',
+        z.string().startsWith('/', { error: 'a journal directory is an absolute path' }),
+      ),
+      areas: areasOption,
+      onFull: onFullOption,
+      syncInterval: syncIntervalOption,
+    }),
+    result: groupChanged,
+  },
+  'group list': {
+    kind: 'read',
+    parameters: z.strictObject({}),
+    result: z.strictObject({ groups: z.array(groupStatus) }),
+  },
+  'group show': {
+    kind: 'read',
+    parameters: z.strictObject({ group: groupArgument }),
+    result: groupStatus,
+  },
+  'group configure': {
+    kind: 'change',
+    parameters: z.strictObject({
+      group: groupArgument,
+      onFull: onFullOption,
+      syncInterval: syncIntervalOption,
+      areas: areasOption,
+    }),
+    result: groupChanged,
+  },
+  'group delete': {
+    kind: 'change',
+    parameters: z.strictObject({
+      group: groupArgument,
+      force: flag('--force', 'also when it has volumes: all their data is lost'),
+    }),
+    result: deleted,
+  },
+  'volume create': {
+    kind: 'change',
+    parameters: z.strictObject({
+      volume: volumeArgument,
+      size: option('--size <SIZE>', 'size; with --from, not less than there', size),
+      from: option(
+        '--from <FILE|URI>',
+        'fill it with the contents of a file or of an NBD export',
+        z.string().min(1),
+      ),
+      journalOnly: flag('--journal-only', 'journal what is written, store nothing'),
+    }),
+    result: volumeChanged,
+    details:
+      'With --from the volume can be used once the copy is complete; stopping the command deletes it.',
+  },
+  'volume list': {
+    kind: 'read',
+    parameters: z.strictObject({
+      group: argument('[GROUP]', 'only the volumes of this group', groupName.optional()),
+    }),
+    result: z.strictObject({
+      volumes: z.array(z.strictObject({ group: z.string(), volume: volumeStatus })),
+    }),
+  },
+  'volume show': {
+    kind: 'read',
+    parameters: z.strictObject({ volume: volumeArgument }),
+    result: z.strictObject({ group: z.string(), volume: volumeStatus }),
+  },
+  'volume resize': {
+    kind: 'change',
+    parameters: z.strictObject({
+      volume: volumeArgument,
+      size: argument('--size <SIZE>', 'the new size; volumes only grow', size),
+    }),
+    result: volumeChanged,
+    details: 'NBD clients see the new size when they connect again.',
+  },
+  'volume configure': {
+    kind: 'change',
+    parameters: z.strictObject({
+      volume: volumeArgument,
+      maxHosts: option(
+        '--max-hosts <COUNT>',
+        'refuse connections from more different hosts than this; 0: no limit',
+        count(0),
+      ),
+    }),
+    result: volumeChanged,
+  },
+  'volume delete': {
+    kind: 'change',
+    parameters: z.strictObject({
+      volume: volumeArgument,
+      force: flag('--force', 'needed, because all its data is lost'),
+    }),
+    result: deleted,
+  },
+} as const satisfies Record<VerbName, VerbDefinition>;
+
+/** Parameters as they travel: texts as people write them. */
+export type Input<Name extends VerbName> = z.input<(typeof verbs)[Name]['parameters']>;
+export type Parameters<Name extends VerbName> = z.output<(typeof verbs)[Name]['parameters']>;
+export type Result<Name extends VerbName> = z.output<(typeof verbs)[Name]['result']>;
+
+export type ChangeVerbName = {
+  [Name in VerbName]: (typeof verbs)[Name]['kind'] extends 'change' ? Name : never;
+}[VerbName];
+
+/** One line of the answer to a verb that takes long; the last one has `result` or `error`. */
+export interface AnswerLine {
+  readonly progress?: { readonly bytes: number; readonly totalBytes: number };
+  readonly result?: unknown;
+  readonly error?: Problem;
+}
+
+/** RFC 9457, with the stable code of the error and its kind. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: string;
+}
+
+/** Where a verb that changes something is posted. */
+export function verbPath(name: VerbName): string {
+  return `/verbs/${name.replaceAll(' ', '-')}`;
+}
+
+/** The first thing that is wrong with parameters, by the name the user knows it under. */
+export function firstIssue(parameters: z.ZodObject, error: z.ZodError): string {
+  const issue = error.issues[0];
+  if (!issue) return error.message;
+  if (issue.code === 'unrecognized_keys') return `there is no option ${issue.keys.join(', ')}`;
+  const [name] = issue.path;
+  const schema: unknown = typeof name === 'string' ? parameters.shape[name] : undefined;
+  const text = schema instanceof z.ZodType ? parameterTexts.get(schema) : undefined;
+  const label = text?.form.split(' ')[0] ?? String(name ?? '');
+  return issue.code === 'invalid_value'
+    ? `${label}: write ${issue.values.map(String).join(' or ')}, not '${String(issue.input)}'`
+    : `${label}: ${issue.message}`;
+}

@@ -1,0 +1,261 @@
+import { chmodSync, rmSync } from 'node:fs';
+import type http from 'node:http';
+import { createAdaptorServer } from '@hono/node-server';
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { stream } from 'hono/streaming';
+import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
+import { formatAddress, type ListenAddress } from '../platform/network.ts';
+import { controlSocketPath, reachSocket } from './client-socket.ts';
+import { toProblem } from './problem.ts';
+import type { Problem } from './schema.ts';
+import type { ControlService } from './service.ts';
+
+type TcpAddress = Extract<ListenAddress, { kind: 'tcp' }>;
+
+export interface ControlServerOptions {
+  readonly dataDirectory: string;
+  readonly listen: TcpAddress;
+  /** Allows addresses beyond loopback: everybody there can read (SAFETY 33). */
+  readonly insecure: boolean;
+  /** A programming error while answering. */
+  readonly failed: (error: unknown) => void;
+}
+
+const bodyBytesMax = 1024 * 1024;
+const connectionsMax = 256;
+const progressMilliseconds = 200;
+
+/**
+ * The doors to a ControlService: a Unix socket in the data directory, where everything can be asked
+ * by whoever may write to it, and a TCP port for reading.
+ */
+export class ControlServer {
+  readonly #service: ControlService;
+  readonly #options: ControlServerOptions;
+  readonly #servers: http.Server[] = [];
+  readonly #running = new Set<AbortController>();
+  #address: TcpAddress;
+
+  constructor(service: ControlService, options: ControlServerOptions) {
+    this.#service = service;
+    this.#options = options;
+    this.#address = options.listen;
+  }
+
+  /** As bound. */
+  get address(): TcpAddress {
+    return this.#address;
+  }
+
+  /** Throws JnbdError (address_in_use, address_not_allowed). The data directory's lock is held. */
+  async listen(): Promise<void> {
+    const { listen, insecure, dataDirectory } = this.#options;
+    const isLoopback = isLoopbackHost(listen.host);
+    if (!isLoopback && !insecure) {
+      throw new JnbdError(
+        'address_not_allowed',
+        `--listen ${formatAddress(listen)} can be reached from other machines, which could read status and metrics; listen on 127.0.0.1, or say --insecure`,
+      );
+    }
+    const reads = this.#open(this.#readApplication(isLoopback ? allowedHosts(listen) : undefined));
+    await bind(reads, formatAddress(listen), { port: listen.port, host: listen.host });
+    const bound = reads.address();
+    if (typeof bound === 'object' && bound !== null)
+      this.#address = { ...listen, port: bound.port };
+    const path = controlSocketPath(dataDirectory);
+    // Whoever left it is gone: the lock of the directory is ours.
+    rmSync(path, { force: true });
+    const all = this.#open(this.#fullApplication());
+    const reachable = reachSocket(path);
+    try {
+      await bind(all, path, { path: reachable.path });
+      chmodSync(path, 0o600);
+    } finally {
+      reachable.release();
+    }
+  }
+
+  /** Answers nobody any more; what was under way is stopped and undone. */
+  async close(): Promise<void> {
+    for (const running of this.#running) running.abort();
+    const ends = this.#servers.map(
+      (server) =>
+        new Promise<void>((resolve) => {
+          server.close(() => resolve());
+          server.closeIdleConnections();
+        }),
+    );
+    const late = setTimeout(() => {
+      for (const server of this.#servers) server.closeAllConnections();
+    }, 500);
+    await Promise.all(ends);
+    clearTimeout(late);
+    rmSync(controlSocketPath(this.#options.dataDirectory), { force: true });
+  }
+
+  #open(application: Hono): http.Server {
+    const server = createAdaptorServer({ fetch: application.fetch }) as http.Server;
+    server.maxConnections = connectionsMax;
+    this.#servers.push(server);
+    return server;
+  }
+
+  /** What may be read by anyone who reaches the port: GET, and with a host name that means this machine. */
+  #readApplication(hosts: ReadonlySet<string> | undefined): Hono {
+    const application = this.#newApplication();
+    if (hosts) {
+      application.use(async (context, next) => {
+        const host = (context.req.header('host') ?? '').replace(/:\d*$/, '').toLowerCase();
+        if (hosts.has(host)) return next();
+        const error = new JnbdError(
+          'address_not_allowed',
+          `the host name '${host}' is not one of this system; use ${[...hosts].join(', ')}`,
+        );
+        return problemResponse(toProblem(error, 403));
+      });
+    }
+    this.#addReads(application);
+    application.notFound((context) => problemResponse(notFound(context.req.path)));
+    return application;
+  }
+
+  #fullApplication(): Hono {
+    const application = this.#newApplication();
+    this.#addReads(application);
+    const limit = bodyLimit({
+      maxSize: bodyBytesMax,
+      onError: () =>
+        problemResponse(toProblem(new JnbdError('argument_invalid', 'the request is too long'))),
+    });
+    application.post('/verbs/:verb', limit, async (context) => {
+      let input: unknown;
+      try {
+        input = await context.req.json();
+      } catch {
+        throw new JnbdError('argument_invalid', 'the request is not JSON');
+      }
+      const { path } = context.req;
+      if (!(context.req.header('accept') ?? '').includes('ndjson')) {
+        return context.json((await this.#change(path, input, () => undefined)) as object);
+      }
+      context.header('content-type', 'application/x-ndjson');
+      return stream(context, async (out) => {
+        const abort = new AbortController();
+        out.onAbort(() => abort.abort());
+        let told = 0;
+        const progress = (value: object): void => {
+          const now = performance.now();
+          if (now - told < progressMilliseconds) return;
+          told = now;
+          void out.writeln(JSON.stringify({ progress: value }));
+        };
+        try {
+          const result = await this.#change(path, input, progress, abort);
+          await out.writeln(JSON.stringify({ result }));
+        } catch (error) {
+          await out.writeln(JSON.stringify({ error: this.#problem(error) }));
+        }
+      });
+    });
+    application.notFound((context) => problemResponse(notFound(context.req.path)));
+    return application;
+  }
+
+  async #change(
+    path: string,
+    input: unknown,
+    progress: (value: object) => void,
+    abort = new AbortController(),
+  ): Promise<unknown> {
+    this.#running.add(abort);
+    try {
+      return await this.#service.change(path, input, { signal: abort.signal, progress });
+    } finally {
+      this.#running.delete(abort);
+    }
+  }
+
+  #newApplication(): Hono {
+    const application = new Hono();
+    application.onError((error) => problemResponse(this.#problem(error)));
+    return application;
+  }
+
+  #addReads(application: Hono): void {
+    application.get('/status', (context) => context.json(this.#service.status()));
+    application.get('/metrics', async (context) => {
+      const text = await this.#service.metrics();
+      return context.body(text, 200, {
+        'content-type': 'text/plain; version=0.0.4; charset=utf-8',
+      });
+    });
+    application.get('/healthz', (context) => context.json({ alive: true }));
+    application.get('/readyz', (context) => {
+      const readiness = this.#service.readiness();
+      if (readiness.ready) return context.json(readiness);
+      const abnormal = readiness.groups.filter(({ state }) => state !== 'normal');
+      const text = abnormal.map(({ name, state }) => `group ${name} is ${state}`).join('; ');
+      return problemResponse(toProblem(new JnbdError('state_refuses', text), 503));
+    });
+  }
+
+  #problem(error: unknown): Problem {
+    if (error instanceof JnbdError) return toProblem(error);
+    // Told to whoever asked, and then the process ends: nothing is served in a state nobody foresaw.
+    this.#options.failed(error);
+    return toProblem(new JnbdError('internal', `programming error: ${messageOf(error)}`));
+  }
+}
+
+function notFound(path: string): Problem {
+  const text = `there is no ${path} here; there are /status, /metrics, /healthz and /readyz`;
+  return toProblem(new JnbdError('argument_invalid', text), 404);
+}
+
+function problemResponse(problem: Problem): Response {
+  return new Response(`${JSON.stringify(problem)}\n`, {
+    status: problem.status,
+    headers: { 'content-type': 'application/problem+json' },
+  });
+}
+
+function isLoopbackHost(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/**
+ * A page in a browser on this machine can make a name of its own mean 127.0.0.1 and so read what is
+ * served there; the name stands in its requests.
+ */
+function allowedHosts(listen: TcpAddress): Set<string> {
+  const own = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
+  return new Set(['localhost', '127.0.0.1', '[::1]', own.toLowerCase()]);
+}
+
+function bind(
+  server: http.Server,
+  name: string,
+  where: { readonly path: string } | { readonly port: number; readonly host: string },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause) => {
+      const isTaken = systemErrorCode(cause) === 'EADDRINUSE';
+      reject(
+        new JnbdError(
+          isTaken ? 'address_in_use' : 'address_not_allowed',
+          isTaken
+            ? `${name} is in use by another process`
+            : `cannot listen on ${name}: ${messageOf(cause)}`,
+          { cause },
+        ),
+      );
+    });
+    server.listen(where, () => {
+      server.removeAllListeners('error');
+      // A failed accept (EMFILE) concerns nobody but its client.
+      server.on('error', () => undefined);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,201 @@
+import type { ExportDirectory } from '../group/export.ts';
+import type { Group } from '../group/group.ts';
+import type { System } from '../group/system.ts';
+import type { Volume } from '../group/volume.ts';
+import type { Clock } from '../platform/clock.ts';
+import { recordPayloadBytesMax, slabBytes } from '../platform/limits.ts';
+import { indexTablesMax } from '../volume/block-index.ts';
+import { BlockTable } from '../volume/block-table.ts';
+import type { LagClock } from './lag-clock.ts';
+import type { GroupStatus, Status, VolumeStatus } from './schema-status.ts';
+
+/** A client as the NBD server sees it. */
+export interface ClientConnection {
+  readonly peer: string;
+  /** The full name of its export; `undefined` while it has none. */
+  readonly exportName: string | undefined;
+  readonly isSecure: boolean;
+  /** Monotonic. */
+  readonly startedAt?: number;
+}
+
+/** What status and metrics are made of. */
+export interface StatusSources {
+  readonly system: System;
+  readonly exports: ExportDirectory;
+  readonly clock: Clock;
+  readonly lagClock: LagClock;
+  readonly version: string;
+  readonly memoryBytes: number;
+  readonly residentBytes: () => number;
+  /** Where NBD clients connect, as people write it. */
+  readonly nbdAddresses: () => string[];
+  readonly connections: () => ClientConnection[];
+  /** The URIs of an export, one for each address. */
+  readonly uris: (exportName: string) => string[];
+}
+
+/** Who is connected and what can be asked for, looked up once for a whole report. */
+class Doors {
+  readonly connections: readonly ClientConnection[];
+  readonly #fullNames: ReadonlySet<string>;
+  readonly #shortNames = new Map<string, number>();
+
+  constructor(exports: ExportDirectory, connections: readonly ClientConnection[]) {
+    this.connections = connections;
+    this.#fullNames = new Set(exports.list().map(({ name }) => name));
+    for (const name of this.#fullNames) {
+      const short = name.slice(name.indexOf('/') + 1);
+      this.#shortNames.set(short, (this.#shortNames.get(short) ?? 0) + 1);
+    }
+  }
+
+  /** As `ExportDirectory.find` finds it: in full, alone where unique, and empty where it is the only one. */
+  namesOf(fullName: string, shortName: string): string[] {
+    if (!this.#fullNames.has(fullName)) return [];
+    return [
+      fullName,
+      ...(this.#shortNames.get(shortName) === 1 ? [shortName] : []),
+      ...(this.#fullNames.size === 1 ? [''] : []),
+    ];
+  }
+}
+
+/** Makes the JSON of schema-status.ts from the running system. */
+export class StatusReport {
+  readonly #sources: StatusSources;
+  readonly #startedAt: number;
+
+  constructor(sources: StatusSources) {
+    this.#sources = sources;
+    this.#startedAt = sources.clock.monotonicMilliseconds();
+  }
+
+  read(): Status {
+    const { system, clock, version, memoryBytes, residentBytes, nbdAddresses } = this.#sources;
+    const doors = this.#doors();
+    return {
+      formatVersion: 1,
+      system: {
+        name: system.name,
+        version,
+        uptimeSeconds: (clock.monotonicMilliseconds() - this.#startedAt) / 1000,
+        dataDirectory: system.directory,
+        nbd: nbdAddresses(),
+        memoryBytes,
+        residentBytes: residentBytes(),
+      },
+      groups: [...system.groups.values()].map((group) => this.#group(group, doors)),
+    };
+  }
+
+  group(group: Group): GroupStatus {
+    return this.#group(group, this.#doors());
+  }
+
+  volume(group: Group, volume: Volume): VolumeStatus {
+    return this.#volume(group, volume, this.#doors());
+  }
+
+  #group(group: Group, doors: Doors): GroupStatus {
+    const { catalog, watermarks, chain } = group;
+    const { released, applied, durable, newest } = watermarks;
+    const unsyncedBytes = group.retained.bytes;
+    return {
+      name: group.name,
+      role: 'primary',
+      state: group.state,
+      connection: 'none',
+      generation: catalog.generation,
+      generationSystem: catalog.generationSystem,
+      limitedBy: limitedBy(group),
+      watermarks: { released, applied, durable, newest },
+      lag: {
+        durable: {
+          updates: newest - durable,
+          bytes: unsyncedBytes,
+          seconds: this.#sources.lagClock.ageSeconds(group, durable),
+        },
+        applied: {
+          updates: newest - applied,
+          bytes: applied === newest ? 0 : group.guard.owedBytes,
+          seconds: this.#sources.lagClock.ageSeconds(group, applied),
+        },
+      },
+      journal: {
+        capacityBytes: chain.capacityBytes,
+        usedBytes: chain.usedBytes,
+        unsyncedBytes,
+        minutesToFull: group.minutesToFull(),
+        onFull: catalog.onFull,
+        syncIntervalMilliseconds: catalog.syncIntervalMilliseconds,
+        areaLayout: catalog.areaLayout,
+        areas: group.areas.map(({ path, state, failure }) => ({ path, state, failure })),
+      },
+      history: { from: applied, promisedSeconds: 0 },
+      volumes: [...group.volumes.values()].map((volume) => this.#volume(group, volume, doors)),
+      pairs: [],
+      upstream: null,
+      secondaries: [],
+      conditions: group.conditions.list().map((each) => ({ ...each })),
+    };
+  }
+
+  #volume(group: Group, volume: Volume, doors: Doors): VolumeStatus {
+    const { catalog } = volume;
+    const fullName = `${group.name}/${catalog.name}`;
+    const names = doors.namesOf(fullName, catalog.name);
+    return {
+      name: catalog.name,
+      sizeBytes: catalog.sizeBytes,
+      allocatedBytes: allocatedBytes(group, volume),
+      state: volume.state,
+      failure: volume.failure,
+      journalOnly: catalog.journalOnly,
+      maxHosts: catalog.maxHosts,
+      backingFile: volume.backingFile === '' ? null : volume.backingFile,
+      exports: names,
+      uris: names.length > 0 ? this.#sources.uris(fullName) : [],
+      clients: doors.connections
+        .filter(({ exportName }) => exportName === fullName)
+        .map(({ peer, isSecure, startedAt }) => ({
+          address: peer,
+          export: fullName,
+          tls: isSecure,
+          connectedSince: startedAt === undefined ? null : this.#timeOf(startedAt),
+        })),
+    };
+  }
+
+  #doors(): Doors {
+    return new Doors(this.#sources.exports, this.#sources.connections());
+  }
+
+  #timeOf(monotonicMilliseconds: number): string {
+    const { clock } = this.#sources;
+    const age = clock.monotonicMilliseconds() - monotonicMilliseconds;
+    return new Date(clock.wallMilliseconds() - age).toISOString();
+  }
+}
+
+function allocatedBytes(group: Group, volume: Volume): number {
+  // A closed group's files are closed too.
+  if (!volume.file || group.state === 'closed') return 0;
+  return volume.file.allocatedBytesSync();
+}
+
+const slabNodes = BlockTable.nodesFor(slabBytes, true);
+
+/** What makes hosts wait, or be refused, at this instant. */
+function limitedBy(group: Group): GroupStatus['limitedBy'] {
+  if (group.state !== 'normal') return null;
+  if (group.conditions.list().some(({ code }) => code === 'volume_space')) return 'space';
+  if (group.journalIsFullFor(recordPayloadBytesMax)) return 'journal';
+  const { chain, index, journal } = group;
+  const journalWaits = !chain.hasRoom(recordPayloadBytesMax) && !chain.standbyReady;
+  const indexWaits =
+    index.frozenCount === indexTablesMax - 1 &&
+    !index.active.hasRoom(slabNodes, chain.current.header.sequence + 1);
+  if (journalWaits || indexWaits) return 'apply';
+  return journal.waitsForSync ? 'sync' : null;
+}

@@ -1,0 +1,292 @@
+import { configureGroup, checkSyncInterval } from '../group/group-settings.ts';
+import type { Group } from '../group/group.ts';
+import { type BlockSource, importVolume, openFileSource } from '../group/import.ts';
+import type { System } from '../group/system.ts';
+import type { Volume } from '../group/volume.ts';
+import { changeVolume, createVolume, deleteVolume, resizeVolume } from '../group/volume-changes.ts';
+import type { Disk } from '../platform/disk.ts';
+import { JnbdError } from '../platform/errors.ts';
+import type { AnswerLine, ChangeVerbName, Parameters, Result } from './schema.ts';
+import type { StatusReport } from './status.ts';
+
+export interface VerbSources {
+  readonly system: System;
+  readonly disk: Disk;
+  readonly report: StatusReport;
+  readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
+  /** Opens an NBD URI to read from. `undefined`: the text is no such URI. */
+  readonly openUri: (uri: string) => Promise<BlockSource> | undefined;
+}
+
+/** What a caller gives with a verb that takes long. */
+export interface VerbCall {
+  readonly signal: AbortSignal;
+  readonly progress: (progress: NonNullable<AnswerLine['progress']>) => void;
+}
+
+/** Carries out the verbs that change something. */
+export class Verbs {
+  readonly #sources: VerbSources;
+  readonly #verbs: {
+    readonly [Name in ChangeVerbName]: (
+      parameters: Parameters<Name>,
+      call: VerbCall,
+    ) => Promise<Result<Name>>;
+  } = {
+    'group create': (parameters) => this.#createGroup(parameters),
+    'group configure': (parameters) => this.#configureGroup(parameters),
+    'group delete': (parameters) => this.#deleteGroup(parameters),
+    'volume create': (parameters, call) => this.#createVolume(parameters, call),
+    'volume resize': (parameters) => this.#resizeVolume(parameters),
+    'volume configure': (parameters) => this.#configureVolume(parameters),
+    'volume delete': (parameters) => this.#deleteVolume(parameters),
+  };
+
+  constructor(sources: VerbSources) {
+    this.#sources = sources;
+  }
+
+  run<Name extends ChangeVerbName>(
+    name: Name,
+    parameters: Parameters<Name>,
+    call: VerbCall,
+  ): Promise<Result<Name>> {
+    return this.#verbs[name](parameters, call);
+  }
+
+  async #createGroup(parameters: Parameters<'group create'>): Promise<Result<'group create'>> {
+    const { journalSize, journalDir, areas, onFull, syncInterval } = parameters;
+    checkSyncInterval(syncInterval);
+    const { group, created } = await this.#sources.system.createGroup(parameters.group, {
+      ...(journalSize === undefined ? {} : { journalCapacityBytes: journalSize }),
+      ...(journalDir === undefined ? {} : { journalDirectories: journalDir }),
+      ...(areas === undefined ? {} : { areaLayout: areas }),
+      ...(onFull === undefined ? {} : { onFull }),
+      ...(syncInterval === undefined ? {} : { syncIntervalMilliseconds: syncInterval }),
+    });
+    if (created) {
+      this.#event('group_created', `group ${group.name} was created`, group);
+    } else {
+      refuseDifferent(group, parameters);
+    }
+    return this.#groupResult(group, created);
+  }
+
+  #configureGroup(parameters: Parameters<'group configure'>): Promise<Result<'group configure'>> {
+    const group = this.#sources.system.group(parameters.group);
+    const { onFull, areas, syncInterval } = parameters;
+    if (onFull === undefined && areas === undefined && syncInterval === undefined) {
+      throw new JnbdError(
+        'argument_invalid',
+        'group configure: say what to change: --on-full, --areas or --sync-interval',
+      );
+    }
+    const changed = configureGroup(group, {
+      onFull,
+      areaLayout: areas,
+      syncIntervalMilliseconds: syncInterval,
+    });
+    if (changed) this.#event('group_configured', `group ${group.name} was configured`, group);
+    return Promise.resolve(this.#groupResult(group, changed));
+  }
+
+  async #deleteGroup(parameters: Parameters<'group delete'>): Promise<Result<'group delete'>> {
+    const { system, event } = this.#sources;
+    const deleted = await system.deleteGroup(parameters.group, parameters.force ?? false);
+    if (deleted) {
+      event('group_deleted', `group ${parameters.group} was deleted`, { group: parameters.group });
+    }
+    return { result: deleted ? 'done' : 'already_done' };
+  }
+
+  async #createVolume(
+    { volume: path, size, from, journalOnly = false }: Parameters<'volume create'>,
+    call: VerbCall,
+  ): Promise<Result<'volume create'>> {
+    const { system, disk } = this.#sources;
+    const group = system.group(path.group);
+    if (from === undefined) {
+      if (size === undefined) {
+        throw new JnbdError(
+          'argument_invalid',
+          'volume create: say how large: --size 10GiB, or --from FILE for the contents of a file',
+        );
+      }
+      const made = await createVolume(disk, group, system.filesOf(group), path.volume, {
+        sizeBytes: size,
+        journalOnly,
+        unused: false,
+      });
+      if (made.created) this.#volumeEvent('volume_created', 'was created', group, made.volume);
+      else refuseUnfinished(group, made.volume);
+      return this.#volumeResult(group, made.volume, made.created);
+    }
+    if (journalOnly) {
+      throw new JnbdError(
+        'argument_invalid',
+        'volume create: --journal-only stores nothing, so it takes no --from',
+      );
+    }
+    const source = await this.#openSource(from);
+    try {
+      return await this.#fillVolume(group, path.volume, size, source, call);
+    } finally {
+      await source.close();
+    }
+  }
+
+  async #fillVolume(
+    group: Group,
+    name: string,
+    size: number | undefined,
+    source: BlockSource,
+    call: VerbCall,
+  ): Promise<Result<'volume create'>> {
+    const { system, disk } = this.#sources;
+    const sizeBytes = size ?? Math.ceil(source.sizeBytes / 512) * 512;
+    if (sizeBytes < source.sizeBytes || sizeBytes === 0) {
+      throw new JnbdError(
+        'argument_invalid',
+        `${source.name} has ${source.sizeBytes} bytes, which do not fit --size ${sizeBytes}`,
+      );
+    }
+    const { volume, created } = await createVolume(disk, group, system.filesOf(group), name, {
+      sizeBytes,
+      journalOnly: false,
+      unused: true,
+    });
+    if (!created) {
+      refuseUnfinished(group, volume);
+      return this.#volumeResult(group, volume, false);
+    }
+    this.#volumeEvent('import_started', `is being filled from ${source.name}`, group, volume);
+    try {
+      const totalBytes = source.sizeBytes;
+      await importVolume(system, group, volume, source, {
+        signal: call.signal,
+        reached: (bytes) => call.progress({ bytes, totalBytes }),
+      });
+    } catch (error) {
+      this.#volumeEvent('import_failed', 'was not filled and is deleted again', group, volume);
+      // In a group that fails or closes it stays, unused, and the next start tells of it.
+      if (group.state === 'normal') await deleteVolume(group, name, true);
+      throw error;
+    }
+    this.#volumeEvent('volume_created', `was created from ${source.name}`, group, volume);
+    return this.#volumeResult(group, volume, true);
+  }
+
+  #openSource(from: string): Promise<BlockSource> {
+    return this.#sources.openUri(from) ?? Promise.resolve(openFileSource(this.#sources.disk, from));
+  }
+
+  async #resizeVolume(parameters: Parameters<'volume resize'>): Promise<Result<'volume resize'>> {
+    const { group, volume } = this.#find(parameters.volume);
+    const changed = await resizeVolume(group, volume, parameters.size);
+    if (changed) {
+      this.#volumeEvent('volume_resized', `has ${parameters.size} bytes now`, group, volume);
+    }
+    return this.#volumeResult(group, volume, changed);
+  }
+
+  async #configureVolume(
+    parameters: Parameters<'volume configure'>,
+  ): Promise<Result<'volume configure'>> {
+    const { group, volume } = this.#find(parameters.volume);
+    const { maxHosts } = parameters;
+    if (maxHosts === undefined) {
+      throw new JnbdError(
+        'argument_invalid',
+        'volume configure: say what to change, such as --max-hosts 1',
+      );
+    }
+    const changed = maxHosts !== volume.catalog.maxHosts;
+    if (changed) {
+      await changeVolume(group, volume, { ...volume.catalog, maxHosts });
+      this.#volumeEvent('volume_configured', 'was configured', group, volume);
+    }
+    return this.#volumeResult(group, volume, changed);
+  }
+
+  async #deleteVolume(parameters: Parameters<'volume delete'>): Promise<Result<'volume delete'>> {
+    const { event, system } = this.#sources;
+    const { group: groupName, volume: name } = parameters.volume;
+    // A volume of a group that is not there is not there either.
+    const group = system.groups.get(groupName);
+    const deleted = group ? await deleteVolume(group, name, parameters.force ?? false) : false;
+    if (deleted) {
+      const volume = `${groupName}/${name}`;
+      event('volume_deleted', `volume ${volume} was deleted`, { group: groupName, volume });
+    }
+    return { result: deleted ? 'done' : 'already_done' };
+  }
+
+  #find(path: { readonly group: string; readonly volume: string }): {
+    group: Group;
+    volume: Volume;
+  } {
+    const group = this.#sources.system.group(path.group);
+    const volume = group.volumes.get(path.volume);
+    if (volume) return { group, volume };
+    const names = [...group.volumes.keys()].join(', ') || 'none';
+    throw new JnbdError(
+      'volume_not_found',
+      `volume ${path.group}/${path.volume} does not exist; group ${path.group} has: ${names}`,
+    );
+  }
+
+  #groupResult(group: Group, changed: boolean): Result<'group create'> {
+    return {
+      result: changed ? 'done' : 'already_done',
+      group: this.#sources.report.group(group),
+    };
+  }
+
+  #volumeResult(group: Group, volume: Volume, changed: boolean): Result<'volume create'> {
+    return {
+      result: changed ? 'done' : 'already_done',
+      group: group.name,
+      volume: this.#sources.report.volume(group, volume),
+    };
+  }
+
+  #event(code: string, message: string, group: Group): void {
+    this.#sources.event(code, message, { group: group.name });
+  }
+
+  #volumeEvent(code: string, what: string, group: Group, volume: Volume): void {
+    const name = `${group.name}/${volume.catalog.name}`;
+    this.#sources.event(code, `volume ${name} ${what}`, { group: group.name, volume: name });
+  }
+}
+
+/** Settings that `group create` found otherwise; what cannot be changed was compared before. */
+function refuseDifferent(group: Group, parameters: Parameters<'group create'>): void {
+  const { onFull, syncIntervalMilliseconds } = group.catalog;
+  const different = [
+    ...(parameters.onFull !== undefined && parameters.onFull !== onFull
+      ? [`--on-full is ${onFull}, not ${parameters.onFull}`]
+      : []),
+    ...(parameters.syncInterval !== undefined &&
+    parameters.syncInterval !== syncIntervalMilliseconds
+      ? [`--sync-interval is ${syncIntervalMilliseconds}ms, not ${parameters.syncInterval}ms`]
+      : []),
+  ];
+  if (different.length === 0) return;
+  throw new JnbdError(
+    'exists_differently',
+    `group ${group.name} exists, but ${different.join('; ')}; change it with: jnbd group configure ${group.name}`,
+  );
+}
+
+/** A volume that is, or was, being filled is not what was asked for. */
+function refuseUnfinished(group: Group, volume: Volume): void {
+  if (volume.state !== 'unused') return;
+  const name = `${group.name}/${volume.catalog.name}`;
+  throw new JnbdError(
+    'state_refuses',
+    volume.sessions.size > 0
+      ? `volume ${name} is being filled by another command; wait for that one`
+      : `volume ${name} exists, but the import into it was not finished; delete it first: jnbd volume delete ${name} --force`,
+  );
+}

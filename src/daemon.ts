@@ -1,0 +1,273 @@
+/**
+ * The composition root. `composeDaemon` puts a daemon together from parts that touch the world, which
+ * are given to it; `startDaemon` gives it the real ones.
+ */
+import { resolve } from 'node:path';
+import { LagClock } from './control/lag-clock.ts';
+import { type Log, openLog } from './control/log.ts';
+import { Metrics } from './control/metrics.ts';
+import { type ProcessWatch, watchProcess } from './control/process-watch.ts';
+import type { Parameters, Result } from './control/schema.ts';
+import { ControlServer } from './control/server.ts';
+import { ControlService } from './control/service.ts';
+import { StatusReport } from './control/status.ts';
+import { Verbs } from './control/verbs.ts';
+import { SystemExports } from './group/exports.ts';
+import type { GroupDependencies } from './group/group.ts';
+import type { BlockSource } from './group/import.ts';
+import { System } from './group/system.ts';
+import { NbdServer, type NbdServerOptions } from './nbd/server.ts';
+import { loadServerTls } from './nbd/tls.ts';
+import { formatNbdUri } from './nbd/uri.ts';
+import { nodeClock } from './platform/clock.ts';
+import { JnbdError, messageOf } from './platform/errors.ts';
+import { memoryBytesDefault } from './platform/limits.ts';
+import { formatAddress, type ListenAddress, type Network } from './platform/network.ts';
+import { NodeDisk } from './platform/node-disk.ts';
+import { nodeNetwork } from './platform/node-network.ts';
+import { spawnNodeWorker } from './platform/node-worker.ts';
+import { freePortAfter, holderOfPort } from './platform/port-holder.ts';
+import { nodeRandom } from './platform/random.ts';
+import { readVersion } from './platform/version.ts';
+import type { FromApply, ToApply } from './volume/apply-messages.ts';
+
+/** All that a daemon knows of the world. */
+export interface DaemonDependencies extends Omit<GroupDependencies, 'pool'> {
+  readonly network: Network;
+  readonly watch: ProcessWatch;
+  /** Reads from another NBD server; `undefined` where the text is no URI of one. */
+  readonly openUri: (uri: string) => Promise<BlockSource> | undefined;
+}
+
+export interface DaemonOptions {
+  /** Absolute. */
+  readonly dataDirectory: string;
+  /** For a new system. */
+  readonly name: string | undefined;
+  readonly version: string;
+  readonly memoryBytes: number;
+  readonly nbdAddresses: readonly ListenAddress[];
+  readonly nbd: Omit<NbdServerOptions, 'replyBytesMax'>;
+}
+
+export interface ComposedDaemon {
+  readonly system: System;
+  readonly exports: SystemExports;
+  readonly nbd: NbdServer;
+  /** As bound. */
+  readonly nbdAddresses: readonly ListenAddress[];
+  readonly control: ControlService;
+  /** Answers what is in flight for so long, makes everything durable, and ends. */
+  stop(answerMilliseconds: number): Promise<void>;
+}
+
+/** Opens the data directory and serves its volumes. Throws JnbdError, and nothing is left open. */
+export async function composeDaemon(
+  deps: DaemonDependencies,
+  options: DaemonOptions,
+): Promise<ComposedDaemon> {
+  const { disk, clock, network, watch, event, openUri } = deps;
+  const { version, memoryBytes } = options;
+  const system = await System.open(deps, options.dataDirectory, {
+    name: options.name,
+    memoryBytes,
+  });
+  const exports = new SystemExports(system, disk);
+  const nbd = new NbdServer(
+    { network, clock, exports, slabs: system.pool },
+    { ...options.nbd, replyBytesMax: system.memory.replyBytes },
+  );
+  let nbdAddresses: ListenAddress[];
+  try {
+    nbdAddresses = await nbd.listen(options.nbdAddresses);
+  } catch (error) {
+    await system.close();
+    throw error;
+  }
+  const lagClock = new LagClock(clock, system);
+  const isSecure = options.nbd.tlsMode === 'require';
+  const connections = () => nbd.connections();
+  const report = new StatusReport({
+    system,
+    exports,
+    clock,
+    lagClock,
+    version,
+    memoryBytes,
+    residentBytes: () => watch.residentBytes(),
+    nbdAddresses: () => nbdAddresses.map(formatNbdAddress),
+    connections,
+    uris: (name) => nbdAddresses.map((address) => formatNbdUri(address, name, isSecure)),
+  });
+  const control = new ControlService(
+    system,
+    report,
+    new Metrics({ system, lagClock, watch, version, memoryBytes, connections }),
+    new Verbs({ system, disk, report, event, openUri }),
+  );
+  return {
+    system,
+    exports,
+    nbd,
+    nbdAddresses,
+    control,
+    async stop(answerMilliseconds) {
+      await nbd.stop(answerMilliseconds);
+      lagClock.close();
+      await system.close();
+    },
+  };
+}
+
+/** As `--nbd` takes it. */
+function formatNbdAddress(address: ListenAddress): string {
+  return address.kind === 'unix' ? `unix:${address.path}` : formatAddress(address);
+}
+
+/** Of the two seconds that a stop may take, the rest is for the disk. */
+const answerMillisecondsMax = 1000;
+const defaultNbdAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 } as const;
+const defaultListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 10810 } as const;
+
+export interface RunningDaemon {
+  readonly listening: Result<'serve'>;
+  /** Resolves when it has stopped. */
+  readonly stopped: Promise<void>;
+}
+
+/**
+ * Serves until SIGTERM or SIGINT, then answers what is in flight and ends; a second signal ends at
+ * once. A programming error ends the process: what was acknowledged is in the journal.
+ */
+export async function startDaemon(settings: Parameters<'serve'>): Promise<RunningDaemon> {
+  const log = openLog();
+  const endAtOnce = (code: string, error: unknown): never => {
+    log.fatal(code, messageOf(error), error instanceof Error ? { stack: error.stack } : {});
+    log.flush();
+    process.exit(1);
+  };
+  process.on('uncaughtException', (error) => endAtOnce('programming_error', error));
+  process.on('unhandledRejection', (error) => endAtOnce('programming_error', error));
+  const fatal = (error: Error): never => endAtOnce('worker_ended', error);
+  const version = readVersion();
+  const dataDirectory = resolve(settings.data ?? './jnbd-data');
+  const isInsecure = settings.insecure ?? false;
+  const watch = watchProcess();
+  const daemon = await composeDaemon(
+    {
+      disk: new NodeDisk(),
+      clock: nodeClock,
+      random: nodeRandom,
+      network: nodeNetwork,
+      watch,
+      startApply: (failed) =>
+        spawnNodeWorker<ToApply, FromApply>(
+          new URL('./volume/apply-thread.ts', import.meta.url),
+          'apply',
+          failed,
+        ),
+      event: (code, message, fields) =>
+        'nextCommand' in fields ? log.warn(code, message, fields) : log.info(code, message, fields),
+      fatal,
+      openUri: () => undefined,
+    },
+    {
+      dataDirectory,
+      name: settings.name,
+      version,
+      memoryBytes: settings.memory ?? memoryBytesDefault,
+      nbdAddresses: settings.nbd ?? [defaultNbdAddress],
+      nbd: { insecure: isInsecure, ...tlsOptions(settings) },
+    },
+  ).catch((error: unknown) =>
+    explainTakenPort(error, settings.nbd ?? [defaultNbdAddress], '--nbd'),
+  );
+  const listen = settings.listen ?? defaultListenAddress;
+  const server = new ControlServer(daemon.control, {
+    dataDirectory,
+    listen,
+    insecure: isInsecure,
+    failed: (error) => setImmediate(() => endAtOnce('programming_error', error)),
+  });
+  try {
+    await server.listen();
+  } catch (error) {
+    await server.close();
+    await daemon.stop(0);
+    await explainTakenPort(error, [listen], '--listen');
+  }
+  const listening: Result<'serve'> = {
+    result: 'listening',
+    name: daemon.system.name,
+    dataDirectory,
+    processId: process.pid,
+    nbd: daemon.nbdAddresses.map(formatNbdAddress),
+    listen: formatAddress(server.address),
+  };
+  log.info('started', `jnbd ${version} serves ${dataDirectory}`, { ...listening });
+  const stop = async (signal: string): Promise<void> => {
+    log.info('stopping', `${signal}: answering what is in flight`);
+    await Promise.all([server.close(), daemon.stop(answerMillisecondsMax)]);
+    watch.close();
+    log.info('stopped', 'everything is durable');
+    log.flush();
+  };
+  return { listening, stopped: signalled(log).then(stop) };
+}
+
+/** The first SIGTERM or SIGINT. The next one, whichever it is, ends the process at once. */
+function signalled(log: Log): Promise<string> {
+  return new Promise((done) => {
+    let isFirst = true;
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        if (!isFirst) {
+          log.flush();
+          process.exit(1);
+        }
+        isFirst = false;
+        done(signal);
+      });
+    }
+  });
+}
+
+function tlsOptions(settings: Parameters<'serve'>): Pick<NbdServerOptions, 'tlsMode' | 'tls'> {
+  const { tls: tlsMode = 'off', tlsDir, pskFile, clientCerts } = settings;
+  if (tlsMode === 'off') {
+    if (tlsDir === undefined && pskFile === undefined && clientCerts === undefined) return {};
+    throw new JnbdError(
+      'configuration_invalid',
+      '--tls-dir, --psk-file and --client-certs do nothing without TLS; add --tls require, or --tls allow',
+    );
+  }
+  return {
+    tlsMode,
+    tls: loadServerTls({
+      ...(tlsDir === undefined ? {} : { directory: tlsDir }),
+      ...(pskFile === undefined ? {} : { preSharedKeyFile: pskFile }),
+      clientCertificates: clientCerts ?? 'optional',
+    }),
+  };
+}
+
+/** Throws the error again; for a taken port, with its holder and a free port. */
+async function explainTakenPort(
+  error: unknown,
+  addresses: readonly ListenAddress[],
+  option: string,
+): Promise<never> {
+  if (!(error instanceof JnbdError) || error.code !== 'address_in_use') throw error;
+  const taken = addresses.find(
+    (address) => address.kind === 'tcp' && error.message.startsWith(`${formatAddress(address)} `),
+  );
+  if (taken?.kind !== 'tcp') throw error;
+  const holder = holderOfPort(taken.port);
+  const free = await freePortAfter(taken.host, taken.port);
+  const by = holder ? `process ${holder.pid} (${holder.command})` : 'another process';
+  const instead =
+    free === undefined ? '' : `; free is: ${option} ${formatAddress({ ...taken, port: free })}`;
+  throw new JnbdError('address_in_use', `${formatAddress(taken)} is in use by ${by}${instead}`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,67 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { createServer } from 'node:net';
+
+const listening = '0A';
+
+/** The process that listens on a TCP port of this machine, as far as this user may see (Linux). */
+export function holderOfPort(port: number): { pid: number; command: string } | undefined {
+  const inodes = new Set<string>();
+  for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
+    for (const line of readIfThere(table).split('\n').slice(1)) {
+      // proc(5): slot, local address, remote address, state, queues, timers, ..., uid, timeout, inode.
+      const fields = line.trim().split(/\s+/);
+      const localPort = Number.parseInt(fields[1]?.split(':')[1] ?? '', 16);
+      if (localPort === port && fields[3] === listening) inodes.add(`socket:[${fields[9] ?? ''}]`);
+    }
+  }
+  if (inodes.size === 0) return undefined;
+  for (const name of listIfThere('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    for (const descriptor of listIfThere(`/proc/${name}/fd`)) {
+      if (!inodes.has(linkIfThere(`/proc/${name}/fd/${descriptor}`))) continue;
+      const command = readIfThere(`/proc/${name}/cmdline`).split('\0').join(' ').trim();
+      return { pid: Number(name), command: command || readIfThere(`/proc/${name}/comm`).trim() };
+    }
+  }
+  return undefined;
+}
+
+/** A port after `port` that nobody listens on now; `undefined` where none of the next hundred is free. */
+export async function freePortAfter(host: string, port: number): Promise<number | undefined> {
+  for (let candidate = port + 1; candidate <= Math.min(65535, port + 100); candidate += 1) {
+    if (await isFree(host, candidate)) return candidate;
+  }
+  return undefined;
+}
+
+function isFree(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once('error', () => resolve(false));
+    probe.listen(port, host, () => probe.close(() => resolve(true)));
+  });
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function listIfThere(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+}
+
+function linkIfThere(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
