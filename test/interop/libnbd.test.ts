@@ -128,10 +128,13 @@ for (const transport of transports) {
       await runCase(name, started.uri);
     });
 
-    it.runIf(transport.denied)('lets nobody else in, and serves on', async () => {
-      const uris = await transport.denied?.(directory?.path ?? '', started.subject.port);
-      for (const uri of uris ?? []) await runCase('denied', uri);
-      await runCase('read_write', started.uri);
-    });
+    it.each(transport.denied ? [transport.denied] : [])(
+      'lets nobody else in, and serves on',
+      async (denied) => {
+        const uris = await denied(directory?.path ?? '', started.subject.port);
+        for (const uri of uris) await runCase('denied', uri);
+        await runCase('read_write', started.uri);
+      },
+    );
   });
 }
