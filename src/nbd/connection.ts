@@ -28,6 +28,8 @@ export interface ConnectionStatus {
   /** The export's full name; `undefined` during the handshake. */
   readonly exportName: string | undefined;
   readonly isSecure: boolean;
+  /** Monotonic. */
+  readonly startedAt: number;
 }
 
 /** A client that does not read the answers to its options is not answered further. */
@@ -68,11 +70,17 @@ export class NbdConnection implements ConnectionOwner, ExportClient {
   }
 
   get status(): ConnectionStatus {
-    return { peer: this.peer, exportName: this.#exportName, isSecure: this.#isSecure };
+    const { peer, startedAt } = this;
+    return { peer, exportName: this.#exportName, isSecure: this.#isSecure, startedAt };
   }
 
   get isInHandshake(): boolean {
     return !this.#transmission;
+  }
+
+  /** For a slab or a reply buffer. */
+  get isWaitingForMemory(): boolean {
+    return this.#transmission?.isWaitingForMemory ?? false;
   }
 
   start(): void {
@@ -148,8 +156,8 @@ export class NbdConnection implements ConnectionOwner, ExportClient {
     this.#connection.destroy();
   }
 
-  sweep(): void {
-    this.#transmission?.sweep();
+  sweep(isPressed: boolean): void {
+    this.#transmission?.sweep(isPressed);
   }
 
   /** Since when this client takes nothing of what is sent to it; `undefined` while it does. */

@@ -56,8 +56,12 @@ export class ReplyBufferPool {
 
   giveBack(buffer: ReplyBuffer): void {
     this.#free.push(buffer);
-    const next = this.#waiting.shift();
-    if (next) next();
+    this.passOn();
+  }
+
+  /** Tells the next who waits, if there is anything to have: for who was told and needs it no more. */
+  passOn(): void {
+    if (this.inUse < this.#buffersMax) this.#waiting.shift()?.();
   }
 
   /** Runs `retry` once when a buffer came back: it must not act at once, only take note. */

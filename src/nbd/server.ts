@@ -42,7 +42,9 @@ const handshakeMillisecondsDefault = 30_000;
 const sweepMilliseconds = 1_000;
 const farewellMilliseconds = 100;
 /** While memory for replies is short, a client that has taken nothing for this long loses its connection. */
-const stallMillisecondsMax = 1_000;
+const stallMillisecondsMax = 500;
+/** How soon, and how often, it is looked into when memory is short. */
+const reliefMilliseconds = 50;
 
 /** Serves the exports of a directory over TCP and Unix sockets. */
 export class NbdServer {
@@ -52,6 +54,8 @@ export class NbdServer {
   readonly #connections = new Set<NbdConnection>();
   readonly #listeners: Listener[] = [];
   #sweep: Timer | undefined;
+  #relief: Timer | undefined;
+  readonly #pressed = (): void => this.#relieveSoon();
   #isStopping = false;
   #whenForgotten: (() => void) | undefined;
 
@@ -116,7 +120,8 @@ export class NbdServer {
     await this.#whenGone(left, () => this.#connections.size === 0);
     for (const connection of this.#connections) connection.destroy();
     this.#sweep?.cancel();
-    this.#sweep = undefined;
+    this.#relief?.cancel();
+    this.#sweep = this.#relief = undefined;
   }
 
   /** Waits until `isDone`, which is asked whenever a connection is gone, or for so long. */
@@ -161,7 +166,7 @@ export class NbdServer {
     const { exports: directory, clock, slabs } = this.#deps;
     const accepted = new NbdConnection(
       connection,
-      { clock, slabs, replies: this.#replies, directory },
+      { clock, slabs, replies: this.#replies, directory, pressed: this.#pressed },
       { tlsMode: this.#options.tlsMode ?? 'off', tls: this.#options.tls },
       (closed) => this.#forget(closed),
     );
@@ -177,30 +182,39 @@ export class NbdServer {
   #sweepLater(): void {
     this.#sweep ??= this.#deps.clock.after(sweepMilliseconds, () => {
       this.#sweep = undefined;
-      this.#sweepNow();
+      this.#endSlowHandshakes();
+      for (const connection of this.#connections) connection.sweep(false);
       if (!this.#isStopping) this.#sweepLater();
     });
   }
 
-  #sweepNow(): void {
+  #endSlowHandshakes(): void {
     const now = this.#deps.clock.monotonicMilliseconds();
-    const handshakeMax = this.#options.handshakeMilliseconds ?? handshakeMillisecondsDefault;
-    let stalled: NbdConnection | undefined;
-    let stalledSince = now - stallMillisecondsMax;
+    const max = this.#options.handshakeMilliseconds ?? handshakeMillisecondsDefault;
     for (const connection of this.#connections) {
-      if (connection.isInHandshake && now - connection.startedAt > handshakeMax) {
-        connection.destroy();
-        continue;
-      }
-      connection.sweep();
-      const since = connection.stalledSince(now);
-      if (since !== undefined && since <= stalledSince) {
-        stalled = connection;
-        stalledSince = since;
-      }
+      if (connection.isInHandshake && now - connection.startedAt > max) connection.destroy();
     }
-    // Others wait for memory that this one holds and does not take.
-    if (this.#replies.isExhausted) stalled?.destroy();
+  }
+
+  /** Memory is short: looks soon, and again until it is not, for who can do without. */
+  #relieveSoon(): void {
+    this.#relief ??= this.#deps.clock.after(reliefMilliseconds, () => {
+      this.#relief = undefined;
+      let isShort = false;
+      for (const connection of this.#connections) {
+        connection.sweep(true);
+        if (connection.isWaitingForMemory) isShort = true;
+      }
+      if (!isShort) return;
+      this.#relieveSoon();
+      if (!this.#replies.isExhausted) return;
+      const now = this.#deps.clock.monotonicMilliseconds();
+      for (const connection of this.#connections) {
+        const since = connection.stalledSince(now);
+        // Others wait for memory that this one holds and does not take.
+        if (since !== undefined && now - since > stallMillisecondsMax) connection.destroy();
+      }
+    });
   }
 }
 

@@ -19,6 +19,8 @@ export interface TransmissionDeps {
   readonly clock: Clock;
   readonly slabs: ReceiveSlabPool;
   readonly replies: ReplyBufferPool;
+  /** Somebody waits for a slab or a reply buffer: whoever holds one without use is to give it back. */
+  readonly pressed: () => void;
 }
 
 export interface TransmissionTerms {
@@ -58,9 +60,17 @@ export class Transmission {
     this.#isWakeDue = false;
     this.#run();
   };
+  /** Memory came free; the news goes on to the next who waits, used or not. */
+  readonly #relieved = (): void => {
+    this.#run();
+    const { replies, slabs } = this.#deps;
+    replies.passOn();
+    const slab = slabs.take();
+    if (slab) slabs.giveBack(slab);
+  };
   readonly #note = (): void => {
     this.#isWaitingForMemory = false;
-    this.#wakeSoon();
+    this.#deps.clock.soon(this.#relieved);
   };
   #isWakeDue = false;
   #isWaitingForMemory = false;
@@ -98,6 +108,10 @@ export class Transmission {
       hasAllocation: terms.hasAllocation,
       readOnly: session.readOnly,
     });
+  }
+
+  get isWaitingForMemory(): boolean {
+    return this.#isWaitingForMemory && !this.#isFinished;
   }
 
   receiveBuffer(): Uint8Array {
@@ -156,11 +170,14 @@ export class Transmission {
     this.#run();
   }
 
-  /** Called every second or so: gives back what a silent client keeps from others. */
-  sweep(): void {
+  /**
+   * Gives back what this client keeps from others without using it: called every second, and, with
+   * `isPressed`, when somebody waits for it.
+   */
+  sweep(isPressed: boolean): void {
     const isQuiet = this.#sweptBytes < quietBytesMax;
-    this.#sweptBytes = 0;
-    if (!isQuiet || !this.#window.slab || this.#isClosed || this.#isFinished) return;
+    if (!isPressed) this.#sweptBytes = 0;
+    if (!(isQuiet || isPressed) || !this.#window.slab || this.#isFinished) return;
     // Only what waits for more bytes; everything else moves by itself.
     if (this.#parser.isParked || this.#window.available >= this.#window.wanted) return;
     this.#window.calmDown();
@@ -202,12 +219,14 @@ export class Transmission {
     // What this connection holds itself comes back by `drained` or `readCompleted`.
     this.#isWaitingForMemory = true;
     this.#deps.replies.whenFree(this.#note);
+    this.#deps.pressed();
   }
 
   #waitForSlab(): void {
     if (this.#isWaitingForMemory) return;
     this.#isWaitingForMemory = true;
     this.#deps.slabs.whenFree(this.#note);
+    this.#deps.pressed();
   }
 
   #run(): void {

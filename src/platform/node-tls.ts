@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import type net from 'node:net';
 import tls from 'node:tls';
 import type { TlsCredentials } from './network.ts';
@@ -49,6 +50,10 @@ export function secureContextOf(credentials: TlsCredentials): tls.SecureContext 
     maxVersion: 'TLSv1.3',
     honorCipherOrder: true,
     dhparam: 'auto',
+    // OpenSSL treats a pre-shared key as a session that is resumed, and wants to know whose.
+    sessionIdContext: 'nbd',
+    // Connections live long: a ticket to come back faster is one more thing to steal.
+    secureOptions: constants.SSL_OP_NO_TICKET,
   });
   contexts.set(credentials, context);
   return context;

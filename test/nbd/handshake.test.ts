@@ -408,7 +408,7 @@ describe('any stream', () => {
           ).toString('hex');
         const whole = new Handshake(directory, 'off');
         const expected = sent(whole, [bytes]);
-        const places = [...cuts.map((cut) => Math.floor((cut / 1000) * bytes.length))];
+        const places = cuts.map((cut) => Math.floor((cut / 1000) * bytes.length));
         places.sort((a, b) => a - b);
         const pieces = [0, ...places].map((at, index) => bytes.subarray(at, places[index]));
         const cut = new Handshake(directory, 'off');
