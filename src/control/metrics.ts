@@ -179,7 +179,7 @@ export class Metrics {
     gauge(
       'jnbd_apply_lag_bytes',
       'Bytes of updates that are not in the volumes yet, overwritten ones included.',
-      (group) => (group.watermarks.applied === group.watermarks.newest ? 0 : group.guard.owedBytes),
+      (group) => group.unappliedBytes,
     );
     gauge(
       'jnbd_apply_lag_seconds',

@@ -16,7 +16,7 @@ export interface ClientConnection {
   readonly exportName: string | undefined;
   readonly isSecure: boolean;
   /** Monotonic. */
-  readonly startedAt?: number;
+  readonly startedAt: number;
 }
 
 /** What status and metrics are made of. */
@@ -118,7 +118,7 @@ export class StatusReport {
         },
         applied: {
           updates: newest - applied,
-          bytes: applied === newest ? 0 : group.guard.owedBytes,
+          bytes: group.unappliedBytes,
           seconds: this.#sources.lagClock.ageSeconds(group, applied),
         },
       },
@@ -162,7 +162,7 @@ export class StatusReport {
           address: peer,
           export: fullName,
           tls: isSecure,
-          connectedSince: startedAt === undefined ? null : this.#timeOf(startedAt),
+          connectedSince: this.#timeOf(startedAt),
         })),
     };
   }

@@ -22,7 +22,7 @@ const checkpointMillisecondsMax = 5000;
 export interface ApplyOwner {
   volumes(): ApplyVolume[];
   /** `applied` moved: tables are free again. */
-  appliedAdvanced(bytes: number): void;
+  appliedAdvanced(): void;
   /** `released` may have moved: segments may be free again. */
   released(): void;
   applyFailed(failure: FromApply & { kind: 'failed' }): void;
@@ -108,7 +108,7 @@ export class ApplyDriver {
     if (this.#state !== 'idle') return;
     const { active } = this.#index;
     if (this.#index.frozenCount === 0 && !active.isEmpty) {
-      if (active.count >= batchNodesMin || this.#due) {
+      if (active.count >= batchNodesMin || this.#due || this.#chain.isTight) {
         this.#due = false;
         this.#index.freeze();
       } else {
@@ -224,7 +224,7 @@ export class ApplyDriver {
       this.#failing = false;
       this.#owner.applyRecovered();
     }
-    this.#owner.appliedAdvanced(message.bytes);
+    this.#owner.appliedAdvanced();
     this.consider();
     this.#considerCheckpoint();
   }

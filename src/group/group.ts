@@ -12,6 +12,7 @@ import { must } from '../platform/assert.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
+import { blockBytes } from '../platform/limits.ts';
 import type { Random } from '../platform/random.ts';
 import type { WorkerPort } from '../platform/worker-port.ts';
 import type { ApplyVolume, FromApply, ToApply } from '../volume/apply-messages.ts';
@@ -140,6 +141,11 @@ export class Group {
     return this.#driver?.state ?? 'closed';
   }
 
+  /** What apply has still to write, at most. */
+  get unappliedBytes(): number {
+    return this.index.entries * blockBytes;
+  }
+
   minutesToFull(): number | null {
     return this.#forecast.minutesToFull(this.chain.capacityBytes);
   }
@@ -194,7 +200,7 @@ export class Group {
       checkpointSequence,
       owner: {
         volumes: () => this.#applyVolumes(),
-        appliedAdvanced: (bytes) => this.#appliedAdvanced(bytes),
+        appliedAdvanced: () => this.#appliedAdvanced(),
         released: () => this.#released(),
         applyFailed: (failure) => this.#applyFailed(failure),
         applyRecovered: () => this.#applyRecovered(),
@@ -297,9 +303,8 @@ export class Group {
       .map((volume) => ({ id: volume.catalog.id, path: volume.backingFile }));
   }
 
-  #appliedAdvanced(bytes: number): void {
-    this.guard.settle(bytes);
-    if (this.index.isEmpty) this.guard.settle(this.guard.owedBytes);
+  #appliedAdvanced(): void {
+    this.guard.look();
     this.#hosts.wake();
   }
 

@@ -78,7 +78,7 @@ export class HostSession implements ExportSession, ReadOwner {
   ): number {
     const refusal = this.#refusal(offset, length);
     if (refusal !== 0) return -refusal;
-    const { journal, index, guard } = this.#group;
+    const { journal, index } = this.#group;
     const { id, journalOnly } = this.#volume.catalog;
     const number = journal.stamp(
       slab,
@@ -94,7 +94,6 @@ export class HostSession implements ExportSession, ReadOwner {
       index.active.note(number, segment.header.sequence, payloadOffset + length);
     } else {
       index.active.insertData(id, offset, length, number, segment.header.sequence, payloadOffset);
-      guard.owe(length);
     }
     return number;
   }
@@ -259,7 +258,11 @@ export class HostSession implements ExportSession, ReadOwner {
       this.#errorText = `the journal of group ${group.name} is full and nothing follows it`;
       return errno.ENOSPC;
     }
-    if (length > 0 && group.guard.isShort(length) && !this.#isAllocated(offset, length)) {
+    if (
+      length > 0 &&
+      group.guard.isShort(length, group.unappliedBytes) &&
+      !this.#isAllocated(offset, length)
+    ) {
       this.#errorText = `the file system below volume ${group.name}/${volume.catalog.name} has no room for this write`;
       return errno.ENOSPC;
     }

@@ -11,6 +11,7 @@ import type { CatalogChange } from './catalog.ts';
 import { changeCatalog, readCatalog, writeCatalog } from './catalog.ts';
 import { Group, type GroupDependencies, type GroupLimits } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
+import { volumeFilePattern } from './group-files.ts';
 import { findJournal, recoverJournal } from './recovery.ts';
 import { Volume } from './volume.ts';
 
@@ -80,6 +81,7 @@ export async function openGroup(
   }
   if (catalog.volumes.some(({ journalOnly }) => journalOnly))
     group.retention.set('journal-only', watermarks.released);
+  removeOrphans(disk, group, files);
   group.startApply(checkpoint.sequence);
   await beginIncarnation(deps, group, outcome.lastNumber);
   group.serve();
@@ -153,4 +155,14 @@ function openVolumes(
     }
   }
   assert(group.volumes.size === group.catalog.volumes.length, 'volume names are unique');
+}
+
+/** Files of volumes that were deleted just before the system stopped. */
+function removeOrphans(disk: Disk, group: Group, files: GroupFiles): void {
+  const ids = new Set(group.catalog.volumes.map(({ id }) => id));
+  for (const name of disk.listSync(files.volumes)) {
+    const id = Number(volumeFilePattern.exec(name)?.[1] ?? Number.NaN);
+    if (id < group.catalog.nextVolumeId && !ids.has(id))
+      disk.removeFileSync(`${files.volumes}/${name}`);
+  }
 }

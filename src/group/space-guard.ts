@@ -7,15 +7,14 @@ const pollMilliseconds = 250;
 const reserveBytes = 16 * MiB;
 
 /**
- * Thin space (SAFETY 8): what hosts wrote and apply has still to store is owed. A write that the rest
- * cannot hold gets ENOSPC when it arrives, not when it is applied.
+ * Thin space (SAFETY 8): what is in the index has still to be stored, and is owed. A write that the
+ * rest cannot hold gets ENOSPC when it arrives, not when it is applied.
  */
 export class SpaceGuard {
   readonly #disk: Disk;
   readonly #clock: Clock;
   readonly #path: string;
   #freeBytes = Number.POSITIVE_INFINITY;
-  #owedBytes = 0;
   #timer: Timer | undefined;
   #closed = false;
 
@@ -30,23 +29,9 @@ export class SpaceGuard {
     return this.#freeBytes;
   }
 
-  get owedBytes(): number {
-    return this.#owedBytes;
-  }
-
   /** Whether `bytes` more of newly allocated space might not be there when they are applied. */
-  isShort(bytes: number): boolean {
-    return this.#freeBytes - this.#owedBytes - bytes < reserveBytes;
-  }
-
-  owe(bytes: number): void {
-    this.#owedBytes += bytes;
-  }
-
-  /** Apply stored (or overwrote) these; what it allocated shows at the next look. */
-  settle(bytes: number): void {
-    this.#owedBytes = Math.max(0, this.#owedBytes - bytes);
-    this.look();
+  isShort(bytes: number, owedBytes: number): boolean {
+    return this.#freeBytes - owedBytes - bytes < reserveBytes;
   }
 
   look(): void {

@@ -37,7 +37,7 @@ export type ToApply =
 export type ApplyFailurePart = 'segment' | 'volume' | 'sync' | 'checkpoint';
 
 export type FromApply =
-  | { readonly kind: 'applied'; readonly bytes: number }
+  | { readonly kind: 'applied' }
   | { readonly kind: 'checkpointed'; readonly applied: number }
   | {
       readonly kind: 'failed';

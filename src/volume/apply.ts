@@ -50,7 +50,6 @@ export class ApplyWorker {
   #stagedVolume = 0;
   #stagedOffset = 0;
   #stagedBytes = 0;
-  #appliedBytes = 0;
 
   constructor(disk: Disk, port: WorkerPort<FromApply, ToApply>) {
     this.#disk = disk;
@@ -83,7 +82,7 @@ export class ApplyWorker {
           return;
         case 'apply':
           this.#apply(message);
-          this.#port.post({ kind: 'applied', bytes: this.#appliedBytes });
+          this.#port.post({ kind: 'applied' });
           return;
         case 'checkpoint':
           this.#beginCheckpoint(message.checkpoint);
@@ -143,7 +142,6 @@ export class ApplyWorker {
   }
 
   #apply(message: ToApply & { kind: 'apply' }): void {
-    this.#appliedBytes = 0;
     this.#stagedBytes = 0;
     const volumePaths = new Map(message.volumes.map(({ id, path }) => [id, path]));
     const segments = new Map(message.segments.map((segment) => [segment.sequence, segment]));
@@ -236,7 +234,6 @@ export class ApplyWorker {
     this.#guard('volume', this.#stagedVolume, () =>
       file.writeSync(this.#staging, 0, bytes, this.#stagedOffset),
     );
-    this.#appliedBytes += bytes;
   }
 
   #clear(file: DiskFile, step: ApplyStep): void {
