@@ -16,6 +16,7 @@ import { SystemExports } from './group/exports.ts';
 import type { GroupDependencies } from './group/group.ts';
 import type { BlockSource } from './group/import.ts';
 import { System } from './group/system.ts';
+import { openNbdSource } from './nbd/import-source.ts';
 import { NbdServer, type NbdServerOptions } from './nbd/server.ts';
 import { loadServerTls } from './nbd/tls.ts';
 import { formatNbdUri } from './nbd/uri.ts';
@@ -72,6 +73,13 @@ export async function composeDaemon(
     name: options.name,
     memoryBytes,
   });
+  if (options.name !== undefined && options.name !== system.name) {
+    await system.close();
+    throw new JnbdError(
+      'exists_differently',
+      `the system in ${options.dataDirectory} is named ${system.name}, not ${options.name}; leave --name out`,
+    );
+  }
   const exports = new SystemExports(system, disk);
   const nbd = new NbdServer(
     { network, clock, exports, slabs: system.pool },
@@ -169,7 +177,7 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
       event: (code, message, fields) =>
         'nextCommand' in fields ? log.warn(code, message, fields) : log.info(code, message, fields),
       fatal,
-      openUri: () => undefined,
+      openUri: openNbdSource,
     },
     {
       dataDirectory,

@@ -8,12 +8,11 @@ import { printError } from './output.ts';
 
 const dataDirectoryDefault = './jnbd-data';
 
-const about = `jnbd serves volumes over NBD and journals every write.
-
+const exitText = `
 Exit: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 timed out,
-6 daemon not reachable, 7 damage or difference found. With --json standard output is the
-result and nothing else, for an error {"error":{"code","message"}}; people read of errors
-on standard error either way.`;
+6 daemon not reachable, 7 damage or difference found.
+With --json, standard output is the result and nothing else; of an error it is
+{"error":{"code","message"}}. The sentence about an error is on standard error.`;
 
 interface CommonOptions {
   readonly json?: boolean;
@@ -49,7 +48,8 @@ export async function runCommandLine(
 
 async function makeProgram(words: readonly string[], startDaemon: StartDaemon): Promise<Command> {
   const program = new Command('jnbd')
-    .description(about)
+    .description('jnbd serves volumes over NBD and journals every write')
+    .addHelpText('after', exitText)
     .version(readVersion(), '--version', 'show the version')
     .helpOption('--help', 'show help')
     .exitOverride()

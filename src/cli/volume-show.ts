@@ -21,7 +21,7 @@ export const command: ReadCommand<'volume show'> = {
       ...volume.uris.map((uri): [string, string] => ['uri', uri]),
       ...volume.clients.map(({ address, tls, connectedSince }): [string, string] => [
         'client',
-        `${address}${tls ? ', TLS' : ''}${connectedSince === null ? '' : `, since ${connectedSince}`}`,
+        `${address}${tls ? ', TLS' : ''}, since ${connectedSince}`,
       ]),
     ]),
 };

@@ -15,7 +15,7 @@ const client = z.strictObject({
   address: z.string().meta({ description: 'address and port, or the path of a Unix socket' }),
   export: z.string(),
   tls: z.boolean(),
-  connectedSince: z.string().nullable().meta({ description: 'RFC 3339' }),
+  connectedSince: z.string().meta({ description: 'RFC 3339' }),
 });
 
 export const volumeStatus = z.strictObject({

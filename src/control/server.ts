@@ -79,6 +79,8 @@ export class ControlServer {
   /** Answers nobody any more; what was under way is stopped and undone. */
   async close(): Promise<void> {
     for (const running of this.#running) running.abort();
+    // Now, while the lock of the directory is held: later it may be the next daemon's.
+    rmSync(controlSocketPath(this.#options.dataDirectory), { force: true });
     const ends = this.#servers.map(
       (server) =>
         new Promise<void>((resolve) => {
@@ -91,7 +93,6 @@ export class ControlServer {
     }, 500);
     await Promise.all(ends);
     clearTimeout(late);
-    rmSync(controlSocketPath(this.#options.dataDirectory), { force: true });
   }
 
   #open(application: Hono): http.Server {

@@ -202,7 +202,7 @@ export class Verbs {
     }
     const changed = maxHosts !== volume.catalog.maxHosts;
     if (changed) {
-      await changeVolume(group, volume, { ...volume.catalog, maxHosts });
+      await changeVolume(group, volume, { maxHosts });
       this.#volumeEvent('volume_configured', 'was configured', group, volume);
     }
     return this.#volumeResult(group, volume, changed);

@@ -20,6 +20,8 @@ export interface BlockSource {
   nextData(position: number): Promise<{ start: number; end: number } | undefined>;
   /** Fills `bytes[start, start + length)` from `position`. */
   read(bytes: Buffer, start: number, length: number, position: number): Promise<void>;
+  /** What is under way fails soon; a source that never answers must not hold anybody. */
+  abort(): void;
   close(): Promise<void>;
 }
 
@@ -61,6 +63,7 @@ export function openFileSource(disk: Disk, path: string): BlockSource {
         });
       });
     },
+    abort: () => undefined,
     close() {
       file.closeSync();
       return Promise.resolve();
@@ -134,8 +137,10 @@ export async function importVolume(
 ): Promise<void> {
   const client = new ImportClient(source.name);
   const session = new HostSession(group, volume, client, true);
-  const abort = (): void =>
+  const abort = (): void => {
     client.fail(new JnbdError('state_refuses', `the import of ${source.name} was stopped`));
+    source.abort();
+  };
   progress.signal.addEventListener('abort', abort);
   volume.sessions.add(session);
   try {
@@ -146,7 +151,7 @@ export async function importVolume(
     progress.signal.removeEventListener('abort', abort);
     session.close();
   }
-  await changeVolume(group, volume, { ...volume.catalog, state: 'normal' });
+  await changeVolume(group, volume, { state: 'normal' });
 }
 
 async function copyContents(

@@ -122,15 +122,16 @@ export async function resizeVolume(
   sizeBytes: number,
 ): Promise<boolean> {
   checkSize(sizeBytes);
-  const before = volume.catalog.sizeBytes;
-  if (sizeBytes === before) return false;
-  if (sizeBytes < before) {
-    throw new JnbdError(
-      'volume_shrink',
-      `volume ${group.name}/${volume.catalog.name} has ${before} bytes and cannot shrink to ${sizeBytes}; volumes only grow`,
-    );
-  }
   return group.changeVolumes(async () => {
+    checkPresent(group, volume);
+    const before = volume.catalog.sizeBytes;
+    if (sizeBytes === before) return false;
+    if (sizeBytes < before) {
+      throw new JnbdError(
+        'volume_shrink',
+        `volume ${group.name}/${volume.catalog.name} has ${before} bytes and cannot shrink to ${sizeBytes}; volumes only grow`,
+      );
+    }
     volume.file?.truncateSync(sizeBytes);
     volume.file?.dataSyncSync();
     const entry = { ...volume.catalog, sizeBytes };
@@ -144,34 +145,65 @@ export async function resizeVolume(
 export async function changeVolume(
   group: Group,
   volume: Volume,
-  entry: CatalogVolume,
+  changes: Partial<Pick<CatalogVolume, 'state' | 'maxHosts'>>,
 ): Promise<void> {
   await group.changeVolumes(async () => {
+    checkPresent(group, volume);
+    const entry = { ...volume.catalog, ...changes };
     await group.change({ change: 'volume_changed', volume: entry });
     volume.catalog = entry;
-    if (entry.state !== volume.state) volume.become(entry.state);
+    const { state } = changes;
+    if (state !== undefined && state !== volume.state) volume.become(state);
   });
 }
 
-/** False: it did not exist. */
+/** What was looked up before may have been deleted while this change waited for its turn. */
+function checkPresent(group: Group, volume: Volume): void {
+  if (group.volumes.get(volume.catalog.name) === volume) return;
+  throw new JnbdError(
+    'volume_not_found',
+    `volume ${group.name}/${volume.catalog.name} was deleted at the same time`,
+  );
+}
+
+/**
+ * False: it did not exist. From the first step on no host may open it; a crash before the record is
+ * durable leaves it as it was. One that was never filled may go without `force`.
+ */
 export async function deleteVolume(group: Group, name: string, force: boolean): Promise<boolean> {
-  const volume = group.volumes.get(name);
-  if (!volume) return false;
-  if (volume.sessions.size > 0) {
-    throw new JnbdError(
-      'volume_in_use',
-      `volume ${group.name}/${name} has ${volume.sessions.size} connected clients; disconnect them first`,
-    );
-  }
-  if (!force) {
-    throw new JnbdError(
-      'confirmation_needed',
-      `deleting ${group.name}/${name} loses all its data (${volume.catalog.sizeBytes} bytes, ${volume.file?.allocatedBytesSync() ?? 0} of them allocated); add --force`,
-    );
-  }
   return group.changeVolumes(async () => {
-    await group.change({ change: 'volume_deleted', id: volume.catalog.id });
+    const volume = group.volumes.get(name);
+    if (!volume) return false;
+    const subject = `${group.name}/${name}`;
+    if (volume.sessions.size > 0) {
+      throw new JnbdError(
+        'volume_in_use',
+        `volume ${subject} has ${volume.sessions.size} connected clients; disconnect them first`,
+      );
+    }
+    const { state, failure } = volume;
+    if (!force && state !== 'unused') {
+      throw new JnbdError(
+        'confirmation_needed',
+        `deleting ${subject} loses all its data (${volume.catalog.sizeBytes} bytes, ${volume.file?.allocatedBytesSync() ?? 0} of them allocated); add --force`,
+      );
+    }
+    if (state !== 'unused') volume.become('unused', 'it is being deleted');
+    try {
+      await group.change({ change: 'volume_deleted', id: volume.catalog.id });
+    } catch (error) {
+      if (state !== 'unused') volume.become(state, failure);
+      throw error;
+    }
     await group.forgetVolume(volume);
+    for (const code of volumeConditions) group.conditions.clear(subject, code);
     return true;
   });
 }
+
+const volumeConditions = [
+  'volume_space',
+  'volume_failed',
+  'volume_missing',
+  'import_unfinished',
+] as const;
