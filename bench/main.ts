@@ -17,7 +17,7 @@ const nbdUsage = `usage: scripts/bench nbd [options]
 
 Puts the same loads on jnbd and on other NBD servers, in turn, over the same disk.
 
-  --quick           small volumes, few rows, one second each; fails under half a bar
+  --quick           small volumes, few rows, two rounds of two seconds; fails under half a bar
   --rows ROW,...    only these rows: ${rows.map((row) => row.id).join(', ')}
   --only SERVER,... only these servers: ${[...peerNames, ownName].join(', ')}
   --seconds S       seconds a row (30)
@@ -83,7 +83,7 @@ async function nbd(args: string[]): Promise<number> {
       rows: { type: 'string' },
       only: { type: 'string' },
       seconds: { type: 'string' },
-      rounds: { type: 'string', default: '3' },
+      rounds: { type: 'string' },
       size: { type: 'string' },
       dir: { type: 'string' },
       json: { type: 'string' },
@@ -100,8 +100,8 @@ async function nbd(args: string[]): Promise<number> {
     rows:
       values.rows === undefined && values.quick ? quickRows : listOf('rows', values.rows, known),
     servers: listOf('only', values.only, [...peerNames, ownName]),
-    seconds: numberOf('seconds', values.seconds ?? (values.quick ? '1' : '30')),
-    rounds: numberOf('rounds', values.rounds),
+    seconds: numberOf('seconds', values.seconds ?? (values.quick ? '2' : '30')),
+    rounds: numberOf('rounds', values.rounds ?? (values.quick ? '2' : '3')),
     sizeBytes: sizeOf(values.size ?? (values.quick ? '512MiB' : '8GiB')),
     directory: values.dir ?? defaultDirectory(),
     json: values.json,

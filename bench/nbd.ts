@@ -127,7 +127,10 @@ class Race {
           say(
             `round ${round + 1}  ${row.id.padEnd(17)} ${name.padEnd(11)} ` +
               `${rateOf(row, result).toFixed(2).padStart(8)} ${row.unit}` +
-              `  p50 ${p50.toFixed(0)} us  p99 ${p99.toFixed(0)} us`,
+              `  p50 ${p50.toFixed(0)} us  p99 ${p99.toFixed(0)} us` +
+              (result.settlingSeconds > 0.05
+                ? `  applied ${result.settlingSeconds.toFixed(1)} s later`
+                : ''),
           );
         }
       }
@@ -160,8 +163,15 @@ class Race {
       if (done.bytesWritten > 0 && done.bytesWritten < contestant.settledBeyondBytes) {
         await contestant.settled();
       }
-      const settling = contestant.settledBeyondBytes > 0 ? (performance.now() - ended) / 1000 : 0;
-      return { ...done, seconds: done.seconds + settling, server: name, round };
+      const settlingSeconds =
+        contestant.settledBeyondBytes > 0 ? (performance.now() - ended) / 1000 : 0;
+      return {
+        ...done,
+        seconds: done.seconds + settlingSeconds,
+        settlingSeconds,
+        server: name,
+        round,
+      };
     } catch (error) {
       throw new Error(`${row.id} on ${name}: ${contestant.server.output.slice(-2000)}`, {
         cause: error,

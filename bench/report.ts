@@ -10,6 +10,8 @@ export function say(line: string): void {
 export interface Result extends Measurement {
   readonly round: number;
   readonly server: string;
+  /** What of `seconds` was waiting, after the last answer, for the rest to be applied. */
+  readonly settlingSeconds: number;
 }
 
 export interface RowReport {
