@@ -6,6 +6,8 @@ import { isNbdUri } from './uri.ts';
 
 /** Extents are asked for this far ahead; a length has 32 bits in the older forms of the protocol. */
 const lookBytes = GiB;
+/** A server that is connected to and stays silent is given up. */
+const connectMillisecondsMax = 15_000;
 
 /**
  * An export of another server as the contents of a volume. Undefined: the text is no NBD URI. Throws
@@ -16,13 +18,22 @@ export function openNbdSource(uri: string): Promise<BlockSource> | undefined {
 }
 
 async function connect(uri: string): Promise<BlockSource> {
-  let client: NbdClient;
+  let timer: NodeJS.Timeout | undefined;
+  const silence = new Promise<never>((_, reject) => {
+    const text = `cannot read ${uri}: no answer within ${connectMillisecondsMax / 1000} s`;
+    const late = (): void => reject(new JnbdError('source_unreadable', text));
+    timer = setTimeout(late, connectMillisecondsMax);
+  });
+  const connecting = NbdClient.connectUri(uri);
   try {
-    client = await NbdClient.connectUri(uri);
+    return new NbdSource(uri, await Promise.race([connecting, silence]));
   } catch (error) {
+    // It may still answer, when nobody listens any more.
+    connecting.then((client) => client.destroy()).catch(() => undefined);
     throw explained(uri, error);
+  } finally {
+    clearTimeout(timer);
   }
-  return new NbdSource(uri, client);
 }
 
 class NbdSource implements BlockSource {

@@ -19,15 +19,17 @@ const operations: readonly (readonly [type: number, operation: HostOperation])[]
   [NBD_CMD_WRITE_ZEROES, 'write_zeroes'],
   [NBD_CMD_BLOCK_STATUS, 'block_status'],
 ];
+/** What stands for every type that is no command: counted nowhere. */
+export const unknownCommand = 8;
 const nanosecondsPerMillisecond = 1e6;
 
 /** Counts answers as plain numbers, and hands them to the volume's metrics once a batch. */
 export class RequestMetrics {
   readonly #clock: Clock;
   readonly #metrics: VolumeMetrics;
-  readonly #counts = new Float64Array(256);
-  readonly #bytes = new Float64Array(256);
-  readonly #errors = new Float64Array(256);
+  readonly #counts = new Float64Array(unknownCommand + 1);
+  readonly #bytes = new Float64Array(unknownCommand + 1);
+  readonly #errors = new Float64Array(unknownCommand + 1);
   #earliest = 0;
   #any = false;
 

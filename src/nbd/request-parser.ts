@@ -15,6 +15,7 @@ import {
   refusalErrno,
   refusalText,
 } from './request-check.ts';
+import { unknownCommand } from './request-metrics.ts';
 import { parked, RunStamper } from './run-stamper.ts';
 import { decodeStatusPayload, statusReplyBytesMax } from './status-answers.ts';
 import {
@@ -37,7 +38,6 @@ import {
 
 /** A payload that tells what BLOCK_STATUS is to tell is far shorter. */
 const statusPayloadBytesMax = 4096;
-const unknownType = 255;
 
 /**
  * Turns received bytes into entries of the batch, and stamps writes in place: the request's own header
@@ -289,7 +289,7 @@ export class RequestParser {
     if (!isStatus || length > statusPayloadBytesMax) {
       const code = isStatus ? refusal.statusPayload : this.#check(type, flags, offset, 0);
       const answered = code === refusal.none ? refusal.noContext : code;
-      return this.#refuseWithPayload(view, Math.min(type, unknownType), answered, length);
+      return this.#refuseWithPayload(view, Math.min(type, unknownCommand), answered, length);
     }
     const whole = this.#headerBytes + length;
     if (window.available < whole) {
@@ -311,7 +311,15 @@ export class RequestParser {
 
   #refuse(view: DataView, type: number, code: Refusal): void {
     const { start } = this.#window;
-    const index = this.#push(batchKind.answer, Math.min(type, unknownType), 0, 0, 0, view, start);
+    const index = this.#push(
+      batchKind.answer,
+      Math.min(type, unknownCommand),
+      0,
+      0,
+      0,
+      view,
+      start,
+    );
     this.#batch.errors[index] = refusalErrno(code);
     this.#batch.setText(index, refusalText(code));
   }

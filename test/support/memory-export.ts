@@ -60,6 +60,7 @@ export class MemoryExport implements Export {
   readonly settings: MemoryExportSettings;
   readonly sessions = new Set<MemorySession>();
   readonly retired = new Set<ReceiveSlab>();
+  readonly metrics = createMetrics();
   readonly #slabs: ReceiveSlabPool;
   newest = 0;
   durable = 0;
@@ -201,7 +202,6 @@ function createMetrics(): VolumeMetrics & {
 export class MemorySession implements ExportSession {
   readonly volume: MemoryExport;
   readonly client: ExportClient;
-  readonly metrics = createMetrics();
   errorText = '';
   isClosed = false;
   #run: StampedRecord[] = [];
@@ -213,6 +213,9 @@ export class MemorySession implements ExportSession {
     this.client = client;
   }
 
+  get metrics(): VolumeMetrics {
+    return this.volume.metrics;
+  }
   get sizeBytes(): number {
     return this.volume.sizeBytes;
   }
