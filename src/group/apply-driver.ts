@@ -15,9 +15,13 @@ import type { BlockTable } from '../volume/block-table.ts';
 const batchNodesMin = 2 ** 16;
 const batchMillisecondsMax = 1000;
 const retryMilliseconds = 1000;
-/** A checkpoint starts when this much journal was applied since the last one, or after this long. */
-const checkpointSegmentsMax = 64;
-const checkpointMillisecondsMax = 5000;
+/**
+ * A checkpoint starts when this much journal was applied since the last one (2 GiB: what a recovery
+ * reads again in a few seconds), or after this long. More often would mean writing blocks to the
+ * device that are about to be rewritten, in competition with the journal's own syncs.
+ */
+const checkpointSegmentsMax = 128;
+const checkpointMillisecondsMax = 15_000;
 
 export interface ApplyOwner {
   volumes(): ApplyVolume[];
