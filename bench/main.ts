@@ -33,6 +33,8 @@ Writes 1 MiB blocks as fast as they are taken to a volume on a disk held to a ra
 
   --seconds S       seconds (30)
   --rate SIZE       bytes a second of the disk (50MB)
+  --disk HOW        control-group: a limit on what the daemon may write (default);
+                    device: a device of its own that is slow for everybody, the kernel included
   --dir DIR         where the disk's file is made (default: on this repository's disk)
   --json FILE       write everything measured`;
 
@@ -117,6 +119,7 @@ async function stall(args: string[]): Promise<number> {
     options: {
       seconds: { type: 'string', default: '30' },
       rate: { type: 'string', default: '50MB' },
+      disk: { type: 'string', default: 'control-group' },
       dir: { type: 'string' },
       json: { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -126,7 +129,12 @@ async function stall(args: string[]): Promise<number> {
     say(stallUsage);
     return 0;
   }
+  const { disk } = values;
+  if (disk !== 'control-group' && disk !== 'device') {
+    throw new UsageError(`--disk ${disk}: write control-group or device`);
+  }
   return benchStall({
+    disk,
     seconds: numberOf('seconds', values.seconds),
     bytesPerSecond: sizeOf(values.rate),
     directory: values.dir ?? defaultDirectory(),

@@ -1,8 +1,29 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, ftruncateSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { accepts, Child, runChecked, until } from '../test/support/children.ts';
 import { missingPrograms, requireProgram } from '../test/support/tools.ts';
+
+/** Where writing is slow. */
+export interface SlowPlace {
+  readonly path: string;
+  /** What a program is to be started under for it to be slow. */
+  readonly wrapper: readonly string[];
+  remove(): void;
+}
+
+/** What a plain writer gets there: bytes a second of `bytes` written and synced. */
+export async function measurePlace(place: SlowPlace, bytes: number): Promise<number> {
+  const probe = join(place.path, 'probe');
+  const count = Math.ceil(bytes / 1024 / 1024);
+  const write = ['if=/dev/zero', `of=${probe}`, 'bs=1M', `count=${count}`];
+  const [command, ...args] = [...place.wrapper, 'dd', ...write, 'conv=fdatasync', 'status=none'];
+  const started = performance.now();
+  await runChecked(command ?? 'dd', args);
+  const seconds = (performance.now() - started) / 1000;
+  rmSync(probe);
+  return bytes / seconds;
+}
 
 const diskBytes = 24 * 1024 ** 3;
 
@@ -14,11 +35,11 @@ export function missingForSlowDisk(): string[] {
 
 /**
  * An ext4 whose device takes only so many bytes a second, whoever writes: a sparse file behind nbdkit's
- * rate filter, as a file by nbdfuse, as a device by loop. A control group would be simpler, but its
- * limit holds only what a process syncs by itself and not what the kernel writes back for it.
+ * rate filter, as a file by nbdfuse, as a device by loop.
  */
-export class SlowDisk {
+export class SlowDisk implements SlowPlace {
   readonly path: string;
+  readonly wrapper: readonly string[] = [];
   readonly #fuse: string;
   readonly #undo: (() => void)[] = [];
   #device = '';
@@ -83,21 +104,6 @@ export class SlowDisk {
       // Lazily where a daemon that is still to be killed holds files open.
       if (spawnSync('umount', [this.path]).status !== 0) spawnSync('umount', ['--lazy', this.path]);
     });
-  }
-
-  /** What a plain writer gets: bytes a second of `bytes` written and synced. */
-  async measure(bytes: number): Promise<number> {
-    const started = performance.now();
-    await runChecked(
-      'dd',
-      [
-        ['if=/dev/zero', `of=${join(this.path, 'probe')}`, 'bs=1M'],
-        [`count=${Math.ceil(bytes / 1024 / 1024)}`, 'conv=fdatasync', 'status=none'],
-      ].flat(),
-    );
-    const seconds = (performance.now() - started) / 1000;
-    await runChecked('rm', [join(this.path, 'probe')]);
-    return bytes / seconds;
   }
 
   /** In the reverse order of making; what was not made is not undone. */

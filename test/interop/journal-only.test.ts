@@ -21,7 +21,7 @@ describe.skipIf(!hasLibnbd)('libnbd on a journal-only volume', () => {
       for (const _ of [1, 2]) {
         const args = [script, 'journal_only', daemon.uri('g/volume')];
         const result = await run(python ?? '', args, { timeoutSeconds: 60 });
-        expect(result.code, result.stdout + result.stderr).toBe(0);
+        expect(result).toMatchObject({ code: 0 });
         await daemon.kill();
         await daemon.start();
       }
