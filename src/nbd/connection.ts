@@ -32,9 +32,6 @@ export interface ConnectionStatus {
   readonly startedAt: number;
 }
 
-/** A client that does not read the answers to its options is not answered further. */
-const handshakePendingBytesMax = 256 * 1024;
-
 /** One connection's life: handshake, transmission, end. */
 export class NbdConnection implements ConnectionOwner, ExportClient {
   readonly #connection: Connection;
@@ -99,7 +96,21 @@ export class NbdConnection implements ConnectionOwner, ExportClient {
     }
     if (this.#isOver) return;
     this.#act(this.#handshake.receive(landing.subarray(0, count)));
-    if (this.#connection.pendingBytes > handshakePendingBytesMax) this.#connection.pause();
+    this.#hold();
+  }
+
+  /** A client that does not take the answers to its options is not answered further. */
+  #hold(): void {
+    if (this.#transmission || this.#isOver || !this.#handshake.isHeld) return;
+    this.#connection.pause();
+    if (this.#connection.pendingBytes === 0) this.#deps.clock.soon(() => this.#proceed());
+  }
+
+  #proceed(): void {
+    if (this.#transmission || this.#isOver) return;
+    this.#act(this.#handshake.proceed());
+    if (this.#handshake.isHeld) this.#hold();
+    else this.#connection.resume();
   }
 
   ended(): void {
@@ -109,7 +120,7 @@ export class NbdConnection implements ConnectionOwner, ExportClient {
 
   drained(): void {
     if (this.#transmission) this.#transmission.drained();
-    else this.#connection.resume();
+    else if (this.#handshake.isHeld) this.#proceed();
   }
 
   secured(): void {

@@ -31,6 +31,8 @@ import {
 
 /** Longer option data is read over and answered with TOO_BIG; much longer is not worth staying for. */
 export const optionDataBytesMax = 64 * 1024;
+/** About so much is answered at a time. */
+const portionBytes = 64 * 1024;
 const optionDataBytesSkippedMax = 1024 * 1024;
 
 export type HandshakeState =
@@ -84,7 +86,8 @@ export type HandshakeAction =
 
 /**
  * The server's side of the fixed newstyle handshake. Pure: bytes in, actions out, in order. A client
- * may send options without waiting for answers; each is answered in turn.
+ * may send options without waiting for answers; each is answered in turn, and while `isHeld` nothing
+ * more is to be received.
  */
 export class Handshake {
   readonly #directory: HandshakeDirectory;
@@ -99,6 +102,8 @@ export class Handshake {
   #start = 0;
   #end = 0;
   #actions: HandshakeAction[] = [];
+  #sentBytes = 0;
+  #isHeld = false;
 
   constructor(directory: HandshakeDirectory, tlsMode: TlsMode) {
     this.#directory = directory;
@@ -162,10 +167,11 @@ export class Handshake {
     this.#isShuttingDown = true;
   }
 
-  /** Bytes behind the last option: the first requests of the transmission. */
+  /** Bytes behind the last option, the first requests of the transmission; nothing else is kept. */
   takeRest(): Uint8Array {
     const rest = this.#input.subarray(this.#start, this.#end);
-    this.#start = this.#end;
+    this.#start = this.#end = 0;
+    this.#input = Buffer.alloc(0);
     return rest;
   }
 
@@ -182,6 +188,7 @@ export class Handshake {
   }
 
   #send(bytes: Uint8Array): void {
+    this.#sentBytes += bytes.length;
     this.#actions.push({ kind: 'send', bytes });
   }
 
@@ -219,9 +226,25 @@ export class Handshake {
     return bytes;
   }
 
+  /** Goes on with what was received, after `isHeld`. */
+  proceed(): HandshakeAction[] {
+    return this.#run();
+  }
+
+  /** Enough was answered for now: `proceed` when the client has taken it. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
   #run(): HandshakeAction[] {
+    this.#sentBytes = 0;
+    this.#isHeld = false;
+    // Each step consumes what it needs, until the input or the phase ends it. A client gets many
+    // answers for few bytes, so it gets them in portions.
     while (this.#step()) {
-      // Each step consumes what it needs, until the input or the phase ends it.
+      if (this.#sentBytes < portionBytes) continue;
+      this.#isHeld = true;
+      break;
     }
     return this.#take();
   }

@@ -1,6 +1,11 @@
 import net from 'node:net';
 import { must } from './assert.ts';
-import type { Connection, ConnectionOwner, TlsCredentials } from './network.ts';
+import {
+  type Connection,
+  type ConnectionOwner,
+  formatAddress,
+  type TlsCredentials,
+} from './network.ts';
 import { TlsUpgrade } from './node-tls.ts';
 
 /** After `end` the other side has this long to close too, then it is cut off. */
@@ -42,7 +47,8 @@ export class NodeConnection implements Connection {
   constructor(accepted: net.Socket, path: string | undefined) {
     this.#socket = accepted;
     this.#handle = handleOf(accepted);
-    this.peer = path ?? `${accepted.remoteAddress ?? 'unknown'}:${accepted.remotePort ?? 0}`;
+    const { remoteAddress: host = 'unknown', remotePort: port = 0 } = accepted;
+    this.peer = path ?? formatAddress({ kind: 'tcp', host, port });
     accepted.on('error', () => undefined);
   }
 

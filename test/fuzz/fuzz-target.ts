@@ -35,10 +35,20 @@ export function sampleProcess(pid: number): ProcessSample {
 }
 
 /** The NBD server alone, over volumes in memory. */
-export async function startMemoryTarget(directory: string): Promise<FuzzTarget> {
+export async function startMemoryTarget(
+  directory: string,
+  options: { readonly descriptorsMax?: number } = {},
+): Promise<FuzzTarget> {
   const entry = fileURLToPath(new URL('./memory-target.ts', import.meta.url));
   const path = join(directory, 'nbd.sock');
-  const child = new Child(process.execPath, ['--import', 'tsx', entry, path, String(volumeBytes)]);
+  const limit = options.descriptorsMax === undefined ? '' : `ulimit -n ${options.descriptorsMax};`;
+  const child = new Child('sh', [
+    '-c',
+    `${limit} exec "$@"`,
+    'sh',
+    process.execPath,
+    ...['--import', 'tsx', entry, path, String(volumeBytes)],
+  ]);
   let port = 0;
   await until(
     () => `the server is not ready:\n${child.output}`,

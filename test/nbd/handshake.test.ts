@@ -380,6 +380,27 @@ describe('STARTTLS', () => {
   });
 });
 
+describe('many options at once', () => {
+  it('are answered in portions, each in turn', () => {
+    const handshake = begin();
+    const lists = Array.from({ length: 5_000 }, () => encodeOption(wire.NBD_OPT_LIST));
+    let actions = handshake.receive(Buffer.concat(lists));
+    let portions = 1;
+    while (handshake.isHeld) {
+      const portion = handshake.proceed();
+      expect(
+        Buffer.concat(portion.flatMap((each) => (each.kind === 'send' ? [each.bytes] : []))).length,
+      ).toBeLessThan(100_000);
+      actions = actions.concat(portion);
+      portions += 1;
+    }
+    expect(portions).toBeGreaterThan(5);
+    expect(repliesIn(actions).filter((reply) => reply.type === wire.NBD_REP_ACK).length).toBe(
+      5_000,
+    );
+  });
+});
+
 describe('any stream', () => {
   const names = fc.constantFrom('', 'disk', 'g/disk', 'no', 'é');
   const option = fc.oneof(

@@ -3,6 +3,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NbdClient } from '../../src/nbd/client.ts';
+import { encodeOption } from '../../src/nbd/option-codec.ts';
 import { NbdServer } from '../../src/nbd/server.ts';
 import { formatNbdUri } from '../../src/nbd/uri.ts';
 import {
@@ -133,6 +134,23 @@ describe('limits', () => {
     expect(status?.peer).toMatch(/^127\.0\.0\.1:\d+$/);
     await client.close();
     await eventually('it is gone', () => server.connections().length === 0);
+  });
+});
+
+describe('a client that asks without waiting', () => {
+  it('gets an answer to each option', async () => {
+    const { handshake } = await serve();
+    const client = await handshake();
+    const options = 4_000;
+    const asked = client.stream.write(
+      Buffer.concat(Array.from({ length: options }, () => encodeOption(NBD_OPT_LIST))),
+    );
+    for (let index = 0; index < options; index++) {
+      const replies = await client.replies(NBD_OPT_LIST);
+      expect(replies.length).toBe(2);
+    }
+    await asked;
+    await client.abort();
   });
 });
 
