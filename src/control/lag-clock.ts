@@ -1,9 +1,17 @@
-import type { Group } from '../group/group.ts';
-import type { System } from '../group/system.ts';
+import type { Watermarks } from '../journal/watermarks.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
 
 const sampleMilliseconds = 100;
 const samplesMax = 1024;
+
+interface NumberedGroup {
+  readonly watermarks: Watermarks;
+}
+
+/** The groups that are there at the time. */
+export interface NumberedGroups {
+  readonly groups: ReadonlyMap<string, NumberedGroup>;
+}
 
 /** When the update numbers of one group came into being. */
 class NumberTimes {
@@ -41,18 +49,18 @@ class NumberTimes {
 /** How old the oldest update is that is not durable, or not applied, to a tenth of a second. */
 export class LagClock {
   readonly #clock: Clock;
-  readonly #system: System;
-  readonly #groups = new Map<Group, NumberTimes>();
+  readonly #system: NumberedGroups;
+  readonly #groups = new Map<NumberedGroup, NumberTimes>();
   #timer: Timer | undefined;
 
-  constructor(clock: Clock, system: System) {
+  constructor(clock: Clock, system: NumberedGroups) {
     this.#clock = clock;
     this.#system = system;
     this.#sample();
   }
 
   /** Seconds; 0 when `reached` is the newest update. */
-  ageSeconds(group: Group, reached: number): number {
+  ageSeconds(group: NumberedGroup, reached: number): number {
     if (reached >= group.watermarks.newest) return 0;
     const now = this.#clock.monotonicMilliseconds();
     return Math.max(0, now - (this.#groups.get(group)?.before(reached) ?? now)) / 1000;

@@ -96,6 +96,8 @@ export interface RunResult {
 export interface RunOptions {
   readonly environment?: Record<string, string>;
   readonly input?: string;
+  /** Where it runs; here unless said otherwise. */
+  readonly directory?: string;
   readonly timeoutSeconds?: number;
 }
 
@@ -109,6 +111,7 @@ export function run(
     const child = spawn(command, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...options.environment },
+      cwd: options.directory,
     });
     const pid = child.pid ?? 0;
     if (pid > 0) endWithUs(pid);
