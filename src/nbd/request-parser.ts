@@ -135,30 +135,6 @@ export class RequestParser {
     return this.#facts.isExtended ? readUint64(view, start + 24) : view.getUint32(start + 24);
   }
 
-  #push(
-    kind: number,
-    type: number,
-    flags: number,
-    offset: number,
-    length: number,
-    view: DataView,
-    start: number,
-  ): number {
-    const batch = this.#batch;
-    const index = batch.count++;
-    batch.kinds[index] = kind;
-    batch.types[index] = type;
-    batch.flags[index] = flags;
-    batch.errors[index] = 0;
-    batch.offsets[index] = offset;
-    batch.lengths[index] = length;
-    batch.cookieHighs[index] = view.getUint32(start + 8);
-    batch.cookieLows[index] = view.getUint32(start + 12);
-    batch.offsetHighs[index] = view.getUint32(start + 16);
-    batch.offsetLows[index] = view.getUint32(start + 20);
-    return index;
-  }
-
   /** False when parked: then the entry, the newest, is taken back. */
   #noteUpdate(index: number, number: number): boolean {
     const batch = this.#batch;
@@ -232,7 +208,15 @@ export class RequestParser {
       return false;
     }
     // The stamp destroys the request's header: what the answer needs is taken first.
-    const index = this.#push(batchKind.update, NBD_CMD_WRITE, flags, offset, length, view, start);
+    const index = this.#batch.add(
+      batchKind.update,
+      NBD_CMD_WRITE,
+      flags,
+      offset,
+      length,
+      view,
+      start,
+    );
     const number = this.#stamper.write(window.held, start, offset, length);
     if (!this.#noteUpdate(index, number)) return false;
     window.start = start + whole;
@@ -248,19 +232,7 @@ export class RequestParser {
     const payload = this.#parts.current;
     if (progress !== 'complete' || !payload) return false;
     this.#parts.end();
-    const batch = this.#batch;
-    const index = batch.count++;
-    batch.kinds[index] = batchKind.update;
-    batch.types[index] = payload.type;
-    batch.flags[index] = payload.flags;
-    batch.errors[index] = payload.error;
-    batch.numbers[index] = payload.number;
-    batch.lengths[index] = payload.length;
-    batch.cookieHighs[index] = payload.cookieHigh;
-    batch.cookieLows[index] = payload.cookieLow;
-    batch.offsetHighs[index] = payload.offsetHigh;
-    batch.offsetLows[index] = payload.offsetLow;
-    if (payload.error !== 0) batch.setText(index, payload.text);
+    this.#batch.addPayload(payload);
     this.#room -= answerBytesMax;
     return true;
   }
@@ -302,7 +274,7 @@ export class RequestParser {
     const asked = decodeStatusPayload(payload);
     const code = asked ? this.#check(type, flags, offset, asked.length) : refusal.statusPayload;
     if (asked && code === refusal.none) {
-      this.#push(batchKind.blockStatus, type, flags, offset, asked.length, view, window.start);
+      this.#batch.add(batchKind.blockStatus, type, flags, offset, asked.length, view, window.start);
     } else this.#refuse(view, type, code);
     this.#room -= statusReplyBytesMax;
     window.start += whole;
@@ -311,7 +283,7 @@ export class RequestParser {
 
   #refuse(view: DataView, type: number, code: Refusal): void {
     const { start } = this.#window;
-    const index = this.#push(
+    const index = this.#batch.add(
       batchKind.answer,
       Math.min(type, unknownCommand),
       0,
@@ -349,11 +321,11 @@ export class RequestParser {
       const replyBytes = this.#replyBytes(type, length);
       if (this.#room < replyBytes) return false;
       if (type === NBD_CMD_READ) {
-        this.#push(batchKind.read, type, flags, offset, length, view, start);
+        this.#batch.add(batchKind.read, type, flags, offset, length, view, start);
       } else if (type === NBD_CMD_FLUSH) {
-        this.#push(batchKind.flush, type, flags, 0, 0, view, start);
+        this.#batch.add(batchKind.flush, type, flags, 0, 0, view, start);
       } else if (type === NBD_CMD_BLOCK_STATUS) {
-        this.#push(batchKind.blockStatus, type, flags, offset, length, view, start);
+        this.#batch.add(batchKind.blockStatus, type, flags, offset, length, view, start);
       } else if (type === NBD_CMD_CACHE) {
         this.#cache(view, flags, offset, length);
       } else return this.#parseRange(view, type, flags, offset, length);
@@ -372,7 +344,15 @@ export class RequestParser {
   #cache(view: DataView, flags: number, offset: number, length: number): void {
     const error = length === 0 ? 0 : this.#session.cache(offset, length);
     const { start } = this.#window;
-    const index = this.#push(batchKind.answer, NBD_CMD_CACHE, flags, offset, length, view, start);
+    const index = this.#batch.add(
+      batchKind.answer,
+      NBD_CMD_CACHE,
+      flags,
+      offset,
+      length,
+      view,
+      start,
+    );
     this.#batch.errors[index] = error;
     if (error !== 0) this.#batch.setText(index, this.#session.errorText);
   }
@@ -388,12 +368,12 @@ export class RequestParser {
     const window = this.#window;
     const { start } = window;
     if (length === 0) {
-      this.#push(batchKind.answer, type, flags, offset, 0, view, start);
+      this.#batch.add(batchKind.answer, type, flags, offset, 0, view, start);
       this.#room -= answerBytesMax;
     } else {
       const isAllocated = type === NBD_CMD_WRITE_ZEROES && (flags & NBD_CMD_FLAG_NO_HOLE) !== 0;
       const effect = isAllocated ? 'zero' : 'hole';
-      const index = this.#push(batchKind.update, type, flags, offset, length, view, start);
+      const index = this.#batch.add(batchKind.update, type, flags, offset, length, view, start);
       const number = this.#stamper.range(window.held, start, effect, offset, length);
       if (!this.#noteUpdate(index, number)) return false;
     }

@@ -47,7 +47,11 @@ export async function startMemoryTarget(
     `${limit} exec "$@"`,
     'sh',
     process.execPath,
-    ...['--import', 'tsx', entry, path, String(volumeBytes)],
+    '--import',
+    'tsx',
+    entry,
+    path,
+    String(volumeBytes),
   ]);
   let port = 0;
   await until(
