@@ -23,7 +23,7 @@ import {
   encodeInfoExport,
   encodeInfoName,
   encodeMetaContext,
-  encodeOptionReply,
+  encodeOptionError,
   encodeServer,
   isMalformed,
 } from './option-codec.ts';
@@ -107,7 +107,7 @@ function reply(
 }
 
 function refuse(option: number, context: OptionContext, type: number, text: string): OptionAnswer {
-  return reply([encodeOptionReply(option, type, Buffer.from(text))], context);
+  return reply([encodeOptionError(option, type, text)], context);
 }
 
 function unknownExport(option: number, context: OptionContext, name: string): OptionAnswer {

@@ -13,7 +13,7 @@ import {
   encodeAck,
   encodeExportNameReply,
   encodeGreeting,
-  encodeOptionReply,
+  encodeOptionError,
 } from './option-codec.ts';
 import {
   NBD_FLAG_C_FIXED_NEWSTYLE,
@@ -157,7 +157,7 @@ export class Handshake {
       this.#destroy();
       return this.#take();
     }
-    this.#send(encodeOptionReply(option, type, Buffer.from(text)));
+    this.#send(encodeOptionError(option, type, text));
     this.#move({ phase: 'option_header' });
     return this.#run();
   }
@@ -333,7 +333,7 @@ export class Handshake {
         return;
       }
       const { type, text } = barrier ?? tooMuchData;
-      this.#send(encodeOptionReply(option, type, Buffer.from(text)));
+      this.#send(encodeOptionError(option, type, text));
       this.#move({ phase: 'option_header' });
       return;
     }

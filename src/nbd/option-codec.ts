@@ -56,6 +56,7 @@ export function isMalformed<T extends object>(value: T | Malformed): value is Ma
   return 'malformed' in value;
 }
 
+const errorTextCharactersMax = 240;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** A string of the protocol: UTF-8, without NUL, at most 4096 bytes. */
@@ -111,6 +112,13 @@ export function encodeOptionReply(
 
 export function encodeAck(option: number): Buffer {
   return encodeOptionReply(option, NBD_REP_ACK);
+}
+
+/** `text` goes to the user; of a very long one only the beginning does. */
+export function encodeOptionError(option: number, type: number, text: string): Buffer {
+  const isLong = text.length > errorTextCharactersMax;
+  const shown = isLong ? `${text.slice(0, errorTextCharactersMax)}...` : text;
+  return encodeOptionReply(option, type, Buffer.from(shown));
 }
 
 export function encodeServer(option: number, name: string, description: string): Buffer {

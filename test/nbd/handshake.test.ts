@@ -152,6 +152,10 @@ describe('INFO and GO', () => {
       }
     }
     expect(ask(handshake, wire.NBD_OPT_INFO, info('disk'))).toEqual([3, 1]);
+    const long = encodeOption(wire.NBD_OPT_INFO, info('é😀'.repeat(600)));
+    const [refused] = repliesIn(handshake.receive(long));
+    expect(refused?.data.length).toBeLessThan(1_000);
+    expect(refused?.data.toString()).toMatch(/^there is no export named é😀.*\.\.\.$/);
   });
 
   it.each([
