@@ -27,7 +27,6 @@ import { Conditions } from './conditions.ts';
 import { errno } from './export.ts';
 import type { GroupFiles } from './group-files.ts';
 import type { HostSession } from './host-session.ts';
-import { indexRecord } from './recovery.ts';
 import { SpaceGuard } from './space-guard.ts';
 import type { GroupState } from './states.ts';
 import { changeGroupState } from './states.ts';
@@ -171,8 +170,7 @@ export class Group {
           durableAdvanced: () => this.#durableAdvanced(),
           roomAppeared: () => this.#hosts.wake(),
           areaChanged: (area) => this.#areaChanged(area),
-          recordMoved: (header, segment, payloadOffset) =>
-            this.#recordMoved(header, segment, payloadOffset),
+          recordMoved: (...record) => this.#recordMoved(...record),
           journalFailed: (failure) => this.#journalFailed(failure),
         },
       },
@@ -365,21 +363,30 @@ export class Group {
 
   // --- journal
 
-  #recordMoved(header: RecordHeader, segment: LiveSegment, payloadOffset: number): void {
-    // Inserting again under the new place hides the old one. A full index cannot be waited for here.
-    this.index.makeRoom(header.length, segment.header.sequence);
-    const journalOnly = [...this.volumes.values()].some(
-      ({ catalog }) => catalog.id === header.volume && catalog.journalOnly,
-    );
-    if (header.type === recordType.catalog) {
-      this.index.active.note(
-        header.number,
-        segment.header.sequence,
-        payloadOffset + header.payloadBytes,
+  /** Also in a frozen table: it is applied only when its last record is durable, which is later. */
+  #recordMoved(
+    header: RecordHeader,
+    from: LiveSegment,
+    fromOffset: number,
+    to: LiveSegment,
+    toOffset: number,
+  ): void {
+    const { volume, number, type } = header;
+    const changesBlocks = type !== recordType.catalog && !this.#isJournalOnly(volume);
+    this.index
+      .tableOf(number)
+      .relocate(
+        header,
+        changesBlocks,
+        { sequence: from.header.sequence, offset: fromOffset },
+        { sequence: to.header.sequence, offset: toOffset },
       );
-      return;
-    }
-    indexRecord(this.index.active, header, segment.header.sequence, payloadOffset, journalOnly);
+  }
+
+  #isJournalOnly(id: number): boolean {
+    for (const { catalog } of this.volumes.values())
+      if (catalog.id === id) return catalog.journalOnly;
+    return true;
   }
 
   #areaChanged(area: Area): void {

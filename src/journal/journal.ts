@@ -4,9 +4,10 @@ import { recordPayloadBytesMax, slabBytes, slabHeadroomBytes } from '../platform
 import type { Area } from './area.ts';
 import { AreaFailure } from './area.ts';
 import { GroupCommit } from './group-commit.ts';
+import type { RecordMoved } from './move-run.ts';
 import { moveRun } from './move-run.ts';
 import type { ReceiveSlab } from './receive-slab.ts';
-import type { RecordHeader, RecordType } from './record.ts';
+import type { RecordType } from './record.ts';
 import {
   hasPayload,
   recordHeaderBytes,
@@ -25,7 +26,7 @@ export interface JournalOwner {
   roomAppeared(): void;
   areaChanged(area: Area): void;
   /** A record moved from a failed area: same number, new place. */
-  readonly recordMoved: (header: RecordHeader, segment: LiveSegment, payloadOffset: number) => void;
+  readonly recordMoved: RecordMoved;
   /** Nothing after `durable` will ever be durable, and nothing more can be appended. */
   journalFailed(failure: AreaFailure): void;
 }
@@ -452,14 +453,14 @@ export class Journal {
 
   #rewriteRetained(first: LiveSegment): void {
     let target = first;
-    this.#retained.rewrite((slab, old, start, end) => {
+    this.#retained.rewrite((slab, start, end, old, oldOffset) => {
       if (!this.#chain.hasRoom(end - start)) {
         const next = this.#chain.begin(target.lastNumber + 1, this.#watermarks.durable);
         if (!next)
           throw new AreaFailure(target.area, new Error('no free segment to move records to'));
         target = next;
       }
-      moveRun(slab, start, end, old, target, this.#owner.recordMoved);
+      moveRun(slab, start, end, old, oldOffset, target, this.#owner.recordMoved);
       return target;
     });
   }

@@ -12,51 +12,80 @@ import {
 } from './record.ts';
 import type { LiveSegment } from './segment-chain.ts';
 
+/** A record is at another place now: offsets are of its payload (or where that would be). */
+export type RecordMoved = (
+  header: RecordHeader,
+  from: LiveSegment,
+  fromOffset: number,
+  to: LiveSegment,
+  toOffset: number,
+) => void;
+
 /**
- * Writes a run that is still in memory to another segment: same numbers, the other segment's salt and
- * time base. `moved` is called for each numbered record with its new place. Throws AreaFailure.
+ * Writes a run that is still in memory, and lies at `oldOffset` of `old`, to another segment: same
+ * numbers, the other segment's salt and time base. `moved` is called for each numbered record once it
+ * was written. Throws AreaFailure; the run is then as it was.
  */
 export function moveRun(
   slab: ReceiveSlab,
   start: number,
   end: number,
   old: LiveSegment,
+  oldOffset: number,
   target: LiveSegment,
-  moved: (header: RecordHeader, segment: LiveSegment, payloadOffset: number) => void,
+  moved: RecordMoved,
 ): void {
-  const header = emptyRecordHeader();
-  const timeShift = old.header.timeBaseMilliseconds - target.header.timeBaseMilliseconds;
-  for (let at = start; at < end; at += header.headerBytes + header.payloadBytes) {
-    const decoded = decodeHeader(slab.view, at, end, header);
-    assert(decoded === 'header', `a retained run holds records at ${at}`);
-    const { salt } = old.header;
-    assert(checksumHolds(slab.bytes, slab.view, at, header, salt), 'retained bytes are whole');
-    if (timeShift === 0) {
-      resaltRecord(slab.view, at, salt, target.header.salt);
-    } else {
-      stampRecord(
-        slab.bytes,
-        slab.view,
-        at,
-        header.headerBytes as 28 | 32,
-        header.type as RecordType,
-        header.volume,
-        Math.max(0, header.timeMilliseconds + timeShift),
-        header.length,
-        header.number,
-        header.offset,
-        target.header.salt,
-      );
-    }
-    if (!isNumbered(header.type)) continue;
-    target.lastNumber = header.number;
-    moved(header, target, target.endOffset + (at - start) + header.headerBytes);
-  }
+  restamp(slab, start, end, old, target);
+  const newOffset = target.endOffset;
   try {
-    target.file.writeSync(slab.bytes, start, end - start, target.endOffset);
+    target.file.writeSync(slab.bytes, start, end - start, newOffset);
   } catch (error) {
+    // The next attempt expects what was stamped for the segment that the run is in.
+    restamp(slab, start, end, target, old);
     throw new AreaFailure(target.area, error);
   }
   target.endOffset += end - start;
   target.dirty = true;
+  const header = emptyRecordHeader();
+  for (let at = start; at < end; at += header.headerBytes + header.payloadBytes) {
+    decodeHeader(slab.view, at, end, header);
+    if (!isNumbered(header.type)) continue;
+    target.lastNumber = header.number;
+    const inRun = at - start + header.headerBytes;
+    moved(header, old, oldOffset + inRun, target, newOffset + inRun);
+  }
+}
+
+function restamp(
+  slab: ReceiveSlab,
+  start: number,
+  end: number,
+  from: LiveSegment,
+  to: LiveSegment,
+): void {
+  const header = emptyRecordHeader();
+  const timeShift = from.header.timeBaseMilliseconds - to.header.timeBaseMilliseconds;
+  const { salt } = from.header;
+  for (let at = start; at < end; at += header.headerBytes + header.payloadBytes) {
+    const decoded = decodeHeader(slab.view, at, end, header);
+    assert(decoded === 'header', `a retained run holds records at ${at}`);
+    assert(checksumHolds(slab.bytes, slab.view, at, header, salt), 'retained bytes are whole');
+    if (timeShift === 0) {
+      resaltRecord(slab.view, at, salt, to.header.salt);
+      continue;
+    }
+    stampRecord(
+      slab.bytes,
+      slab.view,
+      at,
+      header.headerBytes as 28 | 32,
+      header.type as RecordType,
+      header.volume,
+      Math.max(0, header.timeMilliseconds + timeShift),
+      header.length,
+      header.number,
+      header.offset,
+      to.header.salt,
+    );
+  }
 }

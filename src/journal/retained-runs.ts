@@ -14,6 +14,8 @@ export class RetainedRuns {
   #segments: (LiveSegment | undefined)[] = Array.from({ length: 64 });
   #starts = new Uint32Array(64);
   #ends = new Uint32Array(64);
+  /** Where the run lies in its segment. */
+  #offsets = new Uint32Array(64);
   #lastNumbers = new Float64Array(64);
   #head = 0;
   #count = 0;
@@ -33,6 +35,7 @@ export class RetainedRuns {
     return this.#count;
   }
 
+  /** Bytes [start, end) of the slab, which lie, or will, where the segment's records end now. */
   push(
     slab: ReceiveSlab,
     segment: LiveSegment,
@@ -46,6 +49,7 @@ export class RetainedRuns {
     this.#segments[at] = segment;
     this.#starts[at] = start;
     this.#ends[at] = end;
+    this.#offsets[at] = segment.endOffset;
     this.#lastNumbers[at] = lastNumber;
     this.#count += 1;
     this.#bytes += end - start;
@@ -76,9 +80,18 @@ export class RetainedRuns {
     else this.#retired.push(slab);
   }
 
-  /** Every retained run, oldest first; `visit` may change the bytes and says where they are now. */
+  /**
+   * Every retained run, oldest first, with its segment and where it lies there; `visit` appends it to
+   * another segment, which it returns.
+   */
   rewrite(
-    visit: (slab: ReceiveSlab, segment: LiveSegment, start: number, end: number) => LiveSegment,
+    visit: (
+      slab: ReceiveSlab,
+      start: number,
+      end: number,
+      segment: LiveSegment,
+      offset: number,
+    ) => LiveSegment,
   ): void {
     const mask = this.#slabs.length - 1;
     for (let i = 0; i < this.#count; i += 1) {
@@ -86,7 +99,11 @@ export class RetainedRuns {
       const slab = this.#slabs[at];
       const segment = this.#segments[at];
       if (!slab || !segment) continue;
-      this.#segments[at] = visit(slab, segment, this.#starts[at] ?? 0, this.#ends[at] ?? 0);
+      const start = this.#starts[at] ?? 0;
+      const end = this.#ends[at] ?? 0;
+      const target = visit(slab, start, end, segment, this.#offsets[at] ?? 0);
+      this.#segments[at] = target;
+      this.#offsets[at] = target.endOffset - (end - start);
     }
   }
 
@@ -98,14 +115,17 @@ export class RetainedRuns {
     this.#segments = [...order.map((at) => this.#segments[at]), ...nothing];
     const starts = new Uint32Array(length * 2);
     const ends = new Uint32Array(length * 2);
+    const offsets = new Uint32Array(length * 2);
     const lastNumbers = new Float64Array(length * 2);
     order.forEach((from, to) => {
       starts[to] = this.#starts[from] ?? 0;
       ends[to] = this.#ends[from] ?? 0;
+      offsets[to] = this.#offsets[from] ?? 0;
       lastNumbers[to] = this.#lastNumbers[from] ?? 0;
     });
     this.#starts = starts;
     this.#ends = ends;
+    this.#offsets = offsets;
     this.#lastNumbers = lastNumbers;
     this.#head = 0;
   }

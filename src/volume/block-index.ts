@@ -66,6 +66,11 @@ export class BlockIndex {
     this.freeze();
   }
 
+  /** The table that the record is in: tables hold records in order of their numbers. */
+  tableOf(number: number): BlockTable {
+    return this.#frozen.find((table) => table.lastNumber >= number) ?? this.#active;
+  }
+
   /** What the active table holds is one batch of apply from now on. */
   freeze(): boolean {
     if (this.#active.isEmpty) return false;

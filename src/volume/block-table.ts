@@ -1,3 +1,4 @@
+import type { RecordHeader } from '../journal/record.ts';
 import { assert } from '../platform/assert.ts';
 import { blockBytes } from '../platform/limits.ts';
 import { RangeMap } from './range-map.ts';
@@ -55,6 +56,12 @@ export function tableArrays(memory: SharedArrayBuffer): TableArrays {
 export interface PieceVisitor {
   /** Bytes [start, end) of the volume (absolute offsets). */
   piece(kind: NodeKind, start: number, end: number, sequence: number, segmentOffset: number): void;
+}
+
+/** Where a record's payload is, or would be. */
+export interface RecordPlace {
+  readonly sequence: number;
+  readonly offset: number;
 }
 
 export class BlockTable {
@@ -179,6 +186,52 @@ export class BlockTable {
       this.#insert(volume, endWhole, kind, 0, end - endWhole * blockBytes, place);
     }
     this.ranges.set(volume, firstWhole, endWhole, kind, place);
+  }
+
+  /**
+   * A record of this table lies at another place now, behind all places of older records; whoever
+   * relocates one relocates all that are newer. What newer records hid stays hidden.
+   */
+  relocate(header: RecordHeader, changesBlocks: boolean, from: RecordPlace, to: RecordPlace): void {
+    const { volume, offset, length, payloadBytes } = header;
+    if (header.number === this.#lastNumber) {
+      this.#endSequence = to.sequence;
+      this.#endOffset = to.offset + payloadBytes;
+    }
+    if (!changesBlocks || length === 0) return;
+    const fromPlace = this.#place(from.sequence, from.offset);
+    const toPlace = this.#place(to.sequence, to.offset);
+    const end = Math.ceil((offset + length) / blockBytes);
+    let block = Math.floor(offset / blockBytes);
+    if (payloadBytes > 0) {
+      for (; block < end; block += 1) {
+        const inRecord = Math.max(0, block * blockBytes - offset);
+        this.#relocateNode(volume, block, fromPlace + inRecord, toPlace + inRecord);
+      }
+      return;
+    }
+    this.ranges.relocate(fromPlace, toPlace);
+    // Of a large range only the ends can be nodes.
+    const isLarge = end - block > rangeBlocksMin + 2;
+    for (; block < end; block += 1) {
+      this.#relocateNode(volume, block, fromPlace, toPlace);
+      if (isLarge) block = Math.max(block, end - 2);
+    }
+  }
+
+  #relocateNode(volume: number, block: number, from: number, to: number): void {
+    const { heads, keyLow, keyHigh, placeLow, extent, next } = this.#arrays;
+    const low = block >>> 0;
+    const high = ((volume << 16) | (Math.floor(block / two32) << 12)) >>> 0;
+    for (let link = heads[this.#hash(low, high)] ?? 0; link !== 0; link = next[link - 1] ?? 0) {
+      const node = link - 1;
+      const word = extent[node] ?? 0;
+      if ((word >>> 24) * two32 + (placeLow[node] ?? 0) !== from) continue;
+      if (keyLow[node] !== low || ((keyHigh[node] ?? 0) & 0xfffff000) >>> 0 !== high) continue;
+      placeLow[node] = to >>> 0;
+      extent[node] = ((Math.floor(to / two32) << 24) | (word & 0xffffff)) >>> 0;
+      return;
+    }
   }
 
   /** Nodes that a write or range of this shape needs at most. */

@@ -46,6 +46,13 @@ export class RangeMap {
     this.#ranges.splice(first, last - first, ...replacement);
   }
 
+  /** The record behind these ranges lies at another place now. */
+  relocate(from: number, to: number): void {
+    for (const [at, range] of this.#ranges.entries()) {
+      if (range.place === from) this.#ranges[at] = { ...range, place: to };
+    }
+  }
+
   /** Index of the range that holds the block, or -1. */
   find(volume: number, block: number): number {
     const index = this.#firstEndingAfter(volume, block);

@@ -1,5 +1,7 @@
 import type { Group, GroupDependencies } from '../../src/group/group.ts';
-import { System } from '../../src/group/system.ts';
+import { type GroupSettings, System } from '../../src/group/system.ts';
+import { createVolume } from '../../src/group/volume-changes.ts';
+import type { Volume } from '../../src/group/volume.ts';
 import { MiB } from '../../src/platform/limits.ts';
 import type { FromApply, ToApply } from '../../src/volume/apply-messages.ts';
 import { ApplyWorker } from '../../src/volume/apply.ts';
@@ -67,6 +69,20 @@ export class SimulatedMachine {
     const options = { name: 'test', memoryBytes };
     this.#system = await this.run(System.open(deps, dataDirectory, options));
     return this.#system;
+  }
+
+  async createGroup(settings: GroupSettings = {}, name = 'g'): Promise<Group> {
+    const all = { journalCapacityBytes: 64 * MiB, ...settings };
+    return (await this.run(this.system.createGroup(name, all))).group;
+  }
+
+  /** Makes a volume of group `g`. */
+  async createVolume(name: string, sizeBytes: number, journalOnly = false): Promise<Volume> {
+    const group = this.group();
+    const settings = { sizeBytes, journalOnly, unused: false };
+    const files = this.system.filesOf(group);
+    const { volume } = await this.run(createVolume(this.disk, group, files, name, settings));
+    return volume;
   }
 
   /** Lets time pass until the promise is settled. */
