@@ -26,11 +26,10 @@ import type { Condition } from './conditions.ts';
 import { Conditions } from './conditions.ts';
 import { errno } from './export.ts';
 import type { GroupFiles } from './group-files.ts';
-import type { HostSession } from './host-session.ts';
 import { SpaceGuard } from './space-guard.ts';
 import type { GroupState } from './states.ts';
 import { changeGroupState } from './states.ts';
-import type { Volume } from './volume.ts';
+import type { OpenSession, Volume } from './volume.ts';
 import { WaitingHosts } from './waiting-hosts.ts';
 
 /** What a group needs of the world; the simulation replaces all of it. */
@@ -252,11 +251,11 @@ export class Group {
 
   // --- hosts
 
-  sessionClosed(session: HostSession): void {
+  sessionClosed(session: OpenSession): void {
     this.#hosts.forget(session);
   }
 
-  park(session: HostSession): void {
+  park(session: OpenSession): void {
     this.#hosts.park(session);
     this.#driver?.consider();
   }
@@ -266,7 +265,7 @@ export class Group {
     this.#driver?.consider();
   }
 
-  requestDurable(session: HostSession): void {
+  requestDurable(session: OpenSession): void {
     if (this.#state === 'abnormal' || this.journal.state !== 'open') {
       this.#deps.clock.soon(() => this.#failWaiting(session));
       return;
@@ -274,7 +273,7 @@ export class Group {
     this.journal.requestDurable();
   }
 
-  *#sessions(): Generator<HostSession> {
+  *#sessions(): Generator<OpenSession> {
     for (const volume of this.volumes.values()) yield* volume.sessions;
   }
 
@@ -287,7 +286,7 @@ export class Group {
     this.#driver?.consider();
   }
 
-  #failWaiting(session: HostSession): void {
+  #failWaiting(session: OpenSession): void {
     if (session.waitsFor <= this.watermarks.durable) return;
     session.waitsFor = 0;
     session.client.durableFailed(this.watermarks.durable + 1, errno.EIO, this.#failureText);

@@ -2,7 +2,8 @@ import type { ReceiveSlab } from '../journal/receive-slab.ts';
 import { recordHeaderBytes, recordType } from '../journal/record.ts';
 import { messageOf, systemErrorCode } from '../platform/errors.ts';
 import { slabBytes } from '../platform/limits.ts';
-import { BlockTable, nodeKind } from '../volume/block-table.ts';
+import { BlockTable } from '../volume/block-table.ts';
+import { nodeKind } from '../volume/node-kind.ts';
 import type { ReadOwner } from '../volume/volume-read.ts';
 import type {
   ExportClient,
@@ -14,12 +15,12 @@ import type {
 import { errno, readPending } from './export.ts';
 import type { Group } from './group.ts';
 import { acceptsHostWrites } from './states.ts';
-import type { Volume } from './volume.ts';
+import type { OpenSession, Volume } from './volume.ts';
 
 const slabNodes = BlockTable.nodesFor(slabBytes, true);
 
 /** One host connection to one volume: the write path of the group as a door uses it. */
-export class HostSession implements ExportSession, ReadOwner {
+export class HostSession implements ExportSession, OpenSession, ReadOwner {
   readonly sizeBytes: number;
   readonly readOnly = false;
   readonly client: ExportClient;
@@ -28,7 +29,6 @@ export class HostSession implements ExportSession, ReadOwner {
   readonly #volume: Volume;
   readonly #fills: boolean;
   #errorText = '';
-  /** The highest number somebody here waits for; 0: nobody does. */
   waitsFor = 0;
   #requesting = false;
   #open = true;
@@ -155,7 +155,6 @@ export class HostSession implements ExportSession, ReadOwner {
     if (this.waitsFor <= this.durable) this.waitsFor = 0;
   }
 
-  /** The group's `durable` moved. */
   durableAdvanced(durable: number): void {
     if (this.waitsFor === 0 || this.#requesting) return;
     if (this.waitsFor <= durable) this.waitsFor = 0;

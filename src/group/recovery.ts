@@ -13,7 +13,7 @@ import { JnbdError, messageOf } from '../platform/errors.ts';
 import { segmentHeaderBytes } from '../platform/limits.ts';
 import type { BlockIndex } from '../volume/block-index.ts';
 import type { BlockTable } from '../volume/block-table.ts';
-import { nodeKind } from '../volume/block-table.ts';
+import { nodeKind } from '../volume/node-kind.ts';
 import type { Catalog, CatalogChange } from './catalog.ts';
 import { decodeChange } from './catalog.ts';
 

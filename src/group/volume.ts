@@ -1,9 +1,18 @@
 import type { DiskFile } from '../platform/disk.ts';
 import type { CatalogVolume } from './catalog.ts';
-import type { HostSession } from './host-session.ts';
+import type { ExportClient } from './export.ts';
 import type { VolumeState } from './states.ts';
 import { changeVolumeState } from './states.ts';
 import { CountedVolumeMetrics } from './volume-metrics.ts';
+
+/** A host's connection to a volume, as its group sees it. */
+export interface OpenSession {
+  readonly client: ExportClient;
+  /** The highest number somebody there waits for; 0: nobody does. */
+  waitsFor: number;
+  /** The group's `durable` moved. */
+  durableAdvanced(durable: number): void;
+}
 
 /** A volume while its group is open. */
 export class Volume {
@@ -12,7 +21,7 @@ export class Volume {
   readonly file: DiskFile | undefined;
   readonly backingFile: string;
   readonly metrics = new CountedVolumeMetrics();
-  readonly sessions = new Set<HostSession>();
+  readonly sessions = new Set<OpenSession>();
   #state: VolumeState;
   #failure = '';
   /** A sync of its file failed: it stays abnormal until a restart applies the journal again. */

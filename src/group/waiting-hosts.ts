@@ -1,21 +1,21 @@
 import type { Clock } from '../platform/clock.ts';
-import type { HostSession } from './host-session.ts';
+import type { OpenSession } from './volume.ts';
 
 /** Hosts that were refused admission, first come, first served, until there is room again. */
 export class WaitingHosts {
   readonly #clock: Clock;
-  #parked = new Set<HostSession>();
+  #parked = new Set<OpenSession>();
   #wakeScheduled = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  park(session: HostSession): void {
+  park(session: OpenSession): void {
     this.#parked.add(session);
   }
 
-  forget(session: HostSession): void {
+  forget(session: OpenSession): void {
     this.#parked.delete(session);
   }
 

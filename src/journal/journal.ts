@@ -1,6 +1,6 @@
 import { must } from '../platform/assert.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
-import { recordPayloadBytesMax, slabBytes, slabHeadroomBytes } from '../platform/limits.ts';
+import { recordPayloadBytesMax, slabBytes } from '../platform/limits.ts';
 import type { Area } from './area.ts';
 import { AreaFailure } from './area.ts';
 import { GroupCommit } from './group-commit.ts';
@@ -16,6 +16,7 @@ import {
   wideRecordHeaderBytes,
 } from './record.ts';
 import type { RetainedRuns } from './retained-runs.ts';
+import { Run } from './run.ts';
 import type { LiveSegment, SegmentChain } from './segment-chain.ts';
 import type { Watermarks } from './watermarks.ts';
 
@@ -61,14 +62,8 @@ export class Journal {
   #markAfterMilliseconds: number;
   readonly #commit: GroupCommit;
   readonly #scratch = scratchSlab(64);
+  readonly #run = new Run();
   #state: JournalState = 'open';
-
-  #runSlab: ReceiveSlab | undefined;
-  #runStart = 0;
-  #runEnd = 0;
-  /** Behind the last record that counts: trailing pads are not written. */
-  #runRecordsEnd = 0;
-  #runTimeMilliseconds = 0;
 
   #lastMarked: number;
   #markTimer: Timer | undefined;
@@ -133,8 +128,9 @@ export class Journal {
       this.#commit.start();
       return false;
     }
-    const ahead = this.#runEnd - this.#runStart;
-    return this.#chain.hasRoom(ahead + bytes + recordBytesMax) || this.#chain.standbyReady;
+    return (
+      this.#chain.hasRoom(this.#run.bytes + bytes + recordBytesMax) || this.#chain.standbyReady
+    );
   }
 
   /**
@@ -152,47 +148,20 @@ export class Journal {
   ): number {
     const recordBytes = headerBytes + (hasPayload(type) ? length : 0);
     this.#extendRun(slab, start, recordBytes);
+    const run = this.#run;
     const segment = this.#chain.current;
     const number = this.#watermarks.next();
-    stampRecord(
-      slab.bytes,
-      slab.view,
-      start,
-      headerBytes,
-      type,
-      volume,
-      this.#runTimeMilliseconds,
-      length,
-      number,
-      offset,
-      segment.header.salt,
-    );
-    this.#runEnd = start + recordBytes;
-    this.#runRecordsEnd = this.#runEnd;
     this.place.segment = segment;
-    this.place.payloadOffset = segment.endOffset + (start - this.#runStart) + headerBytes;
+    this.place.payloadOffset = segment.endOffset + run.bytes + headerBytes;
+    run.append(headerBytes, recordBytes, type, volume, length, number, offset);
     return number;
   }
 
   /** Makes `headerBytes` of the slab that mean nothing a part of the run, if they lie inside one. */
   stampPad(slab: ReceiveSlab, start: number, headerBytes: 28 | 32): void {
-    if (this.#runSlab !== slab || this.#runEnd !== start) return;
-    const segment = this.#chain.current;
-    if (!this.#chain.hasRoom(start - this.#runStart + headerBytes)) return;
-    stampRecord(
-      slab.bytes,
-      slab.view,
-      start,
-      headerBytes,
-      recordType.pad,
-      0,
-      this.#runTimeMilliseconds,
-      0,
-      0,
-      0,
-      segment.header.salt,
-    );
-    this.#runEnd = start + headerBytes;
+    const run = this.#run;
+    if (!run.continuesAt(slab, start) || !this.#chain.hasRoom(run.bytes + headerBytes)) return;
+    run.appendPad(headerBytes);
   }
 
   /**
@@ -200,22 +169,15 @@ export class Journal {
    * has failed: the run's records will never be durable.
    */
   commitRun(): boolean {
-    const slab = this.#runSlab;
+    const { slab, start, recordsEnd } = this.#run;
     if (!slab) return this.#state === 'open';
-    this.#runSlab = undefined;
+    this.#run.finish();
     const segment = this.#chain.current;
-    const bytes = this.#runRecordsEnd - this.#runStart;
-    this.#retained.push(
-      slab,
-      segment,
-      this.#runStart,
-      this.#runRecordsEnd,
-      this.#watermarks.newest,
-    );
+    this.#retained.push(slab, segment, start, recordsEnd, this.#watermarks.newest);
     if (this.#state !== 'open') return false;
     try {
-      segment.file.writeSync(slab.bytes, this.#runStart, bytes, segment.endOffset);
-      segment.endOffset += bytes;
+      segment.file.writeSync(slab.bytes, start, recordsEnd - start, segment.endOffset);
+      segment.endOffset += recordsEnd - start;
       segment.lastNumber = this.#watermarks.newest;
       segment.dirty = true;
     } catch (error) {
@@ -276,64 +238,34 @@ export class Journal {
   }
 
   #extendRun(slab: ReceiveSlab, start: number, recordBytes: number): void {
-    if (this.#runSlab !== undefined) {
-      const ahead = this.#runEnd - this.#runStart;
-      if (
-        this.#runSlab === slab &&
-        this.#runEnd === start &&
-        this.#chain.hasRoom(ahead + recordBytes)
-      ) {
-        return;
-      }
+    const run = this.#run;
+    if (run.slab !== undefined) {
+      if (run.continuesAt(slab, start) && this.#chain.hasRoom(run.bytes + recordBytes)) return;
       this.commitRun();
     }
     if (!this.#chain.hasRoom(recordBytes + recordHeaderBytes)) this.#roll();
     const markIsDue = this.#watermarks.durable > this.#lastMarked;
-    const markFitsBefore = start >= recordHeaderBytes && start <= slabHeadroomBytes;
+    const markFitsBefore = markIsDue && Run.hasHeadroom(start);
     if (markIsDue && !markFitsBefore) this.#writeMark();
-    const segment = this.#chain.current;
-    this.#runTimeMilliseconds = Math.max(
-      0,
-      this.#clock.wallMilliseconds() - segment.header.timeBaseMilliseconds,
-    );
-    this.#runSlab = slab;
-    this.#runStart = start;
-    this.#runEnd = start;
-    this.#runRecordsEnd = start;
-    if (markIsDue && markFitsBefore) {
-      // A mark in the slab's free headroom costs no write of its own.
-      this.#runStart = start - recordHeaderBytes;
-      this.#stampMark(slab, this.#runStart, segment);
-    }
-  }
-
-  #stampMark(slab: ReceiveSlab, start: number, segment: LiveSegment): void {
+    run.begin(slab, start, this.#chain.current.header, this.#clock.wallMilliseconds());
+    if (!markFitsBefore) return;
+    // A mark in the slab's free headroom costs no write of its own.
     this.#lastMarked = this.#watermarks.durable;
-    stampRecord(
-      slab.bytes,
-      slab.view,
-      start,
-      recordHeaderBytes,
-      recordType.mark,
-      0,
-      this.#runTimeMilliseconds,
-      0,
-      this.#watermarks.durable,
-      0,
-      segment.header.salt,
-    );
+    run.prependMark(this.#lastMarked);
   }
 
   #writeMark(): void {
-    const segment = this.#chain.current;
     if (!this.#chain.hasRoom(recordHeaderBytes)) return;
-    this.#stampMark(this.#scratch, 0, segment);
-    this.#writeUnnumbered(segment);
+    this.#lastMarked = this.#watermarks.durable;
+    this.#writeUnnumbered(recordType.mark, this.#lastMarked);
   }
 
-  #writeUnnumbered(segment: LiveSegment): void {
+  #writeUnnumbered(type: RecordType, number: number): void {
+    const segment = this.#chain.current;
+    const { bytes, view } = this.#scratch;
+    stampRecord(bytes, view, 0, recordHeaderBytes, type, 0, 0, 0, number, 0, segment.header.salt);
     try {
-      segment.file.writeSync(this.#scratch.bytes, 0, recordHeaderBytes, segment.endOffset);
+      segment.file.writeSync(bytes, 0, recordHeaderBytes, segment.endOffset);
       segment.endOffset += recordHeaderBytes;
       segment.dirty = true;
     } catch (error) {
@@ -343,20 +275,8 @@ export class Journal {
 
   #roll(): void {
     const segment = this.#chain.current;
-    stampRecord(
-      this.#scratch.bytes,
-      this.#scratch.view,
-      0,
-      recordHeaderBytes,
-      recordType.roll,
-      0,
-      0,
-      0,
-      must(this.#chain.standbySequence, 'admits saw a standby segment'),
-      0,
-      segment.header.salt,
-    );
-    this.#writeUnnumbered(segment);
+    const next = must(this.#chain.standbySequence, 'admits saw a standby segment');
+    this.#writeUnnumbered(recordType.roll, next);
     if (this.#chain.current !== segment) return;
     this.#chain.advance();
     this.#prepareStandby();

@@ -1,6 +1,8 @@
 import { blockBytes } from '../platform/limits.ts';
-import type { NodeKind, TableArrays } from './block-table.ts';
-import { nodeKind, Uncovered } from './block-table.ts';
+import type { TableArrays } from './block-table.ts';
+import type { NodeKind } from './node-kind.ts';
+import { Uncovered } from './block-table.ts';
+import { nodeKind } from './node-kind.ts';
 import type { BlockRange } from './range-map.ts';
 
 /** One change of a backing file. `sequence`/`segmentOffset` say where data comes from. */

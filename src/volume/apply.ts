@@ -10,7 +10,8 @@ import type { WorkerPort } from '../platform/worker-port.ts';
 import type { ApplyFailurePart, ApplySegment, FromApply, ToApply } from './apply-messages.ts';
 import type { ApplyStep } from './apply-plan.ts';
 import { planSteps } from './apply-plan.ts';
-import { nodeKind, tableArrays } from './block-table.ts';
+import { tableArrays } from './block-table.ts';
+import { nodeKind } from './node-kind.ts';
 
 const stagingBytes = 1 * MiB;
 /** One punch of 16 MiB of allocated blocks takes milliseconds: larger ones are done in parts. */

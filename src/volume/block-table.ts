@@ -1,6 +1,8 @@
 import type { RecordHeader } from '../journal/record.ts';
 import { assert } from '../platform/assert.ts';
 import { blockBytes } from '../platform/limits.ts';
+import type { NodeKind } from './node-kind.ts';
+import { nodeKind } from './node-kind.ts';
 import { RangeMap } from './range-map.ts';
 
 /**
@@ -17,9 +19,6 @@ import { RangeMap } from './range-map.ts';
  *   extent    u32   place bits 32..39 | start 12 bits | end - 1 12 bits
  *   next      i32   next node of the chain + 1; 0 ends it
  */
-export const nodeKind = { data: 0, zero: 1, hole: 2 } as const;
-export type NodeKind = (typeof nodeKind)[keyof typeof nodeKind];
-
 export const tableRangesMax = 4096;
 export const nodeBytes = 24;
 /** Ranges of fewer whole blocks than this become nodes. */

@@ -1,4 +1,4 @@
-import type { NodeKind } from './block-table.ts';
+import type { NodeKind } from './node-kind.ts';
 
 /**
  * Large ranges of whole blocks that read as zero, disjoint and sorted, per volume; a newer range

@@ -1,8 +1,8 @@
 import { blockBytes } from '../platform/limits.ts';
 import type { DiskFile } from '../platform/disk.ts';
 import type { BlockIndex } from './block-index.ts';
-import type { NodeKind } from './block-table.ts';
-import { nodeKind } from './block-table.ts';
+import type { NodeKind } from './node-kind.ts';
+import { nodeKind } from './node-kind.ts';
 
 /** State of an extent, as NBD's base:allocation has it. */
 export const extentState = { data: 0, zero: 2, hole: 3 } as const;

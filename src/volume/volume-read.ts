@@ -2,8 +2,8 @@ import type { LiveSegment, SegmentChain } from '../journal/segment-chain.ts';
 import { must } from '../platform/assert.ts';
 import type { DiskFile } from '../platform/disk.ts';
 import type { BlockIndex } from './block-index.ts';
-import type { NodeKind } from './block-table.ts';
-import { nodeKind } from './block-table.ts';
+import type { NodeKind } from './node-kind.ts';
+import { nodeKind } from './node-kind.ts';
 
 /** Who asked for a read that could not be answered at once. */
 export interface ReadOwner {

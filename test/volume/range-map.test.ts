@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type NodeKind, nodeKind } from '../../src/volume/block-table.ts';
+import { type NodeKind, nodeKind } from '../../src/volume/node-kind.ts';
 import { RangeMap } from '../../src/volume/range-map.ts';
 
 const blocks = 60;

@@ -4,7 +4,7 @@ import { blockBytes, MiB } from '../../src/platform/limits.ts';
 import { NodeDisk } from '../../src/platform/node-disk.ts';
 import { nodeClock } from '../../src/platform/clock.ts';
 import { nodeRandom } from '../../src/platform/random.ts';
-import { type NodeKind, nodeKind } from '../../src/volume/block-table.ts';
+import { type NodeKind, nodeKind } from '../../src/volume/node-kind.ts';
 import { extentState } from '../../src/volume/volume-extents.ts';
 import { SimulatedClock } from '../simulation/simulated-clock.ts';
 import { SimulatedDisk } from '../simulation/simulated-disk.ts';

@@ -11,7 +11,8 @@ import type { WorkerPort } from '../../src/platform/worker-port.ts';
 import type { FromApply, ToApply } from '../../src/volume/apply-messages.ts';
 import { ApplyWorker } from '../../src/volume/apply.ts';
 import { BlockIndex } from '../../src/volume/block-index.ts';
-import { BlockTable, type NodeKind, nodeKind } from '../../src/volume/block-table.ts';
+import { BlockTable } from '../../src/volume/block-table.ts';
+import { type NodeKind, nodeKind } from '../../src/volume/node-kind.ts';
 import { VolumeExtents } from '../../src/volume/volume-extents.ts';
 import { VolumeReader } from '../../src/volume/volume-read.ts';
 
