@@ -217,4 +217,35 @@ describe('requests and payloads cut at every kind of slab boundary', () => {
       { numRuns: 10 },
     );
   });
+
+  it('with bytes still on their way into a slab that is done with', async () => {
+    const volumes = await serveVolumes(
+      [{ sizeBytes: clientBytes, unsyncedBytesMax: 64 * KiB, syncMilliseconds: 40 }],
+      { slabsMax: 8 },
+    );
+    served = volumes;
+    const client = await volumes.connect({ replyForm: 'simple' });
+    const model = contents(clientBytes, 5);
+    const stream: Uint8Array[] = [];
+    const answers: Promise<unknown>[] = [];
+    let at = 0;
+    const write = (length: number): void => {
+      const payload = model.subarray(at, at + length);
+      const { reply, head, body } = client.prepare({ type: NBD_CMD_WRITE, offset: at, payload });
+      stream.push(head, body);
+      answers.push(reply);
+      at += length;
+    };
+    for (let count = 0; count < 55; count++) write(4096);
+    write(40_000);
+    const all = Buffer.concat(stream);
+    // The journal says no early on; while it is silent the rest lands in the slab. When it goes on, the
+    // last request is incomplete and has no room there.
+    await client.stream.write(all.subarray(0, all.length - 39_000));
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    await client.stream.write(all.subarray(all.length - 39_000));
+    await Promise.all(answers);
+    expect(volumes.volume.contents.subarray(0, at).equals(model.subarray(0, at))).toBe(true);
+    await client.close();
+  });
 });

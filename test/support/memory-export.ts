@@ -40,9 +40,17 @@ export interface MemoryExportSettings {
 }
 
 interface StampedRecord {
+  readonly slab: ReceiveSlab;
   readonly start: number;
   readonly end: number;
   readonly apply: () => void;
+}
+
+/** What a failed sync would have to write again: it must still be there when it is durable. */
+interface RetainedBytes {
+  readonly slab: ReceiveSlab;
+  readonly start: number;
+  readonly contents: Buffer;
 }
 
 /**
@@ -72,6 +80,7 @@ export class MemoryExport implements Export {
   openError: JnbdError | undefined;
   syncs = 0;
   pads = 0;
+  readonly #retained: RetainedBytes[] = [];
   #timer: NodeJS.Timeout | undefined;
   #due = 0;
 
@@ -101,6 +110,11 @@ export class MemoryExport implements Export {
   appended(bytes: number): void {
     this.unsyncedBytes += bytes;
     this.#syncAfter(this.settings.syncMilliseconds ?? 20);
+  }
+
+  retain(slab: ReceiveSlab, start: number, end: number): void {
+    const contents = Buffer.from(slab.bytes.subarray(start, end));
+    this.#retained.push({ slab, start, contents });
   }
 
   retire(slab: ReceiveSlab): void {
@@ -143,6 +157,10 @@ export class MemoryExport implements Export {
 
   #reach(): void {
     this.syncs += 1;
+    for (const { slab, start, contents } of this.#retained.splice(0)) {
+      const found = slab.bytes.subarray(start, start + contents.length);
+      assert(found.equals(contents), 'what is not durable yet stays in its slab');
+    }
     this.durable = this.newest;
     this.unsyncedBytes = 0;
     for (const slab of this.retired) {
@@ -267,7 +285,7 @@ export class MemorySession implements ExportSession {
     slab.bytes.fill(0xee, headerStart, headerStart + headerBytes);
     const number = ++this.volume.newest;
     slab.retainedThrough = number;
-    this.#run.push({ start: headerStart, end, apply });
+    this.#run.push({ slab, start: headerStart, end, apply });
     this.volume.appended(headerBytes + length);
     return number;
   }
@@ -316,7 +334,10 @@ export class MemorySession implements ExportSession {
       this.errorText = 'the journal says no';
       return failNextCommit;
     }
-    for (const record of run) record.apply();
+    for (const record of run) {
+      record.apply();
+      this.volume.retain(record.slab, record.start, record.end);
+    }
     return 0;
   }
 
