@@ -13,7 +13,7 @@ import { ControlService } from './control/service.ts';
 import { StatusReport } from './control/status.ts';
 import { Verbs } from './control/verbs.ts';
 import { SystemExports } from './group/exports.ts';
-import type { GroupDependencies } from './group/group.ts';
+import type { GroupDependencies } from './group/group-dependencies.ts';
 import type { BlockSource } from './group/import.ts';
 import { System } from './group/system.ts';
 import { openNbdSource } from './nbd/import-source.ts';

@@ -1,4 +1,5 @@
-import { type Journal, scratchSlab } from '../journal/journal.ts';
+import type { Journal } from '../journal/journal.ts';
+import { scratchSlab } from '../journal/receive-slab.ts';
 import { recordHeaderBytes, recordType } from '../journal/record.ts';
 import { must } from '../platform/assert.ts';
 import type { Disk } from '../platform/disk.ts';

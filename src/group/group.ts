@@ -1,7 +1,5 @@
 import type { Area, AreaFailure } from '../journal/area.ts';
-import { Forecast } from '../journal/forecast.ts';
 import { Journal } from '../journal/journal.ts';
-import type { ReceiveSlabPool } from '../journal/receive-slab.ts';
 import type { RecordHeader } from '../journal/record.ts';
 import { recordHeaderBytes, recordType } from '../journal/record.ts';
 import { RetainedRuns } from '../journal/retained-runs.ts';
@@ -9,51 +7,27 @@ import { Retention } from '../journal/retention.ts';
 import type { LiveSegment, SegmentChain } from '../journal/segment-chain.ts';
 import type { Watermarks } from '../journal/watermarks.ts';
 import { must } from '../platform/assert.ts';
-import type { Clock } from '../platform/clock.ts';
-import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { blockBytes } from '../platform/limits.ts';
-import type { Random } from '../platform/random.ts';
-import type { WorkerPort } from '../platform/worker-port.ts';
-import type { ApplyVolume, FromApply, ToApply } from '../volume/apply-messages.ts';
+import type { ApplyVolume } from '../volume/apply-messages.ts';
 import type { BlockIndex } from '../volume/block-index.ts';
 import { VolumeExtents } from '../volume/volume-extents.ts';
 import { VolumeReader } from '../volume/volume-read.ts';
 import { ApplyDriver } from './apply-driver.ts';
+import { ApplyTroubles } from './apply-troubles.ts';
 import type { Catalog, CatalogChange } from './catalog.ts';
 import { CatalogChanges } from './catalog-changes.ts';
 import type { Condition } from './conditions.ts';
 import { Conditions } from './conditions.ts';
 import { errno } from './export.ts';
+import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { GroupFiles } from './group-files.ts';
+import { JournalWatch } from './journal-watch.ts';
 import { SpaceGuard } from './space-guard.ts';
 import type { GroupState } from './states.ts';
 import { changeGroupState } from './states.ts';
 import type { OpenSession, Volume } from './volume.ts';
 import { WaitingHosts } from './waiting-hosts.ts';
-
-/** What a group needs of the world; the simulation replaces all of it. */
-export interface GroupDependencies {
-  readonly disk: Disk;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly pool: ReceiveSlabPool;
-  readonly startApply: (failed: (error: Error) => void) => WorkerPort<ToApply, FromApply>;
-  readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
-  /** A worker ended by itself: nothing can be promised any more. */
-  readonly fatal: (error: Error) => void;
-}
-
-export interface GroupLimits {
-  /** Nodes of one table of the index; a power of two up to 2^20. */
-  readonly tableNodesMax: number;
-  readonly unsyncedBytesMax: number;
-}
-
-const tickMilliseconds = 1000;
-/** A sync that takes longer makes its area `slow` where there is another one. */
-const areaSlowMilliseconds = 1500;
-const slowAreaRestMilliseconds = 30_000;
 
 /**
  * A consistency group: its volumes share one journal and one write order. Everything that changes it
@@ -74,7 +48,8 @@ export class Group {
   readonly incarnation: number;
   readonly #deps: GroupDependencies;
   readonly #files: GroupFiles;
-  readonly #forecast = new Forecast();
+  readonly #troubles: ApplyTroubles;
+  readonly #watch: JournalWatch;
   readonly #limits: GroupLimits;
   readonly #changes: CatalogChanges;
   readonly #hosts: WaitingHosts;
@@ -114,6 +89,14 @@ export class Group {
     this.conditions = new Conditions((condition, raised) =>
       this.#conditionChanged(condition, raised),
     );
+    this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
+    this.#watch = new JournalWatch({
+      clock: deps.clock,
+      conditions: this.conditions,
+      groupName: this.name,
+      areas: this.areas,
+      chain: this.chain,
+    });
   }
 
   get name(): string {
@@ -145,7 +128,7 @@ export class Group {
   }
 
   minutesToFull(): number | null {
-    return this.#forecast.minutesToFull(this.chain.capacityBytes);
+    return this.#watch.minutesToFull();
   }
 
   /** The journal has no room for this record and nobody will make any: apply is not what is behind. */
@@ -153,8 +136,6 @@ export class Group {
     if (!this.retention.isHeld || this.catalog.onFull === 'throttle') return false;
     return !this.chain.hasRoom(bytes) && !this.chain.standbyReady && this.chain.spareSegments === 0;
   }
-
-  // --- opening and closing
 
   /** Volumes were found and the first segment is durable: hosts may be served. */
   serve(): void {
@@ -168,7 +149,7 @@ export class Group {
         owner: {
           durableAdvanced: () => this.#durableAdvanced(),
           roomAppeared: () => this.#hosts.wake(),
-          areaChanged: (area) => this.#areaChanged(area),
+          areaChanged: (area) => this.#watch.areaChanged(area),
           recordMoved: (...record) => this.#recordMoved(...record),
           journalFailed: (failure) => this.#journalFailed(failure),
         },
@@ -179,7 +160,7 @@ export class Group {
       },
     );
     this.#become('normal');
-    this.#tick();
+    this.#watch.start(this.journal, () => this.journalIsFullFor(recordHeaderBytes * 2));
     must(this.#driver, 'apply was started').consider();
   }
 
@@ -199,8 +180,11 @@ export class Group {
         volumes: () => this.#applyVolumes(),
         appliedAdvanced: () => this.#appliedAdvanced(),
         released: () => this.#released(),
-        applyFailed: (failure) => this.#applyFailed(failure),
-        applyRecovered: () => this.#applyRecovered(),
+        applyFailed: (failure) => {
+          this.guard.look();
+          this.#troubles.failed(failure);
+        },
+        applyRecovered: () => this.#troubles.recovered(),
       },
     });
     return this.#driver;
@@ -238,6 +222,7 @@ export class Group {
         });
       });
     }
+    this.#watch.stop();
     await this.#driver?.close();
     this.guard.close();
     for (const volume of this.volumes.values()) volume.file?.closeSync();
@@ -248,8 +233,6 @@ export class Group {
   #become(state: GroupState): void {
     this.#state = changeGroupState(this.#state, state);
   }
-
-  // --- hosts
 
   sessionClosed(session: OpenSession): void {
     this.#hosts.forget(session);
@@ -292,8 +275,6 @@ export class Group {
     session.client.durableFailed(this.watermarks.durable + 1, errno.EIO, this.#failureText);
   }
 
-  // --- apply
-
   #applyVolumes(): ApplyVolume[] {
     return [...this.volumes.values()]
       .filter((volume) => volume.file !== undefined)
@@ -310,58 +291,6 @@ export class Group {
     this.#hosts.wake();
   }
 
-  #applyFailed(failure: FromApply & { kind: 'failed' }): void {
-    const volume = [...this.volumes.values()].find(({ catalog }) => catalog.id === failure.volume);
-    const subject = volume ? `${this.name}/${volume.catalog.name}` : this.name;
-    this.guard.look();
-    if (failure.part === 'volume' && (failure.code === 'ENOSPC' || failure.code === 'EDQUOT')) {
-      this.conditions.raise(subject, {
-        code: 'volume_space',
-        severity: 'error',
-        message: `volume ${subject} cannot grow: ${failure.message}; its records stay in the journal and hosts are slowed`,
-        nextCommand: `df ${this.#files.volumes}`,
-      });
-      return;
-    }
-    if (failure.part === 'sync' || failure.part === 'checkpoint') {
-      // What was written since the last checkpoint may be lost below us, but it is in the journal:
-      // the next start applies it again (SAFETY 4).
-      if (volume) {
-        volume.syncFailed = true;
-        if (volume.state !== 'abnormal') volume.become('abnormal', failure.message);
-      }
-      this.conditions.raise(subject, {
-        code: 'volume_failed',
-        severity: 'error',
-        message: `syncing ${subject} failed: ${failure.message}; its records stay in the journal, and a restart applies them again`,
-        nextCommand: 'restart the daemon, after mending the disk',
-      });
-      return;
-    }
-    if (failure.part === 'volume' && volume && volume.state !== 'abnormal') {
-      volume.become('abnormal', failure.message);
-    }
-    this.conditions.raise(subject, {
-      code: failure.part === 'segment' ? 'journal_failed' : 'volume_failed',
-      severity: 'error',
-      message: `apply of ${subject} failed: ${failure.message}; nothing is lost, it is tried again every second`,
-      nextCommand: `jnbd journal check ${this.#files.journal}`,
-    });
-  }
-
-  #applyRecovered(): void {
-    for (const volume of this.volumes.values()) {
-      const subject = `${this.name}/${volume.catalog.name}`;
-      this.conditions.clear(subject, 'volume_space');
-      if (!volume.syncFailed) this.conditions.clear(subject, 'volume_failed');
-      if (volume.state === 'abnormal' && volume.file && !volume.syncFailed) volume.become('normal');
-    }
-    this.conditions.clear(this.name, 'journal_failed');
-    this.conditions.clear(this.name, 'volume_failed');
-  }
-
-  // --- journal
-
   /** Also in a frozen table: it is applied only when its last record is durable, which is later. */
   #recordMoved(
     header: RecordHeader,
@@ -370,42 +299,14 @@ export class Group {
     to: LiveSegment,
     toOffset: number,
   ): void {
-    const { volume, number, type } = header;
-    const changesBlocks = type !== recordType.catalog && !this.#isJournalOnly(volume);
-    this.index
-      .tableOf(number)
-      .relocate(
-        header,
-        changesBlocks,
-        { sequence: from.header.sequence, offset: fromOffset },
-        { sequence: to.header.sequence, offset: toOffset },
-      );
+    const changesBlocks = header.type !== recordType.catalog && !this.#isJournalOnly(header.volume);
+    const fromPlace = { sequence: from.header.sequence, offset: fromOffset };
+    const toPlace = { sequence: to.header.sequence, offset: toOffset };
+    this.index.tableOf(header.number).relocate(header, changesBlocks, fromPlace, toPlace);
   }
 
   #isJournalOnly(id: number): boolean {
-    for (const { catalog } of this.volumes.values())
-      if (catalog.id === id) return catalog.journalOnly;
-    return true;
-  }
-
-  #areaChanged(area: Area): void {
-    if (area.state === 'healthy') {
-      this.conditions.clear(area.path, 'area_slow');
-      return;
-    }
-    this.conditions.raise(area.path, {
-      code: area.state === 'slow' ? 'area_slow' : 'area_failed',
-      severity: area.state === 'slow' ? 'warning' : 'error',
-      message: `${area.failure}; the journal of group ${this.name} goes on elsewhere where it can`,
-      nextCommand: `jnbd group show ${this.name}`,
-    });
-    if (area.state === 'slow') {
-      this.#deps.clock.after(slowAreaRestMilliseconds, () => {
-        if (area.state !== 'slow') return;
-        area.become('healthy', '');
-        this.#areaChanged(area);
-      });
-    }
+    return this.catalog.volumes.find((volume) => volume.id === id)?.journalOnly ?? true;
   }
 
   #journalFailed(failure: AreaFailure): void {
@@ -425,37 +326,12 @@ export class Group {
     });
   }
 
-  #tick(): void {
-    if (this.#state !== 'normal') return;
-    this.#forecast.sample(this.#deps.clock.monotonicMilliseconds(), this.chain.usedBytes);
-    const slow = this.journal.slowArea(areaSlowMilliseconds);
-    if (slow && this.areas.some((area) => area !== slow && area.state === 'healthy')) {
-      this.journal.leaveSlowArea(
-        slow,
-        `journal directory ${slow.path}: a sync takes over ${areaSlowMilliseconds} ms`,
-      );
-    }
-    if (this.journalIsFullFor(recordHeaderBytes * 2)) {
-      this.conditions.raise(this.name, {
-        code: 'journal_full',
-        severity: 'error',
-        message: `the journal of group ${this.name} is full and nothing follows it: hosts get ENOSPC`,
-        nextCommand: `jnbd follow ${this.name} --from URL   (on another system)`,
-      });
-    } else {
-      this.conditions.clear(this.name, 'journal_full');
-    }
-    this.#deps.clock.after(tickMilliseconds, () => this.#tick());
-  }
-
   #conditionChanged(condition: Condition, raised: boolean): void {
     this.#deps.event(raised ? condition.code : `${condition.code}_cleared`, condition.message, {
       group: this.name,
       nextCommand: condition.nextCommand,
     });
   }
-
-  // --- catalog
 
   /** A numbered change of the catalog: in the journal, durable, then in the catalog file. */
   async change(change: CatalogChange): Promise<void> {
@@ -474,8 +350,8 @@ export class Group {
   }
 
   #admitsChange(recordBytes: number): boolean {
-    const nextSequence = this.chain.current.header.sequence + 1;
-    return this.journal.admits(recordBytes) && this.index.admits(1, nextSequence);
+    const { sequence } = this.chain.current.header;
+    return this.journal.admits(recordBytes) && this.index.admits(1, sequence + 1);
   }
 
   /** Changes of volumes one after the other: names and ids are looked at before and used after. */
@@ -500,18 +376,16 @@ export class Group {
     this.#changes.replace(catalog);
   }
 
-  /** The volume's records are in no table any more, so its file may go. */
-  async forgetVolume(volume: Volume): Promise<void> {
+  /**
+   * Removes a volume that is gone from the catalog. Apply skips it from the next table on; the one
+   * under way may still write to the unlinked file.
+   */
+  forgetVolume(volume: Volume): void {
     this.volumes.delete(volume.catalog.name);
-    const through = this.watermarks.newest;
-    while (this.watermarks.applied < through && this.#state === 'normal') {
-      this.#driver?.hurry();
-      await new Promise<void>((resolve) => this.#deps.clock.after(5, resolve));
-    }
     this.#driver?.forget(volume.catalog.id);
     volume.file?.closeSync();
-    if (this.#deps.disk.existsSync(volume.backingFile))
-      this.#deps.disk.removeFileSync(volume.backingFile);
+    const { disk } = this.#deps;
+    if (disk.existsSync(volume.backingFile)) disk.removeFileSync(volume.backingFile);
   }
 
   hurryApply(): void {

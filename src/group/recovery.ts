@@ -10,7 +10,7 @@ import { decodeSegmentHeader } from '../journal/segment.ts';
 import type { LiveSegment } from '../journal/segment-chain.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError, messageOf } from '../platform/errors.ts';
-import { segmentHeaderBytes } from '../platform/limits.ts';
+import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
 import type { BlockIndex } from '../volume/block-index.ts';
 import type { BlockTable } from '../volume/block-table.ts';
 import { nodeKind } from '../volume/node-kind.ts';
@@ -158,6 +158,7 @@ export function recoverJournal(
       endOffset: end.offset,
       lastNumber: end.lastNumber,
       dirty: false,
+      lostFrom: segmentBytes,
       pins: 0,
     });
   }

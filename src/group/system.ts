@@ -20,7 +20,7 @@ import { nodeBytes } from '../volume/block-table.ts';
 import type { Catalog, OnFull } from './catalog.ts';
 import { writeCatalog } from './catalog.ts';
 import { lockDirectory, type SystemIdentity } from './data-directory.ts';
-import type { GroupDependencies, GroupLimits } from './group.ts';
+import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { Group } from './group.ts';
 import { GroupFiles } from './group-files.ts';
 import { checkName } from './names.ts';

@@ -195,7 +195,7 @@ export async function deleteVolume(group: Group, name: string, force: boolean): 
       if (state !== 'unused') volume.become(state, failure);
       throw error;
     }
-    await group.forgetVolume(volume);
+    group.forgetVolume(volume);
     for (const code of volumeConditions) group.conditions.clear(subject, code);
     return true;
   });

@@ -7,6 +7,7 @@ import { GroupCommit } from './group-commit.ts';
 import type { RecordMoved } from './move-run.ts';
 import { moveRun } from './move-run.ts';
 import type { ReceiveSlab } from './receive-slab.ts';
+import { scratchSlab } from './receive-slab.ts';
 import type { RecordType } from './record.ts';
 import {
   hasPayload,
@@ -368,6 +369,7 @@ export class Journal {
     }
     this.#state = 'failed';
     this.#stop();
+    this.#retained.abandon();
     this.#owner.journalFailed(failure);
   }
 
@@ -390,14 +392,4 @@ export class Journal {
     this.#markTimer?.cancel();
     this.#markTimer = undefined;
   }
-}
-
-/** A slab for records of our own making: marks, rolls, catalog changes. */
-export function scratchSlab(bytes: number): ReceiveSlab {
-  const buffer = Buffer.alloc(bytes);
-  return {
-    bytes: buffer,
-    view: new DataView(buffer.buffer, buffer.byteOffset, bytes),
-    retainedThrough: 0,
-  };
 }

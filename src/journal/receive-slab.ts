@@ -58,3 +58,13 @@ export class ReceiveSlabPool {
     this.#waiting.push(retry);
   }
 }
+
+/** A slab for records of our own making: marks, rolls, catalog changes. */
+export function scratchSlab(bytes: number): ReceiveSlab {
+  const buffer = Buffer.alloc(bytes);
+  return {
+    bytes: buffer,
+    view: new DataView(buffer.buffer, buffer.byteOffset, bytes),
+    retainedThrough: 0,
+  };
+}

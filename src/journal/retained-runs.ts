@@ -107,6 +107,16 @@ export class RetainedRuns {
     }
   }
 
+  /** What is retained will never be durable: where it lies must not be read as if it were there. */
+  abandon(): void {
+    const mask = this.#slabs.length - 1;
+    for (let i = 0; i < this.#count; i += 1) {
+      const at = (this.#head + i) & mask;
+      const segment = this.#segments[at];
+      if (segment) segment.lostFrom = Math.min(segment.lostFrom, this.#offsets[at] ?? 0);
+    }
+  }
+
   #grow(): void {
     const length = this.#slabs.length;
     const order = Array.from({ length }, (_, i) => (this.#head + i) & (length - 1));

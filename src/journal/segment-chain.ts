@@ -32,6 +32,8 @@ export interface LiveSegment {
   lastNumber: number;
   /** Written since the last sync that covered it began. */
   dirty: boolean;
+  /** From this offset on it holds nothing that can be believed: its journal failed. */
+  lostFrom: number;
   /** Readers in it: while there are any it is not reused (SAFETY 5). */
   pins: number;
 }
@@ -263,6 +265,7 @@ export class SegmentChain {
         endOffset: segmentHeaderBytes,
         lastNumber: Math.max(0, firstNumber - 1),
         dirty: true,
+        lostFrom: segmentBytes,
         pins: 0,
       };
     } catch (error) {

@@ -77,6 +77,9 @@ export class VolumeReader {
       return;
     }
     const segment = must(this.#chain.find(sequence), `indexed segment ${sequence} is live`);
+    if (segmentOffset + (end - start) > segment.lostFrom) {
+      throw new Error('the newest data is in a journal that failed before it was durable');
+    }
     const read = segment.file.readIfCachedSync(this.#bytes, at, end - start, segmentOffset);
     if (read === end - start) return;
     this.#later(segment.file, at, end - start, segmentOffset, segment);

@@ -1,4 +1,5 @@
-import type { Group, GroupDependencies } from '../../src/group/group.ts';
+import type { Group } from '../../src/group/group.ts';
+import type { GroupDependencies } from '../../src/group/group-dependencies.ts';
 import { type GroupSettings, System } from '../../src/group/system.ts';
 import { createVolume } from '../../src/group/volume-changes.ts';
 import type { Volume } from '../../src/group/volume.ts';

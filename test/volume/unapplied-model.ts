@@ -125,6 +125,7 @@ export class UnappliedModel {
       endOffset: 0,
       lastNumber: 0,
       dirty: false,
+      lostFrom: 2 ** 24,
       pins: 0,
     };
   }

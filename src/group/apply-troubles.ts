@@ -1,0 +1,84 @@
+import type { FromApply } from '../volume/apply-messages.ts';
+import type { Conditions } from './conditions.ts';
+import type { GroupFiles } from './group-files.ts';
+import type { Volume } from './volume.ts';
+
+/** What a failing apply means for volumes, and what people are told of it. */
+export class ApplyTroubles {
+  readonly #conditions: Conditions;
+  readonly #files: GroupFiles;
+  readonly #groupName: string;
+  readonly #volumes: ReadonlyMap<string, Volume>;
+
+  constructor(
+    conditions: Conditions,
+    files: GroupFiles,
+    groupName: string,
+    volumes: ReadonlyMap<string, Volume>,
+  ) {
+    this.#conditions = conditions;
+    this.#files = files;
+    this.#groupName = groupName;
+    this.#volumes = volumes;
+  }
+
+  failed(failure: FromApply & { kind: 'failed' }): void {
+    const volume = [...this.#volumes.values()].find(({ catalog }) => catalog.id === failure.volume);
+    const subject = volume ? `${this.#groupName}/${volume.catalog.name}` : this.#groupName;
+    const isSpace = failure.code === 'ENOSPC' || failure.code === 'EDQUOT';
+    if (failure.part === 'volume' && isSpace) {
+      this.#conditions.raise(subject, {
+        code: 'volume_space',
+        severity: 'error',
+        message: `volume ${subject} cannot grow: ${failure.message}; its records stay in the journal and hosts are slowed`,
+        nextCommand: `df ${this.#files.volumes}`,
+      });
+    } else if (failure.part === 'sync' || failure.part === 'checkpoint') {
+      this.#syncFailed(failure, volume, subject);
+    } else {
+      if (failure.part === 'volume' && volume && volume.state !== 'abnormal') {
+        volume.become('abnormal', failure.message);
+      }
+      this.#conditions.raise(subject, {
+        code: failure.part === 'segment' ? 'journal_failed' : 'volume_failed',
+        severity: 'error',
+        message: `apply of ${subject} failed: ${failure.message}; nothing is lost, it is tried again every second`,
+        nextCommand: `jnbd journal check ${this.#files.directory}`,
+      });
+    }
+  }
+
+  /** A failed table was applied after all. */
+  recovered(): void {
+    for (const volume of this.#volumes.values()) {
+      const subject = `${this.#groupName}/${volume.catalog.name}`;
+      this.#conditions.clear(subject, 'volume_space');
+      if (volume.syncFailed) continue;
+      this.#conditions.clear(subject, 'volume_failed');
+      if (volume.state === 'abnormal' && volume.file) volume.become('normal');
+    }
+    this.#conditions.clear(this.#groupName, 'journal_failed');
+    this.#conditions.clear(this.#groupName, 'volume_failed');
+  }
+
+  /**
+   * What was written to the volume since the last checkpoint may be lost below us, but it is in the
+   * journal: the next start applies it again (SAFETY 4).
+   */
+  #syncFailed(
+    failure: FromApply & { kind: 'failed' },
+    volume: Volume | undefined,
+    subject: string,
+  ): void {
+    if (volume) {
+      volume.syncFailed = true;
+      if (volume.state !== 'abnormal') volume.become('abnormal', failure.message);
+    }
+    this.#conditions.raise(subject, {
+      code: 'volume_failed',
+      severity: 'error',
+      message: `syncing ${subject} failed: ${failure.message}; its records stay in the journal, and a restart applies them again`,
+      nextCommand: 'restart the daemon, after mending the disk',
+    });
+  }
+}

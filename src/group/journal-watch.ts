@@ -1,0 +1,86 @@
+import type { Area } from '../journal/area.ts';
+import { Forecast } from '../journal/forecast.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { SegmentChain } from '../journal/segment-chain.ts';
+import type { Clock, Timer } from '../platform/clock.ts';
+import type { Conditions } from './conditions.ts';
+
+const tickMilliseconds = 1000;
+/** A sync that takes longer makes its area `slow` where there is another one. */
+const areaSlowMilliseconds = 1500;
+const slowAreaRestMilliseconds = 30_000;
+
+/** Looks once a second how a group's journal does: filling, slow areas. */
+export class JournalWatch {
+  readonly #clock: Clock;
+  readonly #conditions: Conditions;
+  readonly #groupName: string;
+  readonly #areas: readonly Area[];
+  readonly #chain: SegmentChain;
+  readonly #forecast = new Forecast();
+  #timer: Timer | undefined;
+
+  constructor(deps: {
+    clock: Clock;
+    conditions: Conditions;
+    groupName: string;
+    areas: readonly Area[];
+    chain: SegmentChain;
+  }) {
+    this.#clock = deps.clock;
+    this.#conditions = deps.conditions;
+    this.#groupName = deps.groupName;
+    this.#areas = deps.areas;
+    this.#chain = deps.chain;
+  }
+
+  minutesToFull(): number | null {
+    return this.#forecast.minutesToFull(this.#chain.capacityBytes);
+  }
+
+  /** `isFull`: hosts are refused for want of room. */
+  start(journal: Journal, isFull: () => boolean): void {
+    this.#forecast.sample(this.#clock.monotonicMilliseconds(), this.#chain.usedBytes);
+    const slow = journal.slowArea(areaSlowMilliseconds);
+    if (slow && this.#areas.some((area) => area !== slow && area.state === 'healthy')) {
+      journal.leaveSlowArea(
+        slow,
+        `journal directory ${slow.path}: a sync takes over ${areaSlowMilliseconds} ms`,
+      );
+    }
+    if (isFull()) {
+      this.#conditions.raise(this.#groupName, {
+        code: 'journal_full',
+        severity: 'error',
+        message: `the journal of group ${this.#groupName} is full and nothing follows it: hosts get ENOSPC`,
+        nextCommand: `jnbd group show ${this.#groupName}`,
+      });
+    } else {
+      this.#conditions.clear(this.#groupName, 'journal_full');
+    }
+    this.#timer = this.#clock.after(tickMilliseconds, () => this.start(journal, isFull));
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+  }
+
+  areaChanged(area: Area): void {
+    if (area.state === 'healthy') {
+      this.#conditions.clear(area.path, 'area_slow');
+      return;
+    }
+    this.#conditions.raise(area.path, {
+      code: area.state === 'slow' ? 'area_slow' : 'area_failed',
+      severity: area.state === 'slow' ? 'warning' : 'error',
+      message: `${area.failure}; the journal of group ${this.#groupName} goes on elsewhere where it can`,
+      nextCommand: `jnbd group show ${this.#groupName}`,
+    });
+    if (area.state !== 'slow') return;
+    this.#clock.after(slowAreaRestMilliseconds, () => {
+      if (area.state !== 'slow') return;
+      area.become('healthy', '');
+      this.areaChanged(area);
+    });
+  }
+}
