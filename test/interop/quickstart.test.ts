@@ -1,0 +1,191 @@
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { NbdClient } from '../../src/nbd/client.ts';
+import { Child, freePort, run, until } from '../support/children.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
+
+const quickstart = fileURLToPath(new URL('../../scripts/quickstart', import.meta.url));
+
+/**
+ * Stands before node in PATH. Before a daemon starts again, it takes the last 2 MiB from what its
+ * journals hold, and what is applied already stays.
+ */
+const forgetfulNode = `#!/usr/bin/env bash
+if [ "$2" = serve ]; then
+  "$REAL_NODE" -e '
+    const fs = require("node:fs");
+    const data = process.argv[process.argv.indexOf("--data") + 1];
+    const journal = data + "/groups/main/journal";
+    if (!fs.existsSync(journal)) process.exit();
+    for (const name of fs.readdirSync(journal).filter((each) => each.endsWith(".segment"))) {
+      const bytes = fs.readFileSync(journal + "/" + name);
+      let end = bytes.length;
+      while (end > 4096 && bytes[end - 1] === 0) end -= 1;
+      bytes.fill(0, Math.max(4096, end - 2 * 1024 * 1024), end);
+      fs.writeFileSync(journal + "/" + name, bytes);
+    }
+  ' -- "$@"
+fi
+exec "$REAL_NODE" "$@"
+`;
+
+let directory: TemporaryDirectory;
+
+beforeEach(() => {
+  directory = temporaryDirectory('quickstart');
+});
+
+afterEach(() => {
+  directory.remove();
+});
+
+function check(environment: Record<string, string> = {}) {
+  return run(quickstart, ['--check'], {
+    environment: { TMPDIR: directory.path, ...environment },
+    timeoutSeconds: 190,
+  });
+}
+
+describe('quickstart --check', () => {
+  it('kills the daemon three times, loses nothing and leaves nothing', async () => {
+    const { code, stdout, stderr } = await check();
+    expect(stdout + stderr).toContain('check: passed');
+    expect(
+      stdout.match(/kill -9 number \d with \d+ writes acknowledged, \d+ in flight/g),
+    ).toHaveLength(3);
+    expect(code).toBe(0);
+    expect(readdirSync(directory.path)).toEqual([]);
+  });
+
+  it('does the same where no other NBD tools are', async () => {
+    const programs = join(directory.path, 'programs');
+    mkdirSync(programs);
+    // Found before the real ones, and not to be run.
+    const { stdout: path } = await run('bash', [
+      '-c',
+      `for name in bash env node npm git readlink dirname sed find mktemp mkfifo rm head tail sleep; do
+         ln -s "$(command -v "$name")" "$0/$name"
+       done; printf %s "$0"`,
+      programs,
+    ]);
+    const { code, stdout, stderr } = await check({ PATH: path });
+    expect(stdout + stderr).toMatch(/copying with our own client, writing with our own client/);
+    expect(stdout + stderr).toContain('check: passed');
+    expect(code).toBe(0);
+  });
+
+  it('fails when a restart forgets what was acknowledged', async () => {
+    const programs = join(directory.path, 'programs');
+    mkdirSync(programs);
+    writeFileSync(join(programs, 'node'), forgetfulNode);
+    chmodSync(join(programs, 'node'), 0o755);
+    const { code, stdout, stderr } = await check({
+      PATH: `${programs}:${process.env['PATH'] ?? ''}`,
+      REAL_NODE: process.execPath,
+    });
+    expect(stdout).not.toContain('passed');
+    expect(stderr).toMatch(/acknowledged data is lost in \d+ blocks|the daemon did not start/);
+    expect(stderr).toMatch(/check: FAILED; data, log and record of what was written are in /);
+    expect(code).toBe(1);
+  });
+});
+
+describe('quickstart', () => {
+  it('makes a volume, prints how to use it, stops at Ctrl-C and goes on', async () => {
+    const ports = [await freePort(), await freePort()] as const;
+    const data = join(directory.path, 'my data');
+    const start = async (): Promise<Child> => {
+      const child = new Child(
+        quickstart,
+        [
+          ['--data', data],
+          ['--nbd', `127.0.0.1:${ports[0]}`],
+          ['--listen', `127.0.0.1:${ports[1]}`],
+        ].flat(),
+      );
+      await until(
+        () => `nothing was printed:\n${child.output}`,
+        60,
+        () => {
+          if (child.exited) throw new Error(`it ended:\n${child.output}`);
+          return child.output.includes('jnbd status');
+        },
+      );
+      return child;
+    };
+    const uri = `nbd://127.0.0.1:${ports[0]}/main/disk`;
+
+    const first = await start();
+    expect(first.output).toContain(
+      `Volume main/disk (1024 MiB) is served at ${uri}\nfrom ${data}.`,
+    );
+    for (const line of [
+      `nbdcopy --flush disk.img ${uri}`,
+      `fio --name=try --ioengine=nbd --uri=${uri} `,
+      `-drive driver=nbd,host=127.0.0.1,port=${ports[0]},export=main/disk,`,
+      `nbd-client -N main/disk 127.0.0.1 ${ports[0]} /dev/nbd0 `,
+      `nbd0 127.0.0.1 main/disk port=${ports[0]},`,
+      `scripts/jnbd status --data ${data.replace(' ', '\\ ')}\n`,
+    ]) {
+      expect(first.output).toContain(line);
+    }
+    const contents = Buffer.alloc(8192, 0x5a);
+    const client = await NbdClient.connectUri(uri);
+    expect(client.sizeBytes).toBe(1024 ** 3);
+    await client.write(4096, contents);
+    await client.close();
+    first.signal('SIGINT');
+    expect(await first.exit).toEqual({ code: 0, signal: null });
+
+    const second = await start();
+    expect(second.output).not.toContain('making group');
+    const again = await NbdClient.connectUri(uri);
+    expect((await again.read(4096, 8192)).equals(contents)).toBe(true);
+    await again.close();
+    second.signal('SIGTERM');
+    expect(await second.exit).toEqual({ code: 0, signal: null });
+  });
+
+  it('names who holds a taken port, and how to use another one', async () => {
+    const holder = createServer().listen(0, '127.0.0.1');
+    try {
+      await until(
+        () => 'no port',
+        5,
+        () => holder.listening,
+      );
+      const { port } = holder.address() as AddressInfo;
+      const { code, stderr } = await run(
+        quickstart,
+        [
+          ['--data', join(directory.path, 'data')],
+          ['--nbd', `127.0.0.1:${port}`],
+          ['--listen', `127.0.0.1:${await freePort()}`],
+        ].flat(),
+      );
+      expect(stderr).toContain(`127.0.0.1:${port} is in use by process ${process.pid} (`);
+      const free = /choose another: scripts\/quickstart .* --nbd 127\.0\.0\.1:(\d+)/.exec(
+        stderr,
+      )?.[1];
+      expect(Number(free)).toBeGreaterThan(port);
+      expect(code).toBe(4);
+    } finally {
+      holder.close();
+    }
+  });
+
+  it.each([
+    [['--nothing'], /there is no option --nothing/],
+    [['--nbd'], /--nbd needs a value/],
+    [['--nbd', 'unix:/tmp/socket'], /write HOST:PORT/],
+    [['--nbd', 'here'], /'here' is not HOST:PORT/],
+    [['--check', '--data', 'x'], /takes no other option/],
+  ])('refuses %j', async (args, text) => {
+    const { code, stderr } = await run(quickstart, args);
+    expect(stderr).toMatch(text);
+    expect(code).toBe(2);
+  });
+});
