@@ -236,7 +236,7 @@ describe('requests and payloads cut at every kind of slab boundary', () => {
       answers.push(reply);
       at += length;
     };
-    for (let count = 0; count < 55; count++) write(4096);
+    for (let count = 0; count < 56; count++) write(4096);
     write(40_000);
     const all = Buffer.concat(stream);
     // The journal says no early on; while it is silent the rest lands in the slab. When it goes on, the
