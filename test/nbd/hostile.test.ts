@@ -2,6 +2,8 @@ import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { encodeInfoRequest, encodeOption } from '../../src/nbd/option-codec.ts';
 import {
+  NBD_CMD_DISC,
+  NBD_CMD_FLAG_FUA,
   NBD_CMD_FLUSH,
   NBD_CMD_READ,
   NBD_CMD_WRITE,
@@ -238,5 +240,66 @@ describe('a client that', () => {
     more();
     for (let round = 0; round < 3; round++) await isServed(volumes);
     isOver = true;
+  });
+
+  it('speaks on after its goodbye disturbs nobody', async () => {
+    const volumes = await serve([{ durableMilliseconds: 60, syncMilliseconds: 60 }], {
+      slabsMax: 2,
+    });
+    const socket = await connectRaw(volumes, true);
+    const write = request(NBD_CMD_WRITE, 0, 20_000);
+    write.writeUInt16BE(NBD_CMD_FLAG_FUA, 4);
+    socket.write(
+      Buffer.concat([flags, go, write, Buffer.alloc(20_000, 1), request(NBD_CMD_DISC, 0, 0)]),
+    );
+    await new Promise((resolve) => socket.resume().once('end', resolve));
+    await eventually('its slab is free', () => volumes.slabs.inUse === 0);
+    const client = await volumes.connect({ replyForm: 'simple' });
+    const payload = Buffer.alloc(200_000, 2);
+    const { reply, head } = client.prepare({ type: NBD_CMD_WRITE, offset: 0, payload });
+    await client.stream.write(head, payload.subarray(0, 100_000));
+    await eventually('it takes a slab', () => volumes.slabs.inUse === 1);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    socket.write(Buffer.alloc(50_000, 0xff));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await client.stream.write(payload.subarray(100_000));
+    await reply;
+    expect(volumes.volume.contents.subarray(0, payload.length).equals(payload)).toBe(true);
+    await client.close();
+  });
+
+  it('vanishes while it waits for memory does not take the news with it', async () => {
+    const volumes = await serve(
+      [
+        {
+          name: 'stalled',
+          unsyncedBytesMax: 1,
+          durableMilliseconds: 60_000,
+          syncMilliseconds: 60_000,
+        },
+        { name: 'moving' },
+      ],
+      { slabsMax: 2 },
+    );
+    const payload = Buffer.alloc(4096, 5);
+    const begin = async (exportName: string, writes: number): Promise<() => void> => {
+      const client = await volumes.connect({ exportName });
+      for (let count = 0; count < writes; count++) client.write(0, payload).catch(() => undefined);
+      return () => client.destroy();
+    };
+    // Two that the journal says no to, each with a slab; then two that wait for one.
+    await begin('stalled', 2);
+    await eventually('the first holds a slab', () => volumes.slabs.inUse === 1);
+    const endSecond = await begin('stalled', 1);
+    await eventually('the second holds the last', () => volumes.slabs.inUse === 2);
+    const endThird = await begin('moving', 1);
+    const fourth = await volumes.connect({ exportName: 'moving' });
+    const answered = fourth.write(0, payload);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    endThird();
+    await eventually('the third is gone', () => volumes.server.connections().length === 3);
+    endSecond();
+    await answered;
+    await fourth.close();
   });
 });
