@@ -1,6 +1,6 @@
 import { crc32 } from '../platform/checksum.ts';
 import type { Disk, DiskFile } from '../platform/disk.ts';
-import { JnbdError } from '../platform/errors.ts';
+import { JnbdError, messageOf } from '../platform/errors.ts';
 
 /**
  * How far a group's volumes are: written after they were synced, so that recovery starts behind it.
@@ -61,6 +61,17 @@ function decode(slot: Buffer, path: string): Slot {
   };
 }
 
+function readFromDevice(disk: Disk, file: DiskFile): Buffer {
+  try {
+    file.dataSyncSync();
+  } catch (cause) {
+    throw new JnbdError('sync_failed', `cannot sync ${file.path}: ${messageOf(cause)}`, { cause });
+  }
+  const bytes = disk.allocateAligned(slotBytes * 2);
+  file.readDirectSync(bytes, 0, bytes.length, 0);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
 /** The file of one group's checkpoint. One owner writes it: apply. */
 export class CheckpointFile {
   readonly #file: DiskFile;
@@ -80,17 +91,20 @@ export class CheckpointFile {
     );
   }
 
-  /** Throws checkpoint_damaged when neither slot can be read. */
+  /**
+   * The checkpoint as the device holds it: one that a crash or a failed sync left in the page cache
+   * alone must release nothing (SAFETY 4, 6). Throws checkpoint_damaged when neither slot can be read,
+   * and sync_failed.
+   */
   static open(
     disk: Disk,
     path: string,
     groupId: string,
   ): { file: CheckpointFile; checkpoint: Checkpoint } {
     const file = disk.openSync(path, 'read-write', 'checkpoint');
-    const bytes = Buffer.alloc(slotBytes * 2);
-    file.readSync(bytes, 0, bytes.length, 0);
     let slots: Slot[];
     try {
+      const bytes = readFromDevice(disk, file);
       slots = [decode(bytes.subarray(0, slotBytes), path), decode(bytes.subarray(slotBytes), path)];
     } catch (error) {
       file.closeSync();
