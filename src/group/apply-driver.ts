@@ -107,6 +107,11 @@ export class ApplyDriver {
     return this.#state;
   }
 
+  /** Whether a checkpoint is still to come that covers more than the last one. */
+  get hasMoreToCheckpoint(): boolean {
+    return !this.#checkpointsEnded && this.#checkpointed < this.#watermarks.durable;
+  }
+
   /** Something was appended, or became durable: there may be a batch. */
   consider(): void {
     if (this.#state !== 'idle') return;

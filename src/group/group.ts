@@ -187,6 +187,8 @@ export class Group {
         applyRecovered: () => this.#troubles.recovered(),
       },
     });
+    // Segments with nothing but marks behind the checkpoint, as a life without writes leaves them.
+    this.#driver.releaseSegments();
     return this.#driver;
   }
 
@@ -388,7 +390,10 @@ export class Group {
     if (disk.existsSync(volume.backingFile)) disk.removeFileSync(volume.backingFile);
   }
 
-  hurryApply(): void {
-    this.#driver?.hurry();
+  /** Applies and makes a checkpoint at once; false: there is nothing that this could release. */
+  hurryApply(): boolean {
+    if (!this.#driver?.hasMoreToCheckpoint) return false;
+    this.#driver.hurry();
+    return true;
   }
 }

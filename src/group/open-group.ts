@@ -91,7 +91,7 @@ export async function openGroup(
 
 /**
  * The new incarnation's first segment is durable before anything is numbered in it (SAFETY 2). A
- * journal that is full to the last segment is applied first.
+ * journal that is full to the last segment is applied, and released by a checkpoint, first.
  */
 async function beginIncarnation(
   deps: GroupDependencies,
@@ -105,13 +105,12 @@ async function beginIncarnation(
       segment.dirty = false;
       return;
     }
-    if (group.watermarks.applied === lastNumber) {
+    if (!group.hurryApply()) {
       throw new JnbdError(
         'journal_full',
         `the journal of group ${group.name} has no free segment of ${segmentBytes} bytes; give it another --journal-dir`,
       );
     }
-    group.hurryApply();
     await new Promise<void>((resolve) => deps.clock.after(10, resolve));
   }
 }
