@@ -73,6 +73,8 @@ export class ApplyDriver {
   #checkpointTimer: Timer | undefined;
   #checkpointDue = false;
   #checkpointSequence: number;
+  /** Where the durable one is. */
+  #keptSequence: number;
   /** Where the journal goes on behind what is applied. */
   #appliedSequence = 0;
   #appliedOffset = 0;
@@ -99,17 +101,18 @@ export class ApplyDriver {
     this.#owner = deps.owner;
     this.#checkpointed = this.#watermarks.applied;
     this.#checkpointSequence = deps.checkpointSequence;
+    this.#keptSequence = deps.checkpointSequence;
     this.#port.receive((message) => this.#received(message));
     this.#port.post({ kind: 'open', checkpointPath: deps.checkpointPath, groupId: deps.groupId });
   }
 
-  get state(): ApplyState {
-    return this.#state;
+  /** Nothing will be released until a restart. */
+  get checkpointsEnded(): boolean {
+    return this.#checkpointsEnded;
   }
 
-  /** Whether a checkpoint is still to come that covers more than the last one. */
-  get hasMoreToCheckpoint(): boolean {
-    return !this.#checkpointsEnded && this.#checkpointed < this.#watermarks.durable;
+  get state(): ApplyState {
+    return this.#state;
   }
 
   /** Something was appended, or became durable: there may be a batch. */
@@ -214,6 +217,7 @@ export class ApplyDriver {
     if (message.kind === 'checkpointed') {
       this.#checkpointing = false;
       this.#checkpointed = message.applied;
+      this.#keptSequence = this.#checkpointSequence;
       this.releaseSegments();
       this.#owner.released();
       this.#considerCheckpoint();
@@ -257,6 +261,6 @@ export class ApplyDriver {
   releaseSegments(): void {
     const released = this.#retention.releasable(this.#checkpointed);
     if (released > this.#watermarks.released) this.#watermarks.setReleased(released);
-    this.#chain.release(this.#watermarks.released);
+    this.#chain.release(this.#watermarks.released, this.#keptSequence);
   }
 }

@@ -12,6 +12,9 @@ export class GroupFiles {
   get checkpoint(): string {
     return `${this.directory}/checkpoint`;
   }
+  get head(): string {
+    return `${this.directory}/head`;
+  }
   get volumes(): string {
     return `${this.directory}/volumes`;
   }

@@ -1,4 +1,5 @@
-import type { Area, AreaFailure } from '../journal/area.ts';
+import type { Area } from '../journal/area.ts';
+import type { HeadFile } from '../journal/head.ts';
 import { Journal } from '../journal/journal.ts';
 import type { RecordHeader } from '../journal/record.ts';
 import { recordHeaderBytes, recordType } from '../journal/record.ts';
@@ -51,6 +52,7 @@ export class Group {
   readonly #troubles: ApplyTroubles;
   readonly #watch: JournalWatch;
   readonly #limits: GroupLimits;
+  readonly #head: HeadFile;
   readonly #changes: CatalogChanges;
   readonly #hosts: WaitingHosts;
   #state: GroupState = 'recovering';
@@ -69,6 +71,7 @@ export class Group {
       watermarks: Watermarks;
       index: BlockIndex;
       chain: SegmentChain;
+      head: HeadFile;
       incarnation: number;
     },
   ) {
@@ -81,6 +84,7 @@ export class Group {
     this.watermarks = opened.watermarks;
     this.index = opened.index;
     this.chain = opened.chain;
+    this.#head = opened.head;
     this.incarnation = opened.incarnation;
     this.retained = new RetainedRuns(deps.pool);
     this.reader = new VolumeReader(this.index, this.chain);
@@ -146,6 +150,7 @@ export class Group {
         chain: this.chain,
         retained: this.retained,
         watermarks: this.watermarks,
+        head: this.#head,
         owner: {
           durableAdvanced: () => this.#durableAdvanced(),
           roomAppeared: () => this.#hosts.wake(),
@@ -187,17 +192,15 @@ export class Group {
         applyRecovered: () => this.#troubles.recovered(),
       },
     });
-    // Segments with nothing but marks behind the checkpoint, as a life without writes leaves them.
-    this.#driver.releaseSegments();
     return this.#driver;
   }
 
-  /** The journal is damaged: nothing is served, nothing is written, until somebody decides. */
-  refuse(text: string): void {
+  /** The journal is damaged, or full: nothing is served, nothing is written, until somebody decides. */
+  refuse(text: string, code: 'journal_damaged' | 'journal_full'): void {
     this.#failureText = text;
     this.#become('abnormal');
     this.conditions.raise('', {
-      code: 'journal_damaged',
+      code,
       severity: 'error',
       message: text,
       nextCommand: `jnbd journal check ${this.#files.journal}`,
@@ -226,6 +229,7 @@ export class Group {
     }
     this.#watch.stop();
     await this.#driver?.close();
+    this.#head.close();
     this.guard.close();
     for (const volume of this.volumes.values()) volume.file?.closeSync();
     for (const area of this.areas) area.close();
@@ -311,7 +315,7 @@ export class Group {
     return this.catalog.volumes.find((volume) => volume.id === id)?.journalOnly ?? true;
   }
 
-  #journalFailed(failure: AreaFailure): void {
+  #journalFailed(failure: Error): void {
     const { durable, newest } = this.watermarks;
     this.#failureText = `the journal of group ${this.name} failed: ${failure.message}; updates ${durable + 1} to ${newest} are not durable, and nothing more is accepted until a restart`;
     if (this.#state === 'normal') this.#become('abnormal');
@@ -390,10 +394,7 @@ export class Group {
     if (disk.existsSync(volume.backingFile)) disk.removeFileSync(volume.backingFile);
   }
 
-  /** Applies and makes a checkpoint at once; false: there is nothing that this could release. */
-  hurryApply(): boolean {
-    if (!this.#driver?.hasMoreToCheckpoint) return false;
-    this.#driver.hurry();
-    return true;
+  hurryApply(): void {
+    this.#driver?.hurry();
   }
 }

@@ -1,19 +1,23 @@
+import { type Area, AreaFailure } from '../journal/area.ts';
 import { CheckpointFile } from '../journal/checkpoint.ts';
+import { HeadFile } from '../journal/head.ts';
 import { SegmentChain } from '../journal/segment-chain.ts';
 import { Watermarks } from '../journal/watermarks.ts';
 import { assert } from '../platform/assert.ts';
+import type { Clock } from '../platform/clock.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { segmentBytes } from '../platform/limits.ts';
 import { randomIdentifier } from '../platform/random.ts';
 import { BlockIndex } from '../volume/block-index.ts';
+import type { ApplyDriver } from './apply-driver.ts';
 import type { CatalogChange } from './catalog.ts';
 import { changeCatalog, readCatalog, writeCatalog } from './catalog.ts';
 import { Group } from './group.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { GroupFiles } from './group-files.ts';
 import { volumeFilePattern } from './group-files.ts';
-import { findJournal, recoverJournal } from './recovery.ts';
+import { type FoundJournal, findJournal, type JournalTruths, recoverJournal } from './recovery.ts';
 import { Volume } from './volume.ts';
 
 /** Recovers a group from its directory, and serves it unless its journal is damaged. */
@@ -28,9 +32,13 @@ export async function openGroup(
     throw new JnbdError('catalog_damaged', `${files.catalog} is missing; restore it from a copy`);
   const { file, checkpoint } = CheckpointFile.open(disk, files.checkpoint, catalog.groupId);
   file.close();
+  const { file: headFile, head } = HeadFile.open(disk, files.head, catalog.groupId);
   const found = findJournal(disk, catalog);
   const index = new BlockIndex(limits.tableNodesMax);
-  const { outcome, changes, live } = recoverJournal(disk, found, checkpoint, catalog, index);
+  const isHeld = catalog.volumes.some(({ journalOnly }) => journalOnly);
+  const released = isHeld ? checkpoint.released : checkpoint.applied;
+  const truths = { checkpoint, head, released };
+  const { outcome, changes, live } = recoverJournal(disk, found, truths, catalog, index);
   for (const { number, change } of changes) catalog = changeCatalog(catalog, change, number);
   const liveSlots = new Set(live.map(({ area, slot }) => area.segmentPath(slot)));
   for (const area of found.areas) {
@@ -47,10 +55,10 @@ export async function openGroup(
     areaLayout,
     { groupId, generation, generationSystem, incarnation },
     live,
-    found.nextSequence,
+    nextSequence(found, truths),
   );
   const watermarks = new Watermarks({
-    released: checkpoint.released,
+    released,
     applied: checkpoint.applied,
     durable: outcome.lastNumber,
   });
@@ -60,59 +68,100 @@ export async function openGroup(
     watermarks,
     index,
     chain,
+    head: headFile,
     incarnation,
   });
   openVolumes(disk, group, files, changes);
   if (changes.length > 0) writeCatalog(disk, files.catalog, catalog);
   for (const area of found.areas) {
-    if (area.state === 'healthy') continue;
-    group.conditions.raise(area.path, {
-      code: area.state === 'missing' ? 'area_missing' : 'area_failed',
-      severity: 'error',
-      message: area.failure,
-      nextCommand: `jnbd group show ${catalog.name}`,
-    });
+    if (area.state !== 'healthy') raiseAreaCondition(group, area);
   }
   if (outcome.damage) {
     const { from, through, text } = outcome.damage;
     group.refuse(
-      `the journal of group ${catalog.name} is damaged: updates ${from} to ${through} were durable and cannot be read (${text})`,
+      `the journal of group ${catalog.name} is damaged: updates ${from} to ${through} were durable and cannot be read (${[text, ...found.troubles].join('; ')})`,
+      'journal_damaged',
     );
     return group;
   }
   if (catalog.volumes.some(({ journalOnly }) => journalOnly))
     group.retention.set('journal-only', watermarks.released);
   removeOrphans(disk, group, files);
-  group.startApply(checkpoint.sequence);
-  await beginIncarnation(deps, group, outcome.lastNumber);
-  group.serve();
+  const apply = group.startApply(checkpoint.sequence);
+  if (await beginIncarnation(deps.clock, group, apply, outcome.lastNumber)) group.serve();
   return group;
 }
 
+/** Areas that are not there may hold a prepared segment with a higher sequence than those that are. */
+const sequencesUnseenMax = 16;
+
+function nextSequence(found: FoundJournal, { checkpoint, head }: JournalTruths): number {
+  const seen = Math.max(found.nextSequence, checkpoint.sequence, head.sequence + 1);
+  const isWhole = found.areas.every(({ state }) => state === 'healthy');
+  return isWhole ? seen : seen + sequencesUnseenMax;
+}
+
 /**
- * The new incarnation's first segment is durable before anything is numbered in it (SAFETY 2). A
- * journal that is full to the last segment is applied, and released by a checkpoint, first.
+ * The new incarnation's first segment is durable before anything is numbered in it (SAFETY 2), in an
+ * area that can be written. A journal that is full to the last segment is applied first; false: that
+ * frees none, and the group refuses.
  */
 async function beginIncarnation(
-  deps: GroupDependencies,
+  clock: Clock,
   group: Group,
+  apply: ApplyDriver,
   lastNumber: number,
-): Promise<void> {
+): Promise<boolean> {
   for (;;) {
-    const segment = group.chain.begin(lastNumber + 1, lastNumber);
-    if (segment) {
-      segment.file.dataSyncSync();
-      segment.dirty = false;
-      return;
-    }
-    if (!group.hurryApply()) {
+    if (tryBegin(group, lastNumber)) return true;
+    const areas = group.areas.filter(({ state }) => state === 'healthy');
+    if (areas.length === 0) {
       throw new JnbdError(
-        'journal_full',
-        `the journal of group ${group.name} has no free segment of ${segmentBytes} bytes; give it another --journal-dir`,
+        'journal_failed',
+        `the journal of group ${group.name} cannot be written: ${group.areas.map(({ failure }) => failure).join('; ')}`,
       );
     }
-    await new Promise<void>((resolve) => deps.clock.after(10, resolve));
+    const isApplied = group.watermarks.applied === lastNumber;
+    if (isApplied && (group.retention.isHeld || apply.checkpointsEnded)) {
+      group.refuse(
+        `the journal of group ${group.name} is full: no segment of ${segmentBytes} bytes is free in ${areas.map(({ path }) => path).join(', ')}, and what it holds is needed`,
+        'journal_full',
+      );
+      return false;
+    }
+    apply.hurry();
+    await new Promise<void>((resolve) => clock.after(10, resolve));
   }
+}
+
+/** False: no segment is free. Areas that cannot be written are left for others. */
+function tryBegin(group: Group, lastNumber: number): boolean {
+  for (;;) {
+    try {
+      const segment = group.chain.begin(lastNumber + 1, lastNumber);
+      if (!segment) return false;
+      try {
+        segment.file.dataSyncSync();
+      } catch (error) {
+        throw new AreaFailure(segment.area, error);
+      }
+      segment.dirty = false;
+      return true;
+    } catch (error) {
+      if (!(error instanceof AreaFailure)) throw error;
+      error.area.become('failed', error.message);
+      raiseAreaCondition(group, error.area);
+    }
+  }
+}
+
+function raiseAreaCondition(group: Group, area: Area): void {
+  group.conditions.raise(area.path, {
+    code: area.state === 'missing' ? 'area_missing' : 'area_failed',
+    severity: 'error',
+    message: area.failure,
+    nextCommand: `jnbd group show ${group.name}`,
+  });
 }
 
 function openVolumes(

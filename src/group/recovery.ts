@@ -2,12 +2,14 @@ import type { Area } from '../journal/area.ts';
 import { openArea } from '../journal/area.ts';
 import type { Checkpoint } from '../journal/checkpoint.ts';
 import type { RecordHeader } from '../journal/record.ts';
-import { recordType } from '../journal/record.ts';
+import { isNumbered, recordType } from '../journal/record.ts';
 import type { FoundSegment, ScanOutcome } from '../journal/scan.ts';
 import { JournalScan } from '../journal/scan.ts';
+import type { JournalHead } from '../journal/head.ts';
 import type { SegmentHeader } from '../journal/segment.ts';
 import { decodeSegmentHeader } from '../journal/segment.ts';
 import type { LiveSegment } from '../journal/segment-chain.ts';
+import { SegmentReader } from '../journal/segment-reader.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError, messageOf } from '../platform/errors.ts';
 import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
@@ -27,19 +29,22 @@ interface FoundHeader {
 export interface FoundJournal {
   readonly areas: readonly Area[];
   readonly segments: readonly FoundHeader[];
+  /** Why what is there is not all that could be: for whoever misses something. */
+  readonly troubles: readonly string[];
   readonly nextSequence: number;
 }
 
 /**
  * Opens the areas and reads every segment's header. Areas that are not there stay `missing`: whether
  * the journal can do without shows when it is scanned. A header that cannot be read counts as no
- * use of that file; if records were in it, their numbers are missed by the scan.
+ * use of that file; if records were in it, the scan misses what a roll or the head leads to.
  */
 export function findJournal(disk: Disk, catalog: Catalog): FoundJournal {
   const areas = catalog.areas.map(({ areaId, path }) =>
     openArea(disk, path, { formatVersion: 1, groupId: catalog.groupId, areaId }),
   );
   const segments: FoundHeader[] = [];
+  const troubles = areas.map(({ failure }) => failure).filter((failure) => failure !== '');
   const block = Buffer.alloc(segmentHeaderBytes);
   let nextSequence = 1;
   for (const area of areas) {
@@ -54,8 +59,10 @@ export function findJournal(disk: Disk, catalog: Catalog): FoundJournal {
           file.closeSync();
         }
       } catch (error) {
+        // Nothing new goes there; what else it holds is read, and proved.
         area.become('failed', `${path}: ${messageOf(error)}`);
-        break;
+        troubles.push(area.failure);
+        continue;
       }
       const result = decodeSegmentHeader(block);
       if (result.kind === 'newer') {
@@ -64,20 +71,29 @@ export function findJournal(disk: Disk, catalog: Catalog): FoundJournal {
           `${path} has format ${result.formatVersion}, which this jnbd does not know; start a newer one`,
         );
       }
+      if (result.kind === 'bad') troubles.push(`the header of ${path} cannot be read`);
       if (result.kind !== 'header' || result.header.groupId !== catalog.groupId) continue;
       segments.push({ header: result.header, area, slot });
       nextSequence = Math.max(nextSequence, result.header.sequence + 1);
     }
   }
-  return { areas, segments, nextSequence };
+  return { areas, segments, troubles, nextSequence };
 }
 
 export interface RecoveredJournal {
   readonly outcome: ScanOutcome;
   /** Catalog changes that the catalog file does not have yet, in order. */
   readonly changes: readonly { readonly number: number; readonly change: CatalogChange }[];
-  /** Segments that hold records after the checkpoint; the rest is free. */
+  /** Segments that hold records after `released`, and the one of the checkpoint; the rest is free. */
   readonly live: readonly LiveSegment[];
+}
+
+/** What is known of a journal from beside it. */
+export interface JournalTruths {
+  readonly checkpoint: Checkpoint;
+  readonly head: JournalHead;
+  /** Somebody needs every record after this number. */
+  readonly released: number;
 }
 
 /**
@@ -89,14 +105,13 @@ export interface RecoveredJournal {
 export function recoverJournal(
   disk: Disk,
   found: FoundJournal,
-  checkpoint: Checkpoint,
+  truths: JournalTruths,
   catalog: Catalog,
   index: BlockIndex,
 ): RecoveredJournal {
+  const { checkpoint, head, released } = truths;
   const relevant = found.segments
-    .filter(
-      ({ header, area }) => header.sequence >= checkpoint.sequence && area.state === 'healthy',
-    )
+    .filter(({ header }) => header.sequence >= checkpoint.sequence)
     .sort((a, b) => a.header.sequence - b.header.sequence)
     .map(({ header, area, slot }) => ({
       header,
@@ -116,7 +131,7 @@ export function recoverJournal(
     disk,
     relevant,
     { number: checkpoint.applied, sequence: checkpoint.sequence, offset: checkpoint.offset },
-    checkpoint.applied,
+    head.durable,
   );
   const changes: { number: number; change: CatalogChange }[] = [];
   const journalOnly = new Set(
@@ -146,23 +161,78 @@ export function recoverJournal(
   };
   scan.run(visitor);
   const outcome = scan.outcome();
-  const live: LiveSegment[] = [];
+  const live = retainedBefore(disk, found, checkpoint, released, outcome);
   for (const segment of relevant) {
     const end = outcome.ends.get(segment.header.sequence);
-    if (!end) continue;
-    live.push({
-      header: segment.header,
-      area: segment.area,
-      slot: segment.slot,
-      file: segment.file,
-      endOffset: end.offset,
-      lastNumber: end.lastNumber,
-      dirty: false,
-      lostFrom: segmentBytes,
-      pins: 0,
-    });
+    if (end) live.push(liveSegment(segment, end.offset, end.lastNumber));
   }
   return { outcome, changes, live };
+}
+
+function liveSegment(found: FoundHeader, endOffset: number, lastNumber: number): LiveSegment {
+  const { header, area, slot } = found;
+  return {
+    header,
+    area,
+    slot,
+    file: area.segmentFile(slot),
+    endOffset,
+    lastNumber,
+    dirty: false,
+    lostFrom: segmentBytes,
+    pins: 0,
+  };
+}
+
+/**
+ * Segments without records after the checkpoint that must not be used again, in order: the one that
+ * the checkpoint is in, because recovery begins there, and those that hold numbers after `released`.
+ */
+function retainedBefore(
+  disk: Disk,
+  found: FoundJournal,
+  checkpoint: Checkpoint,
+  released: number,
+  outcome: ScanOutcome,
+): LiveSegment[] {
+  const retained: LiveSegment[] = [];
+  let reader: SegmentReader | undefined;
+  /** The highest number that is not accounted for. */
+  let last = checkpoint.applied;
+  const candidates = found.segments
+    .filter(({ header }) => header.sequence <= checkpoint.sequence)
+    .sort((a, b) => b.header.sequence - a.header.sequence);
+  for (const candidate of candidates) {
+    const isCheckpoints = candidate.header.sequence === checkpoint.sequence;
+    if (!isCheckpoints && last <= released) break;
+    let first = 0;
+    if (last > released) {
+      reader ??= new SegmentReader(disk);
+      first = firstNumberOf(reader, candidate, released);
+    }
+    const isNeeded = isCheckpoints || first > 0;
+    if (isNeeded && !outcome.ends.has(candidate.header.sequence))
+      retained.unshift(liveSegment(candidate, segmentBytes, last));
+    if (first > 0) last = Math.min(last, first - 1);
+  }
+  return retained;
+}
+
+/** 0: it holds no record that is needed. */
+function firstNumberOf(
+  reader: SegmentReader,
+  { header, area, slot }: FoundHeader,
+  released: number,
+): number {
+  const { salt } = header;
+  reader.open(area.segmentFile(slot));
+  for (let at = segmentHeaderBytes; reader.recordAt(at, salt) === 'record'; ) {
+    const { type, number, headerBytes, payloadBytes } = reader.header;
+    if (isNumbered(type)) return number;
+    at += headerBytes + payloadBytes;
+  }
+  // Nothing was written, or what was written first is damaged.
+  return reader.nextNumbered(segmentHeaderBytes, released, salt);
 }
 
 /** Enters one record into a table. Volumes that store nothing only move it on. */

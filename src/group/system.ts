@@ -1,5 +1,6 @@
 import { createArea, removeArea } from '../journal/area.ts';
 import { CheckpointFile } from '../journal/checkpoint.ts';
+import { HeadFile } from '../journal/head.ts';
 import { ReceiveSlabPool } from '../journal/receive-slab.ts';
 import type { AreaLayout } from '../journal/segment-chain.ts';
 import type { Disk, FileLock } from '../platform/disk.ts';
@@ -274,6 +275,7 @@ export class System {
         sequence: 1,
         offset: segmentHeaderBytes,
       });
+      HeadFile.create(disk, files.head, catalog.groupId);
       writeCatalog(disk, files.catalog, catalog);
     } catch (error) {
       // A foreign directory was left alone by createArea; what was made here is taken back.

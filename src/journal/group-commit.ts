@@ -3,6 +3,7 @@ import type { Clock, Timer } from '../platform/clock.ts';
 import { inlineSyncMillisecondsMax, MiB } from '../platform/limits.ts';
 import type { Area } from './area.ts';
 import { AreaFailure } from './area.ts';
+import type { HeadFile } from './head.ts';
 import type { RetainedRuns } from './retained-runs.ts';
 import type { LiveSegment, SegmentChain } from './segment-chain.ts';
 import type { Watermarks } from './watermarks.ts';
@@ -14,6 +15,8 @@ export interface GroupCommitOwner {
   advanced(): void;
   /** A sync failed: what it was to cover is not durable, and that area's page cache can lie. */
   failed(failure: AreaFailure): void;
+  /** The head could not be written: nothing that was appended since can be called durable. */
+  headFailed(error: unknown): void;
 }
 
 /**
@@ -26,6 +29,7 @@ export class GroupCommit {
   readonly #chain: SegmentChain;
   readonly #retained: RetainedRuns;
   readonly #watermarks: Watermarks;
+  readonly #head: HeadFile;
   readonly #owner: GroupCommitOwner;
   readonly #earlyBytes: number;
   #intervalMilliseconds: number;
@@ -45,6 +49,7 @@ export class GroupCommit {
       chain: SegmentChain;
       retained: RetainedRuns;
       watermarks: Watermarks;
+      head: HeadFile;
       owner: GroupCommitOwner;
     },
     options: { earlyBytes: number; intervalMilliseconds: number },
@@ -53,6 +58,7 @@ export class GroupCommit {
     this.#chain = deps.chain;
     this.#retained = deps.retained;
     this.#watermarks = deps.watermarks;
+    this.#head = deps.head;
     this.#owner = deps.owner;
     this.#earlyBytes = options.earlyBytes;
     this.#intervalMilliseconds = options.intervalMilliseconds;
@@ -189,9 +195,27 @@ export class GroupCommit {
   }
 
   #advance(target: number): void {
-    if (target === this.#watermarks.durable) return;
+    if (target === this.#watermarks.durable || !this.#noteHead(target)) return;
     this.#watermarks.setDurable(target);
     this.#retained.releaseThrough(target);
     this.#owner.advanced();
+  }
+
+  /**
+   * Nothing leads to a segment in which an incarnation or a takeover began: the head says that it must
+   * be there, before anything in it is called durable.
+   */
+  #noteHead(durable: number): boolean {
+    const header = this.#chain.unnoted;
+    if (!header) return true;
+    const { groupId, sequence, firstNumber, incarnation } = header;
+    try {
+      this.#head.writeSync({ groupId, sequence, firstNumber, incarnation, durable });
+      this.#chain.noted();
+      return true;
+    } catch (error) {
+      this.#owner.headFailed(error);
+      return false;
+    }
   }
 }

@@ -4,6 +4,7 @@ import { recordPayloadBytesMax, slabBytes } from '../platform/limits.ts';
 import type { Area } from './area.ts';
 import { AreaFailure } from './area.ts';
 import { GroupCommit } from './group-commit.ts';
+import type { HeadFile } from './head.ts';
 import type { RecordMoved } from './move-run.ts';
 import { moveRun } from './move-run.ts';
 import type { ReceiveSlab } from './receive-slab.ts';
@@ -30,7 +31,7 @@ export interface JournalOwner {
   /** A record moved from a failed area: same number, new place. */
   readonly recordMoved: RecordMoved;
   /** Nothing after `durable` will ever be durable, and nothing more can be appended. */
-  journalFailed(failure: AreaFailure): void;
+  journalFailed(failure: Error): void;
 }
 
 export type JournalState = 'open' | 'failed' | 'closed';
@@ -75,6 +76,7 @@ export class Journal {
       chain: SegmentChain;
       retained: RetainedRuns;
       watermarks: Watermarks;
+      head: HeadFile;
       owner: JournalOwner;
     },
     options: { unsyncedBytesMax: number; syncIntervalMilliseconds: number },
@@ -92,6 +94,7 @@ export class Journal {
         owner: {
           advanced: () => this.#durableAdvanced(),
           failed: (failure) => this.#syncFailed(failure),
+          headFailed: (error) => this.#fail(error as Error),
         },
       },
       {
@@ -326,13 +329,8 @@ export class Journal {
         return;
       }
       this.#writeMark();
-      const segment = this.#chain.current;
-      segment.dirty = false;
-      segment.file.dataSync((error) => {
-        if (!error || this.#state !== 'open') return;
-        segment.dirty = true;
-        if (segment.area.state === 'healthy') this.#takeOver(new AreaFailure(segment.area, error));
-      });
+      // Not a sync of its own: of two at once, the kernel tells only one of a failure.
+      this.#commit.start();
     });
   }
 
@@ -367,6 +365,11 @@ export class Journal {
         this.#owner.areaChanged(failure.area);
       }
     }
+    this.#fail(failure);
+  }
+
+  #fail(failure: Error): void {
+    if (this.#state !== 'open') return;
     this.#state = 'failed';
     this.#stop();
     this.#retained.abandon();

@@ -50,36 +50,40 @@ export interface ScanOutcome {
  * Walks a journal in the order of its segments and proves every record.
  *
  * The valid prefix ends at the first record that is missing or does not prove. If anything says that
- * a later number was durable (a mark, a segment's header, a checkpoint) that is damage; otherwise it
- * is the torn tail of a crash, and what stands behind it is void for ever, because the next opening
- * begins a segment that says so by its first number.
+ * a later number was durable (a mark, a segment's header, the checkpoint, the head) that is damage; so
+ * is a segment that a roll leads to, or that the checkpoint is in, and that is not there: its header
+ * was durable before anything referred to it. Otherwise it is the torn tail of a crash, and what
+ * stands behind it is void for ever, because the next opening begins a segment that says so by its
+ * first number.
  */
 export class JournalScan {
   readonly #segments: readonly FoundSegment[];
   readonly #reader: SegmentReader;
   readonly #ends = new Map<number, { offset: number; lastNumber: number }>();
-  readonly #startIndex: number;
   #index: number;
   #offset: number;
   #lastNumber: number;
   #durable: number;
   #endSequence: number;
   #endOffset: number;
-  #rolledTo = 0;
+  /** The segment that the walk has to go on in: where it begins, or where a roll leads; 0: none. */
+  #expected = 0;
   #stopped: string | undefined;
+  /** Which segment is not there though it must be. */
+  #lost: string | undefined;
 
-  /** `durable`: what is known from elsewhere (the checkpoint). Segments in any order. */
+  /** `durable`: what is known from elsewhere (checkpoint and head). Segments in any order. */
   constructor(disk: Disk, segments: readonly FoundSegment[], start: ScanStart, durable: number) {
     this.#segments = [...segments].sort((a, b) => a.header.sequence - b.header.sequence);
     this.#reader = new SegmentReader(disk);
     this.#index = this.#segments.findIndex(({ header }) => header.sequence >= start.sequence);
-    this.#startIndex = this.#index;
     this.#offset =
       this.#segments[this.#index]?.header.sequence === start.sequence
         ? start.offset
         : segmentHeaderBytes;
     this.#lastNumber = start.number;
     this.#durable = Math.max(durable, start.number);
+    if (this.#durable > 0) this.#expected = start.sequence;
     this.#endSequence = start.sequence;
     this.#endOffset = start.offset;
   }
@@ -88,51 +92,74 @@ export class JournalScan {
     for (; this.#index >= 0 && this.#index < this.#segments.length; this.#index += 1) {
       const segment = this.#segments[this.#index];
       if (!segment) break;
-      this.#enter(segment);
-      if (this.#stopped === undefined) this.#walk(segment, visitor);
-      if (this.#stopped !== undefined) this.#collectEvidence(segment);
+      if (this.#enter(segment)) {
+        if (this.#stopped === undefined) this.#walk(segment, visitor);
+        if (this.#stopped !== undefined) this.#collectEvidence(segment);
+      }
       this.#offset = segmentHeaderBytes;
     }
+    this.#miss();
   }
 
   outcome(): ScanOutcome {
     const missing = this.#lastNumber + 1;
+    const isDamaged = this.#durable >= missing || this.#lost !== undefined;
     return {
       lastNumber: this.#lastNumber,
       durable: this.#durable,
       sequence: this.#endSequence,
       offset: this.#endOffset,
-      damage:
-        this.#durable >= missing
-          ? {
-              from: missing,
-              through: this.#durable,
-              text: this.#stopped ?? 'the journal ends before it',
-            }
-          : undefined,
+      damage: isDamaged
+        ? {
+            from: missing,
+            through: Math.max(this.#durable, missing),
+            text: this.#lost ?? this.#stopped ?? 'the journal ends before it',
+          }
+        : undefined,
       ends: this.#ends,
     };
   }
 
-  #enter(segment: FoundSegment): void {
-    this.#reader.open(segment.file);
+  /** The walk goes on elsewhere than in the segment it should, or nowhere. */
+  #miss(): void {
+    if (this.#expected === 0 || this.#stopped !== undefined) return;
+    const before = this.#segments[this.#index - 1];
+    const leads = before ? `, where ${before.path} leads,` : '';
+    this.#lost = `segment ${this.#expected}${leads} is not there`;
+    this.#stopped = this.#lost;
+    this.#expected = 0;
+  }
+
+  /** False: the device has another header than what was found, so nothing here can be believed. */
+  #enter(segment: FoundSegment): boolean {
     const { header } = segment;
-    this.#durable = Math.max(this.#durable, header.durable);
-    if (header.firstNumber === 0) {
-      const before = this.#segments[this.#index - 1];
-      const continues =
-        this.#offset > segmentHeaderBytes ||
-        this.#index === this.#startIndex ||
-        this.#rolledTo === header.sequence;
-      if (!continues && this.#stopped === undefined && before) {
-        this.#stopped = `segment ${before.path} does not lead to ${segment.path}`;
-      }
-      return;
+    const opened = this.#reader.open(segment.file);
+    if (opened.kind !== 'header' || opened.header.salt !== header.salt) {
+      const cause = this.#reader.readFailure ? ` (${this.#reader.readFailure.message})` : '';
+      this.#lost ??= `the header of ${segment.path} cannot be read back${cause}`;
+      this.#stopped ??= this.#lost;
+      return false;
     }
-    // The start of an incarnation or of a takeover: what stood at these numbers before is void, and
-    // a walk that stopped goes on here when nothing is missing in between.
-    if (header.firstNumber <= this.#lastNumber + 1) this.#stopped = undefined;
-    else this.#stopped ??= `segment ${segment.path} begins at ${header.firstNumber}`;
+    this.#durable = Math.max(this.#durable, header.durable);
+    if (header.firstNumber > 0) {
+      // The start of an incarnation or of a takeover: what stood at these numbers before is void, and
+      // a walk that stopped goes on here when nothing is missing in between.
+      if (header.firstNumber <= this.#lastNumber + 1) {
+        this.#stopped = undefined;
+        this.#lost = undefined;
+      } else {
+        this.#miss();
+        this.#stopped ??= `segment ${segment.path} begins at ${header.firstNumber}`;
+      }
+      this.#expected = 0;
+      return true;
+    }
+    const isExpected =
+      header.sequence === this.#expected || (this.#expected === 0 && this.#lastNumber === 0);
+    if (!isExpected) this.#miss();
+    this.#expected = 0;
+    if (!isExpected) this.#stopped ??= `no record leads to ${segment.path}`;
+    return true;
   }
 
   /** The lowest number that a later segment says to begin at: from there on this one is void. */
@@ -159,7 +186,7 @@ export class JournalScan {
       }
       const end = this.#offset + header.headerBytes + header.payloadBytes;
       if (header.type === recordType.roll) {
-        this.#rolledTo = header.number;
+        this.#expected = header.number;
         this.#note(segment, end);
         return;
       }

@@ -56,6 +56,7 @@ export class SegmentChain {
   #standby: LiveSegment | undefined;
   #preparing: LiveSegment | undefined;
   #nextSequence: number;
+  #unnoted: SegmentHeader | undefined;
   #turn = 0;
   #preferred: Area | undefined;
 
@@ -146,7 +147,17 @@ export class SegmentChain {
     const segment = this.#takeSegment(this.#nextSequence, firstNumber, durable);
     if (!segment) return undefined;
     this.#become(segment);
+    this.#unnoted = segment.header;
     return segment;
+  }
+
+  /** The segment that was begun last, until the head says so. */
+  get unnoted(): SegmentHeader | undefined {
+    return this.#unnoted;
+  }
+
+  noted(): void {
+    this.#unnoted = undefined;
   }
 
   /** Goes on in the prepared segment. The roll record was written to the one before. */
@@ -202,11 +213,14 @@ export class SegmentChain {
     this.#preparing = undefined;
   }
 
-  /** Frees whole segments that hold nothing after `released`. Returns how many. */
-  release(released: number): number {
+  /**
+   * Frees whole segments that hold nothing after `released` and come before the sequence `kept`, the
+   * one that the checkpoint is in: recovery begins there. Returns how many.
+   */
+  release(released: number, kept: number): number {
     let freed = 0;
     for (const [sequence, segment] of this.#bySequence) {
-      if (segment === this.#current || segment.lastNumber > released) break;
+      if (segment === this.#current || sequence >= kept || segment.lastNumber > released) break;
       if (segment.pins > 0 || segment.dirty) break;
       this.#bySequence.delete(sequence);
       segment.area.freeSlots.push(segment.slot);

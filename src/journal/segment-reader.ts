@@ -72,31 +72,18 @@ export class SegmentReader {
   }
 
   /**
-   * The next offset from `from` on where a record proves valid that is a mark or roll, or has a
-   * number in (after, after + 2^24]; -1 where there is none. Byte by byte: only for what follows
-   * something invalid.
+   * The number of the next record that proves, from `from` on, with one in (after, after + 2^24]; 0
+   * where there is none. Byte by byte: only for what stands behind something invalid.
    */
-  nextValid(from: number, after: number, salt: number): number {
+  nextNumbered(from: number, after: number, salt: number): number {
     this.#load(segmentBytes);
     const { header } = this;
-    const numberMax = after + 2 ** 24;
     for (let at = from; at + 28 <= this.#loaded; at += 1) {
       const type = this.#bytes[at + 4] ?? 0;
-      if (
-        type === 0 ||
-        (type > recordType.catalog && type < recordType.mark) ||
-        type > recordType.roll
-      )
-        continue;
-      if (decodeHeader(this.#view, at, segmentBytes, header) !== 'header') continue;
-      if (
-        isNumbered(type) ? header.number <= after || header.number > numberMax : header.length !== 0
-      )
-        continue;
-      if (at + header.headerBytes + header.payloadBytes > this.#loaded) continue;
-      if (checksumHolds(this.#bytes, this.#view, at, header, salt)) return at;
+      if (!isNumbered(type) || this.recordAt(at, salt) !== 'record') continue;
+      if (header.number > after && header.number <= after + 2 ** 24) return header.number;
     }
-    return -1;
+    return 0;
   }
 
   /** The next mark that proves from `from` on; -1 where there is none. Its header is in `header`. */
@@ -114,14 +101,20 @@ export class SegmentReader {
   #load(end: number): boolean {
     if (end <= this.#loaded) return true;
     const until = Math.min(segmentBytes, Math.ceil(end / loadBytes) * loadBytes);
+    // In one read; where the device fails, in small ones, so that all is had up to the bad sector.
+    if (!this.#read(until - this.#loaded)) while (end > this.#loaded && this.#read(4096));
+    return end <= this.#loaded;
+  }
+
+  #read(bytes: number): boolean {
     try {
-      const read =
-        this.#file?.readDirectSync(this.#bytes, this.#loaded, until - this.#loaded, this.#loaded) ??
-        0;
+      const at = this.#loaded;
+      const read = this.#file?.readDirectSync(this.#bytes, at, bytes, at) ?? 0;
       this.#loaded += read;
+      return read > 0;
     } catch (error) {
       this.#readFailure = error as Error;
+      return false;
     }
-    return end <= this.#loaded;
   }
 }

@@ -1,5 +1,5 @@
 import { must } from '../../src/platform/assert.ts';
-import { blockBytes, slabHeadroomBytes } from '../../src/platform/limits.ts';
+import { blockBytes, slabBytes, slabHeadroomBytes } from '../../src/platform/limits.ts';
 import { type ExportClient, type ExportSession, readPending } from '../../src/group/export.ts';
 import { SystemExports } from '../../src/group/exports.ts';
 import type { SimulatedMachine } from './simulated-system.ts';
@@ -87,6 +87,14 @@ export class TestHost implements ExportClient {
   }
 
   async #admit(bytes: number): Promise<void> {
+    const { pool } = this.#machine.system;
+    while (pool.inUse * slabBytes >= pool.bytesMax) {
+      let isFree = false;
+      pool.whenFree(() => {
+        isFree = true;
+      });
+      await this.#machine.until(() => isFree);
+    }
     while (!this.session.admit(bytes)) {
       this.#isAdmitted = false;
       await this.#machine.until(() => this.#isAdmitted);

@@ -1,0 +1,66 @@
+import type { Disk } from '../platform/disk.ts';
+import { type SlotCodec, slotFieldsAt, TwoSlotFile } from './two-slot-file.ts';
+
+/**
+ * The latest segment that no record leads to, because an incarnation or a takeover began there, and a
+ * number that was durable when that was noted. It stands beside the journal, so that an area that is
+ * not there, or a header that cannot be read, is missed (SAFETY 3).
+ */
+export interface JournalHead {
+  readonly groupId: string;
+  /** 0: nothing was ever durable. */
+  readonly sequence: number;
+  readonly firstNumber: number;
+  readonly incarnation: number;
+  /** At least `firstNumber`. */
+  readonly durable: number;
+}
+
+export const headCodec: SlotCodec<JournalHead> = {
+  magic: 'jnbdHED1',
+  name: 'head',
+  damaged: 'journal_damaged',
+  write(slot, head) {
+    slot.writeUIntLE(head.sequence, slotFieldsAt, 6);
+    slot.writeUIntLE(head.firstNumber, slotFieldsAt + 8, 6);
+    slot.writeUIntLE(head.incarnation, slotFieldsAt + 16, 6);
+    slot.writeUIntLE(head.durable, slotFieldsAt + 24, 6);
+  },
+  read: (slot, groupId) => ({
+    groupId,
+    sequence: slot.readUIntLE(slotFieldsAt, 6),
+    firstNumber: slot.readUIntLE(slotFieldsAt + 8, 6),
+    incarnation: slot.readUIntLE(slotFieldsAt + 16, 6),
+    durable: slot.readUIntLE(slotFieldsAt + 24, 6),
+  }),
+};
+
+/** The file of one group's journal head. One owner writes it: the journal. */
+export class HeadFile {
+  readonly #slots: TwoSlotFile<JournalHead>;
+
+  private constructor(slots: TwoSlotFile<JournalHead>) {
+    this.#slots = slots;
+  }
+
+  /** The head of a journal that holds nothing. */
+  static create(disk: Disk, path: string, groupId: string): void {
+    const head = { groupId, sequence: 0, firstNumber: 0, incarnation: 0, durable: 0 };
+    TwoSlotFile.create(disk, path, headCodec, head);
+  }
+
+  /** Throws journal_damaged when neither slot can be read. */
+  static open(disk: Disk, path: string, groupId: string): { file: HeadFile; head: JournalHead } {
+    const { file, value } = TwoSlotFile.open(disk, path, headCodec, groupId);
+    return { file: new HeadFile(file), head: value };
+  }
+
+  /** Durable when it returns. */
+  writeSync(head: JournalHead): void {
+    this.#slots.writeSync(head);
+  }
+
+  close(): void {
+    this.#slots.close();
+  }
+}
