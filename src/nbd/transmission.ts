@@ -30,6 +30,8 @@ export interface TransmissionTerms {
 
 /** A client that sends less than this between two sweeps gives its slab back. */
 const quietBytesMax = 64 * KiB;
+/** Who sends nothing more may wait for answers through so many sweeps, which are a second apart. */
+const sweepsSinceEndMax = 60;
 /** After this much in replies the other connections get their turn. */
 const turnBytesMax = 2 * MiB;
 
@@ -81,6 +83,7 @@ export class Transmission {
   #isClosed = false;
   #turnBytes = 0;
   #sweptBytes = 0;
+  #sweepsSinceEnd = 0;
 
   constructor(
     deps: TransmissionDeps,
@@ -175,6 +178,10 @@ export class Transmission {
    * `isPressed`, when somebody waits for it.
    */
   sweep(isPressed: boolean): void {
+    if (this.#isEnded && !isPressed && ++this.#sweepsSinceEnd > sweepsSinceEndMax) {
+      this.#onBroken();
+      return;
+    }
     const isQuiet = this.#sweptBytes < quietBytesMax;
     if (!isPressed) this.#sweptBytes = 0;
     if (!(isQuiet || isPressed) || !this.#window.slab || this.#isFinished) return;

@@ -7,6 +7,7 @@ import {
   type TlsCredentials,
 } from './network.ts';
 import { TlsUpgrade } from './node-tls.ts';
+import { peerState } from './system-calls.ts';
 
 /** After `end` the other side has this long to close too, then it is cut off. */
 const lingerMilliseconds = 2_000;
@@ -16,11 +17,17 @@ const lingerMilliseconds = 2_000;
  */
 const renewalsMax = 1_000;
 
+/** A socket that is not read says nothing of its other side: so it is asked, this often. */
+const watchMilliseconds = 1_000;
+/** Who sends nothing more may still wait for answers: for so long. */
+const endedMillisecondsMax = 60_000;
+
 const discarded = Buffer.allocUnsafeSlow(16 * 1024);
 
 /** The parts of Node's stream handle that are used here; none of it is documented. */
 interface StreamHandle {
   readonly writeQueueSize?: number;
+  readonly fd?: number;
   useUserBuffer?(buffer: Uint8Array): void;
 }
 
@@ -33,6 +40,8 @@ export class NodeConnection implements Connection {
   #receivesInPlace = false;
   #renewals = 0;
   #isPaused = false;
+  #watch: NodeJS.Timeout | undefined;
+  #endedMilliseconds = 0;
   #isPending = false;
   #isEnding = false;
   #isClosed = false;
@@ -109,6 +118,7 @@ export class NodeConnection implements Connection {
     socket.on('close', () => {
       if (!isCurrent()) return;
       this.#isClosed = true;
+      clearInterval(this.#watch);
       this.#owner?.closed();
     });
     if (!this.#receivesInPlace) socket.on('data', (chunk) => this.#receivedChunk(chunk));
@@ -156,6 +166,20 @@ export class NodeConnection implements Connection {
     if (this.#isPaused || this.#isEnding) return;
     this.#isPaused = true;
     this.#socket.pause();
+    this.#endedMilliseconds = 0;
+    this.#watch ??= setInterval(() => this.#look(), watchMilliseconds).unref();
+  }
+
+  /** Whether a paused connection has still somebody at its other side. */
+  #look(): void {
+    const state = this.#isPaused && !this.#isClosed ? peerState(this.#handle?.fd ?? -1) : undefined;
+    if (state === undefined) {
+      clearInterval(this.#watch);
+      this.#watch = undefined;
+      return;
+    }
+    this.#endedMilliseconds = state === 'ended' ? this.#endedMilliseconds + watchMilliseconds : 0;
+    if (state === 'gone' || this.#endedMilliseconds >= endedMillisecondsMax) this.destroy();
   }
 
   resume(): void {

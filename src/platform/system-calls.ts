@@ -28,6 +28,7 @@ function bind(prototype: string): NativeFunction | undefined {
 const fallocate = bind('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
 const lseek = bind('int64_t lseek(int fd, int64_t offset, int whence)');
 const posixFadvise = bind('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
+const poll = bind('int poll(uint64_t descriptors, ulong count, int milliseconds)');
 const fcntl = libc?.func('fcntl', 'int', ['int', 'int', '...']);
 const ioctl = libc?.func('ioctl', 'int', ['int', 'ulong', '...']);
 const preadv2 =
@@ -197,6 +198,29 @@ function bufferAddress(buffer: ArrayBufferLike): number {
   lastBuffer = buffer;
   lastAddress = found;
   return found;
+}
+
+const POLLERR = 0x08;
+const POLLHUP = 0x10;
+const POLLRDHUP = 0x2000;
+/** One `struct pollfd`, { descriptor, events, returned events }. */
+const polled = new DataView(new ArrayBuffer(8));
+const polledAddress = addressOf(new Uint8Array(polled.buffer)) ?? 0;
+
+/**
+ * How the other side of a stream socket is, without reading: `ended` has said that it sends nothing
+ * more, `gone` takes nothing any more either. `undefined` where the system cannot tell.
+ */
+export function peerState(fd: number): 'there' | 'ended' | 'gone' | undefined {
+  if (poll === undefined) return undefined;
+  const isLittle = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
+  polled.setInt32(0, fd, isLittle);
+  polled.setInt16(4, POLLRDHUP, isLittle);
+  polled.setInt16(6, 0, isLittle);
+  if (poll(polledAddress, 1, 0) < 0) return undefined;
+  const events = polled.getInt16(6, isLittle);
+  if ((events & (POLLERR | POLLHUP)) !== 0) return 'gone';
+  return (events & POLLRDHUP) === 0 ? 'there' : 'ended';
 }
 
 const RWF_NOWAIT = 0x08;

@@ -282,23 +282,27 @@ describe('a client that', () => {
       { slabsMax: 2 },
     );
     const payload = Buffer.alloc(4096, 5);
-    const begin = async (exportName: string, writes: number): Promise<() => void> => {
-      const client = await volumes.connect({ exportName });
-      for (let count = 0; count < writes; count++) client.write(0, payload).catch(() => undefined);
-      return () => client.destroy();
+    const write = Buffer.concat([request(NBD_CMD_WRITE, 0, 4096), payload]);
+    const begin = async (name: string, writes: number): Promise<net.Socket> => {
+      const socket = await connectRaw(volumes);
+      const goTo = encodeOption(NBD_OPT_GO, encodeInfoRequest({ name, information: [] }));
+      socket.resume();
+      socket.write(Buffer.concat([flags, goTo, ...Array.from({ length: writes }, () => write)]));
+      return socket;
     };
     // Two that the journal says no to, each with a slab; then two that wait for one.
     await begin('stalled', 2);
     await eventually('the first holds a slab', () => volumes.slabs.inUse === 1);
-    const endSecond = await begin('stalled', 1);
+    const second = await begin('stalled', 1);
     await eventually('the second holds the last', () => volumes.slabs.inUse === 2);
-    const endThird = await begin('moving', 1);
+    const third = await begin('moving', 1);
+    await eventually('the third is in', () => volumes.server.connections().length === 3);
     const fourth = await volumes.connect({ exportName: 'moving' });
     const answered = fourth.write(0, payload);
     await new Promise((resolve) => setTimeout(resolve, 100));
-    endThird();
+    third.resetAndDestroy();
     await eventually('the third is gone', () => volumes.server.connections().length === 3);
-    endSecond();
+    second.resetAndDestroy();
     await answered;
     await fourth.close();
   });
