@@ -247,22 +247,22 @@ describe('a client that', () => {
       slabsMax: 2,
     });
     const socket = await connectRaw(volumes, true);
-    const write = request(NBD_CMD_WRITE, 0, 20_000);
+    const write = request(NBD_CMD_WRITE, 0, 200_000);
     write.writeUInt16BE(NBD_CMD_FLAG_FUA, 4);
     socket.write(
-      Buffer.concat([flags, go, write, Buffer.alloc(20_000, 1), request(NBD_CMD_DISC, 0, 0)]),
+      Buffer.concat([flags, go, write, Buffer.alloc(200_000, 1), request(NBD_CMD_DISC, 0, 0)]),
     );
     await new Promise((resolve) => socket.resume().once('end', resolve));
     await eventually('its slab is free', () => volumes.slabs.inUse === 0);
     const client = await volumes.connect({ replyForm: 'simple' });
-    const payload = Buffer.alloc(200_000, 2);
+    const payload = Buffer.alloc(300_000, 2);
     const { reply, head } = client.prepare({ type: NBD_CMD_WRITE, offset: 0, payload });
-    await client.stream.write(head, payload.subarray(0, 100_000));
+    await client.stream.write(head, payload.subarray(0, 240_000));
     await eventually('it takes a slab', () => volumes.slabs.inUse === 1);
     await new Promise((resolve) => setTimeout(resolve, 100));
     socket.write(Buffer.alloc(50_000, 0xff));
     await new Promise((resolve) => setTimeout(resolve, 100));
-    await client.stream.write(payload.subarray(100_000));
+    await client.stream.write(payload.subarray(240_000));
     await reply;
     expect(volumes.volume.contents.subarray(0, payload.length).equals(payload)).toBe(true);
     await client.close();
