@@ -106,13 +106,13 @@ export class ApplyDriver {
     this.#port.post({ kind: 'open', checkpointPath: deps.checkpointPath, groupId: deps.groupId });
   }
 
-  /** Nothing will be released until a restart. */
-  get checkpointsEnded(): boolean {
-    return this.#checkpointsEnded;
-  }
-
   get state(): ApplyState {
     return this.#state;
+  }
+
+  /** Whether a checkpoint is still to come that covers more than the last one. */
+  get hasMoreToCheckpoint(): boolean {
+    return !this.#checkpointsEnded && this.#checkpointed < this.#watermarks.durable;
   }
 
   /** Something was appended, or became durable: there may be a batch. */

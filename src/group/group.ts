@@ -1,11 +1,11 @@
 import type { Area } from '../journal/area.ts';
 import type { HeadFile } from '../journal/head.ts';
 import { Journal } from '../journal/journal.ts';
-import type { RecordHeader } from '../journal/record.ts';
+import type { RecordMoved } from '../journal/move-run.ts';
 import { recordHeaderBytes, recordType } from '../journal/record.ts';
 import { RetainedRuns } from '../journal/retained-runs.ts';
 import { Retention } from '../journal/retention.ts';
-import type { LiveSegment, SegmentChain } from '../journal/segment-chain.ts';
+import type { SegmentChain } from '../journal/segment-chain.ts';
 import type { Watermarks } from '../journal/watermarks.ts';
 import { must } from '../platform/assert.ts';
 import { JnbdError } from '../platform/errors.ts';
@@ -155,7 +155,7 @@ export class Group {
           durableAdvanced: () => this.#durableAdvanced(),
           roomAppeared: () => this.#hosts.wake(),
           areaChanged: (area) => this.#watch.areaChanged(area),
-          recordMoved: (...record) => this.#recordMoved(...record),
+          recordMoved: this.#recordMoved,
           journalFailed: (failure) => this.#journalFailed(failure),
         },
       },
@@ -192,6 +192,8 @@ export class Group {
         applyRecovered: () => this.#troubles.recovered(),
       },
     });
+    // Segments with nothing but marks behind the checkpoint, as a life without writes leaves them.
+    this.#driver.releaseSegments();
     return this.#driver;
   }
 
@@ -298,18 +300,12 @@ export class Group {
   }
 
   /** Also in a frozen table: it is applied only when its last record is durable, which is later. */
-  #recordMoved(
-    header: RecordHeader,
-    from: LiveSegment,
-    fromOffset: number,
-    to: LiveSegment,
-    toOffset: number,
-  ): void {
+  readonly #recordMoved: RecordMoved = (header, from, fromOffset, to, toOffset) => {
     const changesBlocks = header.type !== recordType.catalog && !this.#isJournalOnly(header.volume);
     const fromPlace = { sequence: from.header.sequence, offset: fromOffset };
     const toPlace = { sequence: to.header.sequence, offset: toOffset };
     this.index.tableOf(header.number).relocate(header, changesBlocks, fromPlace, toPlace);
-  }
+  };
 
   #isJournalOnly(id: number): boolean {
     return this.catalog.volumes.find((volume) => volume.id === id)?.journalOnly ?? true;
@@ -394,7 +390,10 @@ export class Group {
     if (disk.existsSync(volume.backingFile)) disk.removeFileSync(volume.backingFile);
   }
 
-  hurryApply(): void {
-    this.#driver?.hurry();
+  /** Applies and makes a checkpoint at once; false: there is nothing that this could release. */
+  hurryApply(): boolean {
+    if (!this.#driver?.hasMoreToCheckpoint) return false;
+    this.#driver.hurry();
+    return true;
   }
 }

@@ -10,7 +10,6 @@ import { JnbdError } from '../platform/errors.ts';
 import { segmentBytes } from '../platform/limits.ts';
 import { randomIdentifier } from '../platform/random.ts';
 import { BlockIndex } from '../volume/block-index.ts';
-import type { ApplyDriver } from './apply-driver.ts';
 import type { CatalogChange } from './catalog.ts';
 import { changeCatalog, readCatalog, writeCatalog } from './catalog.ts';
 import { Group } from './group.ts';
@@ -87,8 +86,8 @@ export async function openGroup(
   if (catalog.volumes.some(({ journalOnly }) => journalOnly))
     group.retention.set('journal-only', watermarks.released);
   removeOrphans(disk, group, files);
-  const apply = group.startApply(checkpoint.sequence);
-  if (await beginIncarnation(deps.clock, group, apply, outcome.lastNumber)) group.serve();
+  group.startApply(checkpoint.sequence);
+  if (await beginIncarnation(deps.clock, group, outcome.lastNumber)) group.serve();
   return group;
 }
 
@@ -103,15 +102,10 @@ function nextSequence(found: FoundJournal, { checkpoint, head }: JournalTruths):
 
 /**
  * The new incarnation's first segment is durable before anything is numbered in it (SAFETY 2), in an
- * area that can be written. A journal that is full to the last segment is applied first; false: that
- * frees none, and the group refuses.
+ * area that can be written. A journal that is full to the last segment is applied, and released by a
+ * checkpoint, first; false: that frees none, and the group refuses.
  */
-async function beginIncarnation(
-  clock: Clock,
-  group: Group,
-  apply: ApplyDriver,
-  lastNumber: number,
-): Promise<boolean> {
+async function beginIncarnation(clock: Clock, group: Group, lastNumber: number): Promise<boolean> {
   for (;;) {
     if (tryBegin(group, lastNumber)) return true;
     const areas = group.areas.filter(({ state }) => state === 'healthy');
@@ -121,15 +115,13 @@ async function beginIncarnation(
         `the journal of group ${group.name} cannot be written: ${group.areas.map(({ failure }) => failure).join('; ')}`,
       );
     }
-    const isApplied = group.watermarks.applied === lastNumber;
-    if (isApplied && (group.retention.isHeld || apply.checkpointsEnded)) {
+    if (!group.hurryApply()) {
       group.refuse(
         `the journal of group ${group.name} is full: no segment of ${segmentBytes} bytes is free in ${areas.map(({ path }) => path).join(', ')}, and what it holds is needed`,
         'journal_full',
       );
       return false;
     }
-    apply.hurry();
     await new Promise<void>((resolve) => clock.after(10, resolve));
   }
 }
