@@ -311,7 +311,6 @@ export class Journal {
 
   #syncFailed(failure: AreaFailure): void {
     this.#takeOver(failure);
-    this.#commit.start();
   }
 
   /**
@@ -357,6 +356,8 @@ export class Journal {
         if (!target) break;
         this.#rewriteRetained(target);
         this.#prepareStandby();
+        // The sync that hosts waited for was given up.
+        this.#commit.start();
         return;
       } catch (error) {
         if (!(error instanceof AreaFailure)) throw error;
