@@ -212,7 +212,10 @@ export class JournalScan {
   #note(segment: FoundSegment, end: number): void {
     this.#endSequence = segment.header.sequence;
     this.#endOffset = Math.min(end, segmentBytes);
-    this.#ends.set(segment.header.sequence, { offset: end, lastNumber: this.#lastNumber });
+    // A segment with nothing but marks is not kept: a life without writes must not cost one.
+    const { sequence } = segment.header;
+    if (isNumbered(this.#reader.header.type) || this.#ends.has(sequence))
+      this.#ends.set(sequence, { offset: end, lastNumber: this.#lastNumber });
   }
 
   /** Behind the valid prefix: what do marks there say of what was durable? */
