@@ -21,6 +21,7 @@ export interface CatalogVolume {
 
 export interface CatalogArea {
   readonly areaId: string;
+  /** Absolute, or relative to the group's directory. */
   readonly path: string;
 }
 

@@ -1,3 +1,6 @@
+/** Where a group's journal is when it was not put elsewhere. */
+export const ownJournalDirectory = 'journal';
+
 /** Where a group's files are, below the data directory. */
 export class GroupFiles {
   readonly directory: string;
@@ -19,7 +22,15 @@ export class GroupFiles {
     return `${this.directory}/volumes`;
   }
   get journal(): string {
-    return `${this.directory}/journal`;
+    return this.area(ownJournalDirectory);
+  }
+  /** The catalog of a group that is being made or deleted: what is there is to be taken away. */
+  get unfinished(): string {
+    return `${this.directory}/unfinished`;
+  }
+  /** A journal directory as the catalog has it: relative ones move with the data directory. */
+  area(path: string): string {
+    return path.startsWith('/') ? path : `${this.directory}/${path}`;
   }
   volume(id: number): string {
     return `${this.volumes}/${String(id).padStart(4, '0')}.volume`;

@@ -32,7 +32,7 @@ export async function openGroup(
   const { file, checkpoint } = CheckpointFile.open(disk, files.checkpoint, catalog.groupId);
   file.close();
   const { file: headFile, head } = HeadFile.open(disk, files.head, catalog.groupId);
-  const found = findJournal(disk, catalog);
+  const found = findJournal(disk, files, catalog);
   const index = new BlockIndex(limits.tableNodesMax);
   const isHeld = catalog.volumes.some(({ journalOnly }) => journalOnly);
   const released = isHeld ? checkpoint.released : checkpoint.applied;

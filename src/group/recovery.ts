@@ -18,6 +18,7 @@ import type { BlockTable } from '../volume/block-table.ts';
 import { nodeKind } from '../volume/node-kind.ts';
 import type { Catalog, CatalogChange } from './catalog.ts';
 import { decodeChange } from './catalog.ts';
+import type { GroupFiles } from './group-files.ts';
 
 interface FoundHeader {
   readonly header: SegmentHeader;
@@ -39,9 +40,9 @@ export interface FoundJournal {
  * the journal can do without shows when it is scanned. A header that cannot be read counts as no
  * use of that file; if records were in it, the scan misses what a roll or the head leads to.
  */
-export function findJournal(disk: Disk, catalog: Catalog): FoundJournal {
+export function findJournal(disk: Disk, files: GroupFiles, catalog: Catalog): FoundJournal {
   const areas = catalog.areas.map(({ areaId, path }) =>
-    openArea(disk, path, { formatVersion: 1, groupId: catalog.groupId, areaId }),
+    openArea(disk, files.area(path), { formatVersion: 1, groupId: catalog.groupId, areaId }),
   );
   const segments: FoundHeader[] = [];
   const troubles = areas.map(({ failure }) => failure).filter((failure) => failure !== '');

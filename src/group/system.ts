@@ -1,17 +1,13 @@
-import { createArea, removeArea } from '../journal/area.ts';
-import { CheckpointFile } from '../journal/checkpoint.ts';
-import { HeadFile } from '../journal/head.ts';
+import { resolve } from 'node:path';
 import { ReceiveSlabPool } from '../journal/receive-slab.ts';
 import type { AreaLayout } from '../journal/segment-chain.ts';
-import type { Disk, FileLock } from '../platform/disk.ts';
+import type { FileLock } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import {
   journalCapacityBytesDefault,
   journalCapacityBytesMin,
   MiB,
   memoryBytesMin,
-  segmentBytes,
-  segmentHeaderBytes,
   slabBytes,
   syncIntervalMillisecondsDefault,
   unsyncedBytesMaxDefault,
@@ -19,11 +15,11 @@ import {
 import { indexTablesMax } from '../volume/block-index.ts';
 import { nodeBytes } from '../volume/block-table.ts';
 import type { Catalog, OnFull } from './catalog.ts';
-import { writeCatalog } from './catalog.ts';
 import { lockDirectory, type SystemIdentity } from './data-directory.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { Group } from './group.ts';
-import { GroupFiles } from './group-files.ts';
+import { GroupFiles, ownJournalDirectory } from './group-files.ts';
+import { isUnfinished, makeGroupFiles, removeGroupFiles } from './make-group.ts';
 import { checkName } from './names.ts';
 import { openGroup } from './open-group.ts';
 
@@ -130,7 +126,7 @@ export class System {
     const capacityBytes = settings.journalCapacityBytes ?? journalCapacityBytesDefault;
     const existing = this.groups.get(name);
     if (existing) {
-      checkSame(existing.catalog, settings);
+      checkSame(existing.catalog, this.#files(name), settings);
       return { group: existing, created: false };
     }
     if (capacityBytes < journalCapacityBytesMin) {
@@ -142,8 +138,8 @@ export class System {
     this.#claim(name);
     try {
       const files = this.#files(name);
-      const catalog = this.#newCatalog(name, files, capacityBytes, settings);
-      await this.#makeGroupFiles(files, catalog);
+      const catalog = this.#newCatalog(name, capacityBytes, settings);
+      await makeGroupFiles(this.#deps, files, catalog);
       const group = await openGroup(this.#deps, this.#groupLimits(), files);
       this.groups.set(name, group);
       return { group, created: true };
@@ -173,7 +169,7 @@ export class System {
     try {
       await group.close();
       this.groups.delete(name);
-      removeGroupFiles(this.#deps.disk, this.#files(name), group.catalog);
+      removeGroupFiles(this.#deps.disk, this.#files(name));
       return true;
     } finally {
       this.#busy.delete(name);
@@ -216,16 +212,11 @@ export class System {
     };
   }
 
-  #newCatalog(
-    name: string,
-    files: GroupFiles,
-    capacityBytes: number,
-    settings: GroupSettings,
-  ): Catalog {
+  #newCatalog(name: string, capacityBytes: number, settings: GroupSettings): Catalog {
     const { random } = this.#deps;
     const directories = settings.journalDirectories?.length
-      ? settings.journalDirectories
-      : [files.journal];
+      ? settings.journalDirectories.map((path) => resolve(path))
+      : [ownJournalDirectory];
     return {
       formatVersion: 1,
       groupId: Buffer.from(random.bytes(16)).toString('hex'),
@@ -247,63 +238,20 @@ export class System {
     };
   }
 
-  /** The catalog comes last: a directory without one is no group yet, and is cleared at the next start. */
-  async #makeGroupFiles(files: GroupFiles, catalog: Catalog): Promise<void> {
-    const { disk, clock } = this.#deps;
-    disk.makeDirectorySync(files.volumes);
-    const striped = catalog.areaLayout === 'striped';
-    const perArea = striped
-      ? catalog.journalCapacityBytes / catalog.areas.length
-      : catalog.journalCapacityBytes;
-    const slots = Math.max(4, Math.ceil(perArea / segmentBytes));
-    const made: string[] = [];
-    try {
-      for (const { areaId, path } of catalog.areas) {
-        made.push(path);
-        await createArea(
-          disk,
-          clock,
-          path,
-          { formatVersion: 1, groupId: catalog.groupId, areaId },
-          slots,
-        );
-      }
-      CheckpointFile.create(disk, files.checkpoint, {
-        groupId: catalog.groupId,
-        applied: 0,
-        released: 0,
-        sequence: 1,
-        offset: segmentHeaderBytes,
-      });
-      HeadFile.create(disk, files.head, catalog.groupId);
-      writeCatalog(disk, files.catalog, catalog);
-    } catch (error) {
-      // A foreign directory was left alone by createArea; what was made here is taken back.
-      if (error instanceof JnbdError && error.code === 'area_foreign') made.pop();
-      for (const path of made) removeArea(disk, path);
-      disk.removeDirectorySync(files.volumes);
-      if (disk.listSync(files.directory).length === 0) disk.removeDirectorySync(files.directory);
-      throw error;
-    }
-  }
-
   async #openGroups(): Promise<void> {
     const { disk } = this.#deps;
     const directory = `${this.directory}/groups`;
     disk.makeDirectorySync(directory);
     for (const name of disk.listSync(directory)) {
       const files = this.#files(name);
-      if (!disk.existsSync(files.catalog)) {
-        // Created half, or deleted half: there was no group here for anybody.
-        removeGroupFiles(disk, files, undefined);
-        continue;
-      }
-      this.groups.set(name, await openGroup(this.#deps, this.#groupLimits(), files));
+      if (!disk.isDirectorySync(files.directory)) continue;
+      if (isUnfinished(disk, files)) removeGroupFiles(disk, files);
+      else this.groups.set(name, await openGroup(this.#deps, this.#groupLimits(), files));
     }
   }
 }
 
-function checkSame(catalog: Catalog, settings: GroupSettings): void {
+function checkSame(catalog: Catalog, files: GroupFiles, settings: GroupSettings): void {
   const different: string[] = [];
   const compare = (option: string, wanted: unknown, found: unknown): void => {
     if (wanted !== undefined && JSON.stringify(wanted) !== JSON.stringify(found)) {
@@ -315,8 +263,8 @@ function checkSame(catalog: Catalog, settings: GroupSettings): void {
   if (settings.journalDirectories?.length) {
     compare(
       '--journal-dir',
-      settings.journalDirectories,
-      catalog.areas.map(({ path }) => path),
+      settings.journalDirectories.map((path) => resolve(path)),
+      catalog.areas.map(({ path }) => files.area(path)),
     );
   }
   if (different.length > 0) {
@@ -325,24 +273,4 @@ function checkSame(catalog: Catalog, settings: GroupSettings): void {
       `group ${catalog.name} exists, but ${different.join('; ')}`,
     );
   }
-}
-
-/** Deletes a group's files, the catalog first: without it there is no group. */
-function removeGroupFiles(disk: Disk, files: GroupFiles, catalog: Catalog | undefined): void {
-  if (disk.existsSync(files.catalog)) {
-    disk.removeFileSync(files.catalog);
-    disk.syncDirectorySync(files.directory);
-  }
-  for (const path of catalog?.areas.map((area) => area.path) ?? [files.journal])
-    removeArea(disk, path);
-  if (disk.isDirectorySync(files.volumes)) {
-    for (const name of disk.listSync(files.volumes))
-      disk.removeFileSync(`${files.volumes}/${name}`);
-    disk.removeDirectorySync(files.volumes);
-  }
-  for (const name of disk.listSync(files.directory)) {
-    const path = `${files.directory}/${name}`;
-    if (!disk.isDirectorySync(path)) disk.removeFileSync(path);
-  }
-  if (disk.listSync(files.directory).length === 0) disk.removeDirectorySync(files.directory);
 }

@@ -114,7 +114,7 @@ export async function createArea(
     );
   }
   disk.makeDirectorySync(path);
-  const strange = disk.listSync(path).find((name) => !segmentFilePattern.test(name));
+  const strange = disk.listSync(path).find((name) => !isOurs(name));
   if (strange !== undefined) {
     throw new JnbdError(
       'area_foreign',
@@ -151,20 +151,40 @@ export async function createArea(
 }
 
 function removeSegments(disk: Disk, path: string): void {
-  for (const name of disk.listSync(path)) {
-    if (segmentFilePattern.test(name)) disk.removeFileSync(`${path}/${name}`);
-  }
+  for (const name of disk.listSync(path)) if (isOurs(name)) disk.removeFileSync(`${path}/${name}`);
 }
 
-/** Deletes what `createArea` made, the identity first so that a crash leaves nobody's area. */
-export function removeArea(disk: Disk, path: string): void {
+/**
+ * Deletes what `createArea` made, or began to make, for that area; another one's directory is left
+ * alone. The identity goes first, so that a crash leaves nobody's area, and all of it durably.
+ */
+export function removeArea(disk: Disk, path: string, areaId: string): void {
   if (!disk.isDirectorySync(path)) return;
-  if (disk.existsSync(`${path}/${identityName}`)) {
+  const identity = foundIdentity(disk, path);
+  if (identity === 'foreign' || (identity && identity.areaId !== areaId)) return;
+  if (identity) {
     disk.removeFileSync(`${path}/${identityName}`);
     disk.syncDirectorySync(path);
+  } else if (disk.listSync(path).some((name) => !isOurs(name))) {
+    return;
   }
   removeSegments(disk, path);
+  disk.syncDirectorySync(path);
   if (disk.listSync(path).length === 0) disk.removeDirectorySync(path);
+}
+
+/** What `createArea` puts into a directory; a crash may leave the identity under its temporary name. */
+function isOurs(name: string): boolean {
+  return segmentFilePattern.test(name) || name === `${identityName}.tmp`;
+}
+
+function foundIdentity(disk: Disk, path: string): AreaIdentity | 'foreign' | undefined {
+  try {
+    return readIdentity(disk, path);
+  } catch (error) {
+    if (error instanceof JnbdError) return 'foreign';
+    throw error;
+  }
 }
 
 function readIdentity(disk: Disk, path: string): AreaIdentity | undefined {

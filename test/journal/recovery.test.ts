@@ -125,6 +125,42 @@ describe('an area that cannot be written at the start', () => {
   });
 });
 
+describe('a data directory', () => {
+  test('can be moved, with the journals in it', async () => {
+    const setting = await serve('moved', { sizeBytes: MiB });
+    const { machine } = setting;
+    await setting.writeMuch(20);
+    await setting.flush();
+    const { durable } = machine.group().watermarks;
+    machine.kill();
+    machine.machine.attach().renameSync('/data', '/srv');
+    machine.directory = '/srv';
+    await machine.start();
+    expect(machine.group().areas.map(({ path }) => path)).toEqual(['/srv/groups/g/journal']);
+    setting.reopen();
+    await setting.check(durable);
+    await setting.writeMuch(20);
+    await setting.flush();
+  });
+
+  test('that lost a catalog is left as it is', async () => {
+    const setting = await serve('lost', { sizeBytes: MiB });
+    const { machine } = setting;
+    await setting.writeMuch(20);
+    await setting.flush();
+    const { durable } = machine.group().watermarks;
+    machine.kill();
+    const disk = machine.machine.attach();
+    disk.renameSync('/data/groups/g/catalog', '/catalog');
+    await expect(machine.start()).rejects.toMatchObject({ code: 'catalog_damaged' });
+    machine.kill();
+    machine.machine.attach().renameSync('/catalog', '/data/groups/g/catalog');
+    await machine.start();
+    setting.reopen();
+    await setting.check(durable);
+  });
+});
+
 describe('a header that cannot be read', () => {
   test('is damage where the segment may hold what was durable', async () => {
     const machine = newMachine('header');

@@ -12,8 +12,6 @@ import type { SimulatedProcessDisk } from '../simulation/simulated-process-disk.
 import { SimulatedRandom } from '../simulation/simulated-random.ts';
 import { spawnSimulatedWorker } from '../simulation/simulated-worker.ts';
 
-export const dataDirectory = '/data';
-
 /** One machine with a disk that outlives its daemons: the real engine, started and killed at will. */
 export class SimulatedMachine {
   readonly clock = new SimulatedClock();
@@ -23,6 +21,7 @@ export class SimulatedMachine {
   #disk: SimulatedProcessDisk | undefined;
   #processClock: ProcessClock | undefined;
   #system: System | undefined;
+  directory = '/data';
   #starts = 0;
 
   constructor(seed: number | string, options: Partial<SimulatedDiskOptions> = {}) {
@@ -68,7 +67,7 @@ export class SimulatedMachine {
       },
     };
     const options = { name: 'test', memoryBytes };
-    this.#system = await this.run(System.open(deps, dataDirectory, options));
+    this.#system = await this.run(System.open(deps, this.directory, options));
     return this.#system;
   }
 

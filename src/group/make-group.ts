@@ -1,0 +1,105 @@
+import { createArea, removeArea } from '../journal/area.ts';
+import { CheckpointFile } from '../journal/checkpoint.ts';
+import { HeadFile } from '../journal/head.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Disk } from '../platform/disk.ts';
+import { JnbdError } from '../platform/errors.ts';
+import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
+import type { Catalog } from './catalog.ts';
+import { readCatalog, writeCatalog } from './catalog.ts';
+import type { GroupFiles } from './group-files.ts';
+
+/**
+ * Makes a group's files. Its catalog stands as `unfinished` until all of them are there: a directory
+ * with that is no group yet, and the next start takes away what is in it, journal directories elsewhere
+ * included.
+ */
+export async function makeGroupFiles(
+  deps: { readonly disk: Disk; readonly clock: Clock },
+  files: GroupFiles,
+  catalog: Catalog,
+): Promise<void> {
+  const { disk, clock } = deps;
+  disk.makeDirectorySync(files.volumes);
+  writeCatalog(disk, files.unfinished, catalog);
+  const striped = catalog.areaLayout === 'striped';
+  const perArea = striped
+    ? catalog.journalCapacityBytes / catalog.areas.length
+    : catalog.journalCapacityBytes;
+  const slots = Math.max(4, Math.ceil(perArea / segmentBytes));
+  const { groupId } = catalog;
+  try {
+    for (const { areaId, path } of catalog.areas) {
+      const identity = { formatVersion: 1, groupId, areaId } as const;
+      await createArea(disk, clock, files.area(path), identity, slots);
+    }
+    CheckpointFile.create(disk, files.checkpoint, {
+      groupId,
+      applied: 0,
+      released: 0,
+      sequence: 1,
+      offset: segmentHeaderBytes,
+    });
+    HeadFile.create(disk, files.head, groupId);
+    disk.renameSync(files.unfinished, files.catalog);
+    disk.syncDirectorySync(files.directory);
+  } catch (error) {
+    removeGroupFiles(disk, files);
+    throw error;
+  }
+}
+
+/**
+ * Whether this was left by a creation or a deletion that did not end, and is nobody's group. A catalog
+ * that is missing beside volumes or a journal is damage, and nothing is taken away.
+ */
+export function isUnfinished(disk: Disk, files: GroupFiles): boolean {
+  if (disk.existsSync(files.catalog)) return false;
+  if (disk.existsSync(files.unfinished)) return true;
+  const isEmpty = (path: string): boolean =>
+    disk.isDirectorySync(path) && disk.listSync(path).length === 0;
+  return disk
+    .listSync(files.directory)
+    .map((name) => `${files.directory}/${name}`)
+    .every(
+      (path) => path === `${files.unfinished}.tmp` || (path === files.volumes && isEmpty(path)),
+    );
+}
+
+/**
+ * Deletes a group's files. The catalog becomes `unfinished` first, so that a crash on the way leaves
+ * no group, and goes last, so that the next start knows what is left.
+ */
+export function removeGroupFiles(disk: Disk, files: GroupFiles): void {
+  if (disk.existsSync(files.catalog)) {
+    disk.renameSync(files.catalog, files.unfinished);
+    disk.syncDirectorySync(files.directory);
+  }
+  const catalog = readUnfinished(disk, files);
+  if (catalog) {
+    for (const { areaId, path } of catalog.areas) removeArea(disk, files.area(path), areaId);
+  }
+  if (disk.isDirectorySync(files.volumes)) {
+    for (const name of disk.listSync(files.volumes))
+      disk.removeFileSync(`${files.volumes}/${name}`);
+    disk.syncDirectorySync(files.volumes);
+    disk.removeDirectorySync(files.volumes);
+  }
+  for (const name of disk.listSync(files.directory)) {
+    const path = `${files.directory}/${name}`;
+    if (path !== files.unfinished && !disk.isDirectorySync(path)) disk.removeFileSync(path);
+  }
+  disk.syncDirectorySync(files.directory);
+  if (disk.existsSync(files.unfinished)) disk.removeFileSync(files.unfinished);
+  if (disk.listSync(files.directory).length === 0) disk.removeDirectorySync(files.directory);
+}
+
+function readUnfinished(disk: Disk, files: GroupFiles): Catalog | undefined {
+  try {
+    return readCatalog(disk, files.unfinished);
+  } catch (error) {
+    // Written by nobody that we know: what it may name is left alone.
+    if (error instanceof JnbdError) return undefined;
+    throw error;
+  }
+}
