@@ -160,6 +160,9 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
   const version = readVersion();
   const dataDirectory = resolve(settings.data ?? './jnbd-data');
   const isInsecure = settings.insecure ?? false;
+  const nbdAddresses = settings.nbd ?? [defaultNbdAddress];
+  const listen = settings.listen ?? defaultListenAddress;
+  const wanted = [...nbdAddresses, listen];
   const watch = watchProcess();
   const daemon = await composeDaemon(
     {
@@ -184,13 +187,10 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
       name: settings.name,
       version,
       memoryBytes: settings.memory ?? memoryBytesDefault,
-      nbdAddresses: settings.nbd ?? [defaultNbdAddress],
+      nbdAddresses,
       nbd: { insecure: isInsecure, ...tlsOptions(settings) },
     },
-  ).catch((error: unknown) =>
-    explainTakenPort(error, settings.nbd ?? [defaultNbdAddress], '--nbd'),
-  );
-  const listen = settings.listen ?? defaultListenAddress;
+  ).catch((error: unknown) => explainTakenPort(error, nbdAddresses, '--nbd', wanted));
   const server = new ControlServer(daemon.control, {
     dataDirectory,
     listen,
@@ -202,7 +202,7 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
   } catch (error) {
     await server.close();
     await daemon.stop(0);
-    await explainTakenPort(error, [listen], '--listen');
+    await explainTakenPort(error, [listen], '--listen', wanted);
   }
   const listening: Result<'serve'> = {
     result: 'listening',
@@ -259,11 +259,12 @@ function tlsOptions(settings: Parameters<'serve'>): Pick<NbdServerOptions, 'tlsM
   };
 }
 
-/** Throws the error again; for a taken port, with its holder and a free port. */
+/** Throws the error again; for a taken port, with its holder and a free port that is not one of `wanted`. */
 async function explainTakenPort(
   error: unknown,
   addresses: readonly ListenAddress[],
   option: string,
+  wanted: readonly ListenAddress[],
 ): Promise<never> {
   if (!(error instanceof JnbdError) || error.code !== 'address_in_use') throw error;
   const taken = addresses.find(
@@ -271,7 +272,8 @@ async function explainTakenPort(
   );
   if (taken?.kind !== 'tcp') throw error;
   const holder = holderOfPort(taken.port);
-  const free = await freePortAfter(taken.host, taken.port);
+  const ports = wanted.flatMap((address) => (address.kind === 'tcp' ? [address.port] : []));
+  const free = await freePortAfter(taken.host, taken.port, ports);
   const by = holder ? `process ${holder.pid} (${holder.command})` : 'another process';
   const instead =
     free === undefined ? '' : `; free is: ${option} ${formatAddress({ ...taken, port: free })}`;

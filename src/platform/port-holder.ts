@@ -26,9 +26,17 @@ export function holderOfPort(port: number): { pid: number; command: string } | u
   return undefined;
 }
 
-/** A port after `port` that nobody listens on now; `undefined` where none of the next hundred is free. */
-export async function freePortAfter(host: string, port: number): Promise<number | undefined> {
+/**
+ * A port after `port`, none of `except`, that nobody listens on now; `undefined` where none of the next
+ * hundred is one.
+ */
+export async function freePortAfter(
+  host: string,
+  port: number,
+  except: readonly number[],
+): Promise<number | undefined> {
   for (let candidate = port + 1; candidate <= Math.min(65535, port + 100); candidate += 1) {
+    if (except.includes(candidate)) continue;
     if (await isFree(host, candidate)) return candidate;
   }
   return undefined;

@@ -145,8 +145,14 @@ describe('quickstart', () => {
     const again = await NbdClient.connectUri(uri);
     expect((await again.read(4096, 8192)).equals(contents)).toBe(true);
     await again.close();
-    second.signal('SIGTERM');
-    expect(await second.exit).toEqual({ code: 0, signal: null });
+    const daemon = Number(/"processId":(\d+)/.exec(second.output)?.[1]);
+    process.kill(daemon, 'SIGKILL');
+    expect(await second.exit).toEqual({ code: 128 + 9, signal: null });
+    expect(second.output).toContain('the daemon was ended by signal 9; start again');
+
+    const third = await start();
+    third.signal('SIGTERM');
+    expect(await third.exit).toEqual({ code: 0, signal: null });
   });
 
   it('names who holds a taken port, and how to use another one', async () => {
@@ -163,14 +169,15 @@ describe('quickstart', () => {
         [
           ['--data', join(directory.path, 'data')],
           ['--nbd', `127.0.0.1:${port}`],
-          ['--listen', `127.0.0.1:${await freePort()}`],
+          ['--listen', `127.0.0.1:${port + 1}`],
         ].flat(),
       );
       expect(stderr).toContain(`127.0.0.1:${port} is in use by process ${process.pid} (`);
-      const free = /choose another: scripts\/quickstart .* --nbd 127\.0\.0\.1:(\d+)/.exec(
+      const free = /choose another: scripts\/quickstart .* --nbd 127\.0\.0\.1:(\d+) --listen/.exec(
         stderr,
       )?.[1];
-      expect(Number(free)).toBeGreaterThan(port);
+      // The next one is free too, but taken by --listen.
+      expect(Number(free)).toBeGreaterThan(port + 1);
       expect(code).toBe(4);
     } finally {
       holder.close();
