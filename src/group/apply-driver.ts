@@ -13,7 +13,7 @@ import type { BlockTable } from '../volume/block-table.ts';
  * is, the more rewritten blocks are written once and the more neighbours are written together.
  */
 const batchNodesMin = 2 ** 16;
-const batchMillisecondsMax = 1000;
+const batchMillisecondsMax = 200;
 const retryMilliseconds = 1000;
 /**
  * A checkpoint starts when this much journal was applied since the last one (2 GiB: what a recovery
