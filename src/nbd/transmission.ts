@@ -222,8 +222,9 @@ export class Transmission {
   }
 
   #waitForReplyMemory(): void {
-    if (this.#isWaitingForMemory) return;
-    // What this connection holds itself comes back by `drained` or `readCompleted`.
+    // Who holds some already has had its share: it goes on when its own come back, by `drained` or
+    // `readCompleted`, and nobody is to be cut off for its sake.
+    if (this.#isWaitingForMemory || this.#writer.held > 0) return;
     this.#isWaitingForMemory = true;
     this.#deps.replies.whenFree(this.#note);
     this.#deps.pressed();

@@ -135,6 +135,16 @@ describe('a client that', () => {
     expect(volumes.server.replyBuffersInUse).toBeLessThanOrEqual(8);
   });
 
+  it('pauses in a long read, alone, is waited for', async () => {
+    const volumes = await serve([{ sizeBytes: 64 * MiB }], { replyBytesMax: 4 * MiB });
+    const socket = await connectRaw(volumes);
+    socket.write(Buffer.concat([flags, go, request(NBD_CMD_READ, 0, 32 * MiB)]));
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    let count = 0;
+    socket.on('data', (chunk) => (count += chunk.length));
+    await eventually('all of it arrives', () => count === handshakeBytes + 16 + 32 * MiB);
+  });
+
   it('never reads the answers to its options is not answered for ever', async () => {
     const volumes = await serve();
     const socket = await connectRaw(volumes);

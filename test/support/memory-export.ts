@@ -1,4 +1,3 @@
-import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import {
   type Errno,
   errno,
@@ -7,8 +6,6 @@ import {
   type ExportDirectory,
   type ExportSession,
   type ExtentList,
-  type HostOperation,
-  type LatencyHistogram,
   type RangeEffect,
   readPending,
   type VolumeMetrics,
@@ -17,6 +14,7 @@ import type { ReceiveSlab, ReceiveSlabPool } from '../../src/journal/receive-sla
 import { assert } from '../../src/platform/assert.ts';
 import type { JnbdError } from '../../src/platform/errors.ts';
 import { slabBytes, slabHeadroomBytes } from '../../src/platform/limits.ts';
+import { createMetrics } from './volume-metrics.ts';
 
 const blockBytes = 4096;
 const stateData = 0;
@@ -187,34 +185,6 @@ export class MemoryExport implements Export {
       );
     } else if (last > first) this.blocks.fill(state, first, last);
   }
-}
-
-const operations: readonly HostOperation[] = [
-  'read',
-  'write',
-  'flush',
-  'trim',
-  'write_zeroes',
-  'cache',
-  'block_status',
-];
-
-function perOperation<T>(make: () => T): Record<HostOperation, T> {
-  return Object.fromEntries(operations.map((operation) => [operation, make()])) as Record<
-    HostOperation,
-    T
-  >;
-}
-
-function createMetrics(): VolumeMetrics & {
-  latencyNanoseconds: Record<HostOperation, LatencyHistogram & RecordableHistogram>;
-} {
-  return {
-    operations: perOperation(() => 0),
-    bytes: perOperation(() => 0),
-    errors: perOperation(() => 0),
-    latencyNanoseconds: perOperation(() => createHistogram()),
-  };
 }
 
 export class MemorySession implements ExportSession {
