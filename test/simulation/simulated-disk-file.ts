@@ -117,13 +117,32 @@ export class SimulatedDiskFile implements DiskFile {
     if (strike !== undefined) {
       machine.clock.block(strike.delayMilliseconds);
       if (strike.failure !== undefined) {
-        this.#write(bytes, start, machine.random.int(length + 1), position);
+        const written = machine.random.int(length + 1);
+        this.#write(bytes, start, written, position);
+        this.#tellWritten(bytes, start, written, position, false);
         this.#process.fail(strike.failure);
       }
     }
     if (machine.freeBytes < length + 2 * pageBytes)
       this.#writeWhatFits(bytes, start, length, position);
     else this.#write(bytes, start, length, position);
+    this.#tellWritten(bytes, start, length, position, true);
+  }
+
+  #tellWritten(
+    bytes: Uint8Array,
+    start: number,
+    length: number,
+    position: number,
+    isWhole: boolean,
+  ): void {
+    const { observer } = this.#process.machine;
+    if (observer === undefined) return;
+    const { path } = this;
+    const role = this.#role;
+    const { changeNumber } = this.#file;
+    const write = { path, role, bytes, start, length, position, isWhole, changeNumber };
+    observer.written(this.#file, write);
   }
 
   #write(bytes: Uint8Array, start: number, length: number, position: number): void {
@@ -171,7 +190,9 @@ export class SimulatedDiskFile implements DiskFile {
     if (failure instanceof ProcessDied) return;
     if (failure === undefined) this.#file.synced(covered);
     else this.#file.syncFailed(covered, this.#process.machine.random);
-    this.#process.machine.settled(this.#file);
+    const { machine } = this.#process;
+    machine.settled(this.#file);
+    machine.observer?.synced(this.#file, this.path, this.#role, covered, failure === undefined);
   }
 
   preallocateSync(position: number, length: number): void {
@@ -189,6 +210,7 @@ export class SimulatedDiskFile implements DiskFile {
     const before = this.#file.allocatedPages;
     this.#file.punch(position, length);
     this.#process.machine.changed(this.#file, before);
+    this.#process.machine.observer?.cleared(this.#file, this.path, this.#role, position, length);
   }
 
   zeroRangeSync(position: number, length: number): void {
@@ -198,6 +220,7 @@ export class SimulatedDiskFile implements DiskFile {
     const before = this.#file.allocatedPages;
     this.#file.zero(position, length);
     this.#process.machine.changed(this.#file, before);
+    this.#process.machine.observer?.cleared(this.#file, this.path, this.#role, position, length);
   }
 
   truncateSync(sizeBytes: number): void {

@@ -1,3 +1,4 @@
+import type { FileRole } from '../../src/platform/disk.ts';
 import { diskFaultKinds, FaultCounter, FaultPlan } from './faults.ts';
 import type { SimulatedClock } from './simulated-clock.ts';
 import { SimulatedTree, systemError } from './simulated-directory.ts';
@@ -5,6 +6,43 @@ import type { SimulatedFile } from './simulated-file.ts';
 import { SimulatedProcessDisk } from './simulated-process-disk.ts';
 import type { SimulatedRandom } from './simulated-random.ts';
 import { pageBytes } from './sparse-image.ts';
+
+/** Told of what processes do to contents, as it happens; it must not use the disk meanwhile. */
+export interface DiskObserver {
+  /**
+   * Bytes [start, start + length) went to `position`. `isWhole` is false where the operation failed
+   * after these. The change is durable once a sync covered `changeNumber`.
+   */
+  written(
+    file: SimulatedFile,
+    write: {
+      readonly path: string;
+      readonly role: FileRole;
+      readonly bytes: Uint8Array;
+      readonly start: number;
+      readonly length: number;
+      readonly position: number;
+      readonly isWhole: boolean;
+      readonly changeNumber: number;
+    },
+  ): void;
+  /** The range reads as zero from now on. */
+  cleared(
+    file: SimulatedFile,
+    path: string,
+    role: FileRole,
+    position: number,
+    length: number,
+  ): void;
+  /** A sync of all changes before `changeNumber` has ended. */
+  synced(
+    file: SimulatedFile,
+    path: string,
+    role: FileRole,
+    changeNumber: number,
+    ok: boolean,
+  ): void;
+}
 
 export interface SimulatedDiskOptions {
   readonly clock: SimulatedClock;
@@ -35,6 +73,7 @@ export class SimulatedDisk {
   readonly delayMillisecondsMax: number;
   readonly cacheMissChance: number;
   capacityBytes: number;
+  observer: DiskObserver | undefined;
   readonly #processes = new Set<SimulatedProcessDisk>();
   /** Files with a name or an open handle: their pages are what the disk is filled with. */
   #files = new Map<SimulatedFile, number>();

@@ -269,6 +269,13 @@ export class SimulatedFile {
     return true;
   }
 
+  /** Flips that bit (0 to 7) of the device's contents; what was never written there stays as it is. */
+  flipBitAt(position: number, bit: number): void {
+    const index = Math.floor(position / pageBytes);
+    if (position >= this.#device.sizeBytes || this.#device.page(index) === undefined) return;
+    this.#device.flipBit(index, (position % pageBytes) * 8 + bit);
+  }
+
   /** Pages of which the device holds contents. */
   pagesOnDevice(): number[] {
     return this.#device.pagesWithContents();

@@ -1,0 +1,123 @@
+import {
+  type ComposedDaemon,
+  composeDaemon,
+  type DaemonDependencies,
+  type DaemonOptions,
+} from '../../src/daemon.ts';
+import { MiB } from '../../src/platform/limits.ts';
+import type { FromApply, ToApply } from '../../src/volume/apply-messages.ts';
+import { ApplyWorker } from '../../src/volume/apply.ts';
+import { ProcessClock, type SimulatedClock } from './simulated-clock.ts';
+import type { SimulatedDisk } from './simulated-disk.ts';
+import type { SimulatedNetwork } from './simulated-network.ts';
+import type { SimulatedProcessDisk } from './simulated-process-disk.ts';
+import type { SimulatedRandom } from './simulated-random.ts';
+import { spawnSimulatedWorker } from './simulated-worker.ts';
+
+export const dataDirectory = '/data';
+export const nbdAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 } as const;
+
+/** The world that daemons live and die in. */
+export interface SimulatedWorld {
+  readonly clock: SimulatedClock;
+  readonly machine: SimulatedDisk;
+  readonly network: SimulatedNetwork;
+}
+
+export interface DaemonEvent {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** One life of the daemon: what `serve` starts, on a simulated disk, clock, network, chance and thread. */
+export class SimulatedDaemon {
+  readonly events: DaemonEvent[] = [];
+  readonly disk: SimulatedProcessDisk;
+  /** Resolves when it serves. */
+  readonly starting: Promise<void>;
+  #composed: ComposedDaemon | undefined;
+  #isDead = false;
+  readonly #kill: () => void;
+
+  constructor(world: SimulatedWorld, random: SimulatedRandom) {
+    const clock = new ProcessClock(world.clock);
+    const network = world.network.attach(clock);
+    this.#kill = () => {
+      if (this.#isDead) return;
+      this.#isDead = true;
+      clock.kill();
+      network.kill();
+    };
+    this.disk = world.machine.attach(this.#kill);
+    const { disk } = this;
+    const dependencies: DaemonDependencies = {
+      disk,
+      clock,
+      network,
+      random,
+      startApply: () =>
+        spawnSimulatedWorker<ToApply, FromApply>(
+          clock,
+          random.fork('worker'),
+          (port) => new ApplyWorker(disk, port),
+        ),
+      event: (code, message) => this.events.push({ code, message }),
+      ...surroundings,
+    };
+    this.starting = composeDaemon(dependencies, options).then((composed) => {
+      this.#composed = composed;
+    });
+    // Whoever waits for it learns of a failure; after a death nobody does.
+    this.starting.catch(() => undefined);
+  }
+
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
+  get isServing(): boolean {
+    return !this.#isDead && this.#composed !== undefined;
+  }
+
+  get composed(): ComposedDaemon {
+    if (!this.#composed) throw new Error('the daemon does not serve yet');
+    return this.#composed;
+  }
+
+  /** SIGKILL. */
+  kill(): void {
+    if (!this.#isDead) this.disk.machine.processCrash(this.disk);
+  }
+
+  /** The process ended by itself. */
+  exited(): void {
+    this.disk.kill();
+  }
+}
+
+const options: DaemonOptions = {
+  dataDirectory,
+  name: undefined,
+  version: '0.0.0',
+  memoryBytes: 64 * MiB,
+  nbdAddresses: [nbdAddress],
+  nbd: {},
+};
+
+/** What a daemon tells of itself and asks for, without a part in what it does. */
+const surroundings: Pick<DaemonDependencies, 'watch' | 'fatal' | 'openUri'> = {
+  watch: {
+    residentBytes: () => 0,
+    takeEventLoopDelay: () => ({
+      maxSeconds: 0,
+      quantiles: new Map(),
+      sumSeconds: 0,
+      count: 0,
+    }),
+    close: () => undefined,
+  },
+  fatal: (error) => {
+    throw error;
+  },
+  openUri: () => undefined,
+};
