@@ -27,6 +27,8 @@ export interface ApplyOwner {
   volumes(): ApplyVolume[];
   /** `applied` moved: tables are free again. */
   appliedAdvanced(): void;
+  /** Whether recovery could begin behind what is applied. */
+  mayCheckpoint(): boolean;
   /** `released` may have moved: segments may be free again. */
   released(): void;
   applyFailed(failure: FromApply & { kind: 'failed' }): void;
@@ -187,7 +189,8 @@ export class ApplyDriver {
     if (this.#checkpointing || this.#checkpointsEnded || this.#state === 'closed') return;
     if (applied === this.#checkpointed) return;
     const isFar = this.#appliedSequence - this.#checkpointSequence >= checkpointSegmentsMax;
-    if (!isFar && !this.#checkpointDue && !this.#chain.isTight) {
+    const isDue = isFar || this.#checkpointDue || this.#chain.isTight;
+    if (!isDue || !this.#owner.mayCheckpoint()) {
       this.#checkpointTimer ??= this.#clock.after(checkpointMillisecondsMax, () => {
         this.#checkpointTimer = undefined;
         this.#checkpointDue = true;

@@ -2,11 +2,13 @@ import type { Journal } from '../journal/journal.ts';
 import { scratchSlab } from '../journal/receive-slab.ts';
 import { recordHeaderBytes, recordType } from '../journal/record.ts';
 import { must } from '../platform/assert.ts';
+import type { Clock, Timer } from '../platform/clock.ts';
 import type { Disk } from '../platform/disk.ts';
-import { JnbdError, messageOf } from '../platform/errors.ts';
+import { messageOf } from '../platform/errors.ts';
 import type { BlockIndex } from '../volume/block-index.ts';
 import type { Catalog, CatalogChange } from './catalog.ts';
 import { changeCatalog, encodeChange, writeCatalog } from './catalog.ts';
+import type { Conditions } from './conditions.ts';
 
 interface PendingChange {
   readonly number: number;
@@ -15,20 +17,38 @@ interface PendingChange {
   readonly failed: (error: Error) => void;
 }
 
+const retryMilliseconds = 1000;
+
 /**
  * The catalog and its changes on their way through the journal: appended, durable, then in the file.
- * A crash between the last two: recovery finds the record and does the rest.
+ * A crash between the last two: recovery finds the record and does the rest. So it is when the file
+ * cannot be replaced: the change holds, no checkpoint passes its record, and the file follows later.
  */
 export class CatalogChanges {
   readonly #disk: Disk;
+  readonly #clock: Clock;
+  readonly #conditions: Conditions;
   readonly #path: string;
   readonly #pending: PendingChange[] = [];
   #catalog: Catalog;
+  #retry: Timer | undefined;
 
-  constructor(disk: Disk, path: string, catalog: Catalog) {
-    this.#disk = disk;
+  constructor(
+    deps: { readonly disk: Disk; readonly clock: Clock },
+    conditions: Conditions,
+    path: string,
+    catalog: Catalog,
+  ) {
+    this.#disk = deps.disk;
+    this.#clock = deps.clock;
+    this.#conditions = conditions;
     this.#path = path;
     this.#catalog = catalog;
+  }
+
+  /** The file lacks changes that are durable in the journal. */
+  get isFileBehind(): boolean {
+    return this.#retry !== undefined;
   }
 
   get catalog(): Catalog {
@@ -39,7 +59,7 @@ export class CatalogChanges {
     return recordHeaderBytes + encodeChange(change).length;
   }
 
-  /** Resolves when the change is in the catalog file. Journal and index have admitted its record. */
+  /** Resolves when the change holds. Journal and index have admitted its record. */
   append(journal: Journal, index: BlockIndex, change: CatalogChange): Promise<void> {
     const payload = encodeChange(change);
     const slab = scratchSlab(recordHeaderBytes + payload.length);
@@ -66,23 +86,39 @@ export class CatalogChanges {
   replace(catalog: Catalog): void {
     writeCatalog(this.#disk, this.#path, catalog);
     this.#catalog = catalog;
+    this.#fileFollowed();
+  }
+
+  stop(): void {
+    this.#retry?.cancel();
   }
 
   #finish(): void {
     const pending = must(this.#pending.shift(), 'a change is pending');
-    const catalog = changeCatalog(this.#catalog, pending.change, pending.number);
-    // The record is durable: the change holds whatever becomes of the file, which the next start
-    // brings up to it.
-    this.#catalog = catalog;
+    this.#catalog = changeCatalog(this.#catalog, pending.change, pending.number);
+    this.#writeFile();
+    pending.done();
+  }
+
+  #writeFile(): void {
     try {
-      writeCatalog(this.#disk, this.#path, catalog);
-      pending.done();
+      writeCatalog(this.#disk, this.#path, this.#catalog);
+      this.#fileFollowed();
     } catch (error) {
-      pending.failed(
-        new JnbdError('write_failed', `cannot replace ${this.#path}: ${messageOf(error)}`, {
-          cause: error,
-        }),
-      );
+      this.#conditions.raise(this.#catalog.name, {
+        code: 'catalog_behind',
+        severity: 'error',
+        message: `cannot replace ${this.#path}: ${messageOf(error)}; the change is in the journal, and tried again every second`,
+        nextCommand: `df ${this.#path}`,
+      });
+      this.#retry?.cancel();
+      this.#retry = this.#clock.after(retryMilliseconds, () => this.#writeFile());
     }
+  }
+
+  #fileFollowed(): void {
+    this.#retry?.cancel();
+    this.#retry = undefined;
+    this.#conditions.clear(this.#catalog.name, 'catalog_behind');
   }
 }

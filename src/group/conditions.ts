@@ -3,6 +3,7 @@ export type ConditionCode =
   | 'area_failed'
   | 'area_missing'
   | 'area_slow'
+  | 'catalog_behind'
   | 'journal_failed'
   | 'journal_damaged'
   | 'journal_full'

@@ -2,14 +2,14 @@ import type { Area } from '../journal/area.ts';
 import type { HeadFile } from '../journal/head.ts';
 import { Journal } from '../journal/journal.ts';
 import type { RecordMoved } from '../journal/move-run.ts';
-import { recordHeaderBytes, recordType } from '../journal/record.ts';
+import { recordType } from '../journal/record.ts';
 import { RetainedRuns } from '../journal/retained-runs.ts';
 import { Retention } from '../journal/retention.ts';
 import type { SegmentChain } from '../journal/segment-chain.ts';
 import type { Watermarks } from '../journal/watermarks.ts';
 import { must } from '../platform/assert.ts';
 import { JnbdError } from '../platform/errors.ts';
-import { blockBytes } from '../platform/limits.ts';
+import { blockBytes, slabBytes } from '../platform/limits.ts';
 import type { ApplyVolume } from '../volume/apply-messages.ts';
 import type { BlockIndex } from '../volume/block-index.ts';
 import { VolumeExtents } from '../volume/volume-extents.ts';
@@ -18,7 +18,6 @@ import { ApplyDriver } from './apply-driver.ts';
 import { ApplyTroubles } from './apply-troubles.ts';
 import type { Catalog, CatalogChange } from './catalog.ts';
 import { CatalogChanges } from './catalog-changes.ts';
-import type { Condition } from './conditions.ts';
 import { Conditions } from './conditions.ts';
 import { errno } from './export.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
@@ -78,7 +77,11 @@ export class Group {
     this.#deps = deps;
     this.#limits = limits;
     this.#files = files;
-    this.#changes = new CatalogChanges(deps.disk, files.catalog, opened.catalog);
+    const { name } = opened.catalog;
+    this.conditions = new Conditions(({ code, message, nextCommand }, raised) => {
+      deps.event(raised ? code : `${code}_cleared`, message, { group: name, nextCommand });
+    });
+    this.#changes = new CatalogChanges(deps, this.conditions, files.catalog, opened.catalog);
     this.#hosts = new WaitingHosts(deps.clock);
     this.areas = opened.areas;
     this.watermarks = opened.watermarks;
@@ -90,9 +93,6 @@ export class Group {
     this.reader = new VolumeReader(this.index, this.chain);
     this.extents = new VolumeExtents(this.index);
     this.guard = new SpaceGuard(deps.disk, deps.clock, files.volumes);
-    this.conditions = new Conditions((condition, raised) =>
-      this.#conditionChanged(condition, raised),
-    );
     this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
     this.#watch = new JournalWatch({
       clock: deps.clock,
@@ -138,7 +138,7 @@ export class Group {
   /** The journal has no room for this record and nobody will make any: apply is not what is behind. */
   journalIsFullFor(bytes: number): boolean {
     if (!this.retention.isHeld || this.catalog.onFull === 'throttle') return false;
-    return !this.chain.hasRoom(bytes) && !this.chain.standbyReady && this.chain.spareSegments === 0;
+    return this.chain.isFullFor(bytes);
   }
 
   /** Volumes were found and the first segment is durable: hosts may be served. */
@@ -165,7 +165,7 @@ export class Group {
       },
     );
     this.#become('normal');
-    this.#watch.start(this.journal, () => this.journalIsFullFor(recordHeaderBytes * 2));
+    this.#watch.start(this.journal, () => this.journalIsFullFor(slabBytes));
     must(this.#driver, 'apply was started').consider();
   }
 
@@ -184,6 +184,7 @@ export class Group {
       owner: {
         volumes: () => this.#applyVolumes(),
         appliedAdvanced: () => this.#appliedAdvanced(),
+        mayCheckpoint: () => !this.#changes.isFileBehind,
         released: () => this.#released(),
         applyFailed: (failure) => {
           this.guard.look();
@@ -230,6 +231,7 @@ export class Group {
       });
     }
     this.#watch.stop();
+    this.#changes.stop();
     await this.#driver?.close();
     this.#head.close();
     this.guard.close();
@@ -328,14 +330,7 @@ export class Group {
     });
   }
 
-  #conditionChanged(condition: Condition, raised: boolean): void {
-    this.#deps.event(raised ? condition.code : `${condition.code}_cleared`, condition.message, {
-      group: this.name,
-      nextCommand: condition.nextCommand,
-    });
-  }
-
-  /** A numbered change of the catalog: in the journal, durable, then in the catalog file. */
+  /** A numbered change of the catalog: it holds once it is durable in the journal. */
   async change(change: CatalogChange): Promise<void> {
     if (this.#state !== 'normal') {
       throw new JnbdError(
@@ -385,9 +380,15 @@ export class Group {
   forgetVolume(volume: Volume): void {
     this.volumes.delete(volume.catalog.name);
     this.#driver?.forget(volume.catalog.id);
+    if (!this.catalog.volumes.some(({ journalOnly }) => journalOnly)) {
+      this.retention.drop('journal-only');
+      this.#driver?.releaseSegments();
+      this.#released();
+    }
     volume.file?.closeSync();
+    const { backingFile } = volume;
     const { disk } = this.#deps;
-    if (disk.existsSync(volume.backingFile)) disk.removeFileSync(volume.backingFile);
+    if (backingFile !== '' && disk.existsSync(backingFile)) disk.removeFileSync(backingFile);
   }
 
   /** Applies and makes a checkpoint at once; false: there is nothing that this could release. */

@@ -1,6 +1,6 @@
 import { must } from '../platform/assert.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
-import { recordPayloadBytesMax, slabBytes } from '../platform/limits.ts';
+import { slabBytes } from '../platform/limits.ts';
 import type { Area } from './area.ts';
 import { AreaFailure } from './area.ts';
 import { GroupCommit } from './group-commit.ts';
@@ -10,13 +10,7 @@ import { moveRun } from './move-run.ts';
 import type { ReceiveSlab } from './receive-slab.ts';
 import { scratchSlab } from './receive-slab.ts';
 import type { RecordType } from './record.ts';
-import {
-  hasPayload,
-  recordHeaderBytes,
-  recordType,
-  stampRecord,
-  wideRecordHeaderBytes,
-} from './record.ts';
+import { hasPayload, recordHeaderBytes, recordType, stampRecord } from './record.ts';
 import type { RetainedRuns } from './retained-runs.ts';
 import { Run } from './run.ts';
 import type { LiveSegment, SegmentChain } from './segment-chain.ts';
@@ -41,9 +35,6 @@ export interface StampedPlace {
   segment: LiveSegment;
   payloadOffset: number;
 }
-
-/** The largest record, its mark and the roll behind it. */
-const recordBytesMax = recordPayloadBytesMax + wideRecordHeaderBytes + recordHeaderBytes;
 
 /**
  * The writing end of a group's journal: stamps records where they were received, appends them a run
@@ -132,9 +123,7 @@ export class Journal {
       this.#commit.start();
       return false;
     }
-    return (
-      this.#chain.hasRoom(this.#run.bytes + bytes + recordBytesMax) || this.#chain.standbyReady
-    );
+    return this.#chain.admits(this.#run.bytes + bytes);
   }
 
   /**

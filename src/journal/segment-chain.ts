@@ -1,11 +1,11 @@
 import { must } from '../platform/assert.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { DiskFile } from '../platform/disk.ts';
-import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
+import { recordPayloadBytesMax, segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
 import type { Random } from '../platform/random.ts';
 import type { Area } from './area.ts';
 import { AreaFailure } from './area.ts';
-import { recordHeaderBytes } from './record.ts';
+import { recordHeaderBytes, wideRecordHeaderBytes } from './record.ts';
 import type { SegmentHeader } from './segment.ts';
 import { encodeSegmentHeader } from './segment.ts';
 
@@ -38,6 +38,8 @@ export interface LiveSegment {
   pins: number;
 }
 
+/** The largest record, its mark and the roll behind it. */
+const recordBytesMax = recordPayloadBytesMax + wideRecordHeaderBytes + recordHeaderBytes;
 /** Records end here: a roll must fit behind them. */
 const recordsEnd = segmentBytes - recordHeaderBytes;
 
@@ -123,6 +125,17 @@ export class SegmentChain {
 
   hasRoom(recordBytes: number): boolean {
     return this.current.endOffset + recordBytes <= recordsEnd;
+  }
+
+  /** Whether this much more finds room, whatever records it is divided into. */
+  admits(bytes: number): boolean {
+    return this.hasRoom(bytes + recordBytesMax) || this.standbyReady;
+  }
+
+  /** It does not, and will not unless segments are released. */
+  isFullFor(bytes: number): boolean {
+    const willHaveStandby = this.#preparing !== undefined || this.spareSegments > 0;
+    return !this.admits(bytes) && !willHaveStandby;
   }
 
   /** Whether `roll` would find its next segment. */
