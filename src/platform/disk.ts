@@ -97,6 +97,8 @@ export interface Disk {
   isRotationalSync(path: string): boolean;
   /** Takes an exclusive lock; `undefined` when another process holds it. */
   lockSync(path: string): FileLock | undefined;
+  /** Whether somebody holds that lock. Takes none and writes nothing; no such file: false. */
+  isLockedSync(path: string): boolean;
   /** A buffer whose address is a multiple of 4096. */
   allocateAligned(bytes: number): Uint8Array;
 }

@@ -168,6 +168,16 @@ export class NodeDisk implements Disk {
     };
   }
 
+  isLockedSync(file: string): boolean {
+    if (!this.existsSync(file)) return false;
+    const descriptor = fs.openSync(file, O_RDONLY);
+    try {
+      return systemCalls.isLocked(descriptor);
+    } finally {
+      fs.closeSync(descriptor);
+    }
+  }
+
   allocateAligned(bytes: number): Uint8Array {
     const buffer = new ArrayBuffer(bytes + directAlignmentBytes);
     const misalignment =

@@ -160,8 +160,10 @@ export function cloneRange(
   }
 }
 
+const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const F_WRLCK = 1;
+const F_UNLCK = 2;
 
 /**
  * Takes an exclusive lock on the whole file for the open file description behind `fd`, which must be
@@ -176,6 +178,17 @@ export function lockExclusively(fd: number): boolean {
   const number = errno();
   if (number === EAGAIN || number === EACCES) return false;
   throw systemError(number, 'fcntl(F_OFD_SETLK)');
+}
+
+/** Whether `lockExclusively` would find the file locked. Takes no lock; `fd` may be read-only. */
+export function isLocked(fd: number): boolean {
+  if (fcntl === undefined) throw systemError(ENOSYS, 'fcntl(F_OFD_GETLK)');
+  const lock = new Int16Array(16);
+  lock[0] = F_WRLCK;
+  if (fcntl(fd, F_OFD_GETLK, 'void *', lock) !== 0) {
+    throw systemError(errno(), 'fcntl(F_OFD_GETLK)');
+  }
+  return lock[0] !== F_UNLCK;
 }
 
 /** Where the bytes lie. They stay there as long as the array's buffer lives: `.buffer` pins it. */

@@ -87,9 +87,12 @@ test('free space and the kind of device are told', () => {
 
 test('a lock excludes this process and every other until released or its holder dies', async () => {
   const file = newPath();
+  expect(disk.isLockedSync(file)).toBe(false);
+  expect(fs.existsSync(file)).toBe(false);
   const lock = disk.lockSync(file);
   expect(lock).toBeDefined();
   expect(disk.lockSync(file)).toBeUndefined();
+  expect(disk.isLockedSync(file)).toBe(true);
   const holder = new URL('./lock-holder.ts', import.meta.url).pathname;
   const other = path.join(directory, 'other-lock');
   function hold(lockPath: string): string {
@@ -99,6 +102,7 @@ test('a lock excludes this process and every other until released or its holder 
   expect(hold(file)).toBe('held by another');
   lock?.release();
   lock?.release();
+  expect(disk.isLockedSync(file)).toBe(false);
   expect(hold(file)).toBe('locked');
 
   const child = spawn(process.execPath, [
@@ -110,6 +114,7 @@ test('a lock excludes this process and every other until released or its holder 
   ]);
   const exited = new Promise((resolve) => child.once('exit', resolve));
   await new Promise((resolve) => child.stdout.once('data', resolve));
+  expect(disk.isLockedSync(other)).toBe(true);
   expect(disk.lockSync(other)).toBeUndefined();
   child.kill('SIGKILL');
   await exited;

@@ -152,6 +152,7 @@ test('a process crash loses nothing that was written, and ends handles, locks an
   const lock = disk.lockSync('/lock');
   expect(lock).toBeDefined();
   const other = machine.attach();
+  expect(other.isLockedSync('/lock')).toBe(true);
   expect(other.lockSync('/lock')).toBeUndefined();
   file.dataSync(() => expect.unreachable('the process is dead'));
   file.read(new Uint8Array(10), 0, 10, 0, () => expect.unreachable('the process is dead'));

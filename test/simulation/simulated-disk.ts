@@ -194,6 +194,10 @@ export class SimulatedDisk {
     return true;
   }
 
+  isLocked(file: SimulatedFile): boolean {
+    return this.#locked.has(file);
+  }
+
   unlock(file: SimulatedFile): void {
     this.#locked.delete(file);
   }

@@ -262,6 +262,11 @@ export class SimulatedProcessDisk implements Disk {
     };
   }
 
+  isLockedSync(name: string): boolean {
+    const node = this.machine.tree.find(absolute(name));
+    return node !== undefined && !node.isDirectory && this.machine.isLocked(node);
+  }
+
   allocateAligned(length: number): Uint8Array {
     const bytes = new Uint8Array(length);
     this.#alignedBuffers.add(bytes.buffer);
