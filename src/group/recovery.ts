@@ -36,9 +36,11 @@ export interface FoundJournal {
 }
 
 /**
- * Opens the areas and reads every segment's header. Areas that are not there stay `missing`: whether
- * the journal can do without shows when it is scanned. A header that cannot be read counts as no
- * use of that file; if records were in it, the scan misses what a roll or the head leads to.
+ * Opens the areas and reads every segment's header as the device holds it: one whose sync failed may
+ * be in the page cache alone, and nothing was ever written behind it. Areas that are not there stay
+ * `missing`: whether the journal can do without shows when it is scanned. A header that cannot be read
+ * counts as no use of that file; if records were in it, the scan misses what a roll or the head leads
+ * to.
  */
 export function findJournal(disk: Disk, files: GroupFiles, catalog: Catalog): FoundJournal {
   const areas = catalog.areas.map(({ areaId, path }) =>
@@ -46,7 +48,7 @@ export function findJournal(disk: Disk, files: GroupFiles, catalog: Catalog): Fo
   );
   const segments: FoundHeader[] = [];
   const troubles = areas.map(({ failure }) => failure).filter((failure) => failure !== '');
-  const block = Buffer.alloc(segmentHeaderBytes);
+  const block = disk.allocateAligned(segmentHeaderBytes);
   let nextSequence = 1;
   for (const area of areas) {
     for (let slot = 0; slot < area.slots; slot += 1) {
@@ -55,7 +57,7 @@ export function findJournal(disk: Disk, files: GroupFiles, catalog: Catalog): Fo
       try {
         const file = disk.openSync(path, 'read', 'segment');
         try {
-          file.readSync(block, 0, block.length, 0);
+          file.readDirectSync(block, 0, block.length, 0);
         } finally {
           file.closeSync();
         }
