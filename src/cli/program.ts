@@ -22,9 +22,11 @@ interface CommonOptions {
 
 /** Runs one command line and returns its exit code. Programming errors are thrown. */
 export async function runCommandLine(
-  words: readonly string[],
+  given: readonly string[],
   startDaemon: StartDaemon,
 ): Promise<number> {
+  // The parser's own `help` knows the first word of a verb only.
+  const words = given[0] === 'help' ? [...given.slice(1), '--help'] : given;
   const isJson = words.includes('--json');
   try {
     await makeProgram(words, startDaemon).then((program) =>
@@ -34,9 +36,11 @@ export async function runCommandLine(
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return 0;
-      const message = error.message.replace(/^error: /, '');
+      const message = error.message.replace(/^error: /, '').replace(/\.$/, '');
       const isHelp = error.code === 'commander.help';
-      const text = isHelp ? 'no command was given' : message;
+      const verb = findVerb(words);
+      const help = `jnbd ${verb === undefined ? '' : `${verb} `}--help`;
+      const text = isHelp ? 'no command was given' : `${message} (see ${help})`;
       printError(new JnbdError('argument_invalid', text), isJson, !isHelp);
       return exitCodes.usage;
     }
@@ -71,9 +75,8 @@ async function makeProgram(words: readonly string[], startDaemon: StartDaemon): 
 
 /** The verb stands first. Only its own options are made, because schemas cost time to load. */
 function findVerb(words: readonly string[]): VerbName | undefined {
-  const names = words[0] === 'help' ? words.slice(1) : words;
   return (Object.keys(verbSummaries) as VerbName[]).find((name) =>
-    name.split(' ').every((part, at) => names[at] === part),
+    name.split(' ').every((part, at) => words[at] === part),
   );
 }
 

@@ -306,7 +306,7 @@ describe('usage', () => {
     [['group', 'configure', 'g1', '--sync-interval', '2h'], /from 1ms to 60s/],
     [['volume', 'frobnicate'], /unknown command/],
     [['frobnicate'], /unknown command/],
-    [['status', '--frobnicate'], /unknown option '--frobnicate'/],
+    [['status', '--frobnicate'], /unknown option '--frobnicate' \(see jnbd status --help\)/],
   ])('%j is refused', async (args, text) => {
     const result = await run(...args);
     expect(result.code).toBe(2);
@@ -320,6 +320,7 @@ describe('usage', () => {
     for (const word of ['--size <SIZE>', '--from <FILE|URI>', '--journal-only', '--json']) {
       expect(help.stdout).toContain(word);
     }
+    expect((await jnbd(['help', 'volume', 'create'])).stdout).toBe(help.stdout);
     const all = await jnbd(['--help']);
     expect(all.stdout).toContain('6 daemon not reachable');
     expect((await jnbd([])).code).toBe(2);
