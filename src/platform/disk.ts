@@ -44,6 +44,12 @@ export interface DiskFile {
   dataSyncSync(): void;
   dataSync(done: SyncDone): void;
 
+  /**
+   * Writes what is dirty of the range to the device and waits for that, so that a sync later has
+   * little left to do. It makes nothing durable, and an error told here is not told by a sync again.
+   */
+  writeBack(position: number, length: number, done: SyncDone): void;
+
   /** Reserves space, size included, without writing; contents read as zero. */
   preallocateSync(position: number, length: number): void;
   /** Gives the space back; the range reads as zero. Where the file system cannot: writes zeroes. */

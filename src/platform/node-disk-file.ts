@@ -145,6 +145,14 @@ export class NodeDiskFile implements DiskFile {
     this.#asynchronousCalls++;
   }
 
+  writeBack(position: number, length: number, done: SyncDone): void {
+    systemCalls.writeBack(this.#descriptor, position, length, (error) => {
+      this.#asynchronousCallEnded();
+      done(error);
+    });
+    this.#asynchronousCalls++;
+  }
+
   preallocateSync(position: number, length: number): void {
     try {
       systemCalls.preallocate(this.#descriptor, position, length);

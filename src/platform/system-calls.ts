@@ -25,9 +25,21 @@ function bind(prototype: string): NativeFunction | undefined {
   }
 }
 
+/** A call that runs in the thread pool: `errno()` in its callback is its own. */
+type NativeAsyncFunction = (
+  ...values: [...numbers: number[], done: (error: Error | null, result: number) => void]
+) => void;
+
+function libcAsync(prototype: string): NativeAsyncFunction | undefined {
+  return (bind(prototype) as { async?: NativeAsyncFunction } | undefined)?.async;
+}
+
 const fallocate = bind('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
 const lseek = bind('int64_t lseek(int fd, int64_t offset, int whence)');
 const posixFadvise = bind('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
+const syncFileRange = libcAsync(
+  'int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)',
+);
 const poll = bind('int poll(uint64_t descriptors, ulong count, int milliseconds)');
 const fcntl = libc?.func('fcntl', 'int', ['int', 'int', '...']);
 const ioctl = libc?.func('ioctl', 'int', ['int', 'ulong', '...']);
@@ -55,7 +67,8 @@ function preadv2ByNumber(): NativeFunction | undefined {
     );
 }
 
-const { EACCES, EAGAIN, EINTR, EINVAL, ENOSYS, ENOTTY, ENXIO, EOPNOTSUPP, EXDEV } = constants.errno;
+const { EACCES, EAGAIN, EINTR, EINVAL, ENOSYS, ENOTTY, ENXIO, EOPNOTSUPP, ESPIPE, EXDEV } =
+  constants.errno;
 
 /** An error as Node makes them, of a number of `os.constants.errno`. */
 export function systemError(number: number, syscall: string): Error {
@@ -135,6 +148,31 @@ export function adviseNeeded(fd: number, position: number, length: number): void
 /** Drops what is clean of the range from the page cache. Advice: nothing fails. */
 export function adviseNotNeeded(fd: number, position: number, length: number): void {
   posixFadvise?.(fd, position, length, POSIX_FADV_DONTNEED);
+}
+
+/** SYNC_FILE_RANGE_WAIT_BEFORE | WRITE | WAIT_AFTER */
+const SYNC_FILE_RANGE_ALL = 7;
+
+/** Writes the dirty pages of the range to the device and waits, in the thread pool. */
+export function writeBack(
+  fd: number,
+  position: number,
+  length: number,
+  done: (error: Error | null) => void,
+): void {
+  if (syncFileRange === undefined) {
+    setImmediate(done, null);
+    return;
+  }
+  const finished = (error: Error | null, result: number): void => {
+    const number = errno();
+    if (error === null && result !== 0 && number !== ENOSYS && number !== ESPIPE) {
+      done(systemError(number, 'sync_file_range'));
+    } else {
+      done(error);
+    }
+  };
+  syncFileRange(fd, position, length, SYNC_FILE_RANGE_ALL, finished);
 }
 
 const FICLONERANGE = 0x4020940d;

@@ -12,6 +12,7 @@ import type { ApplyStep } from './apply-plan.ts';
 import { planSteps } from './apply-plan.ts';
 import { tableArrays } from './block-table.ts';
 import { nodeKind } from './node-kind.ts';
+import { DirtyRegions, writeBackAndSync } from './write-back.ts';
 
 const stagingBytes = 1 * MiB;
 /** One punch of 16 MiB of allocated blocks takes milliseconds: larger ones are done in parts. */
@@ -45,8 +46,8 @@ export class ApplyWorker {
   readonly #staging = new Uint8Array(stagingBytes);
   /** Sequences of segments on failed areas whose records proved. */
   readonly #proved = new Set<number>();
-  /** Volumes written since the last checkpoint began. */
-  readonly #unsynced = new Set<number>();
+  /** Written since the last checkpoint began. */
+  readonly #dirty = new DirtyRegions();
   #checkpoint: CheckpointFile | undefined;
   #stagedVolume = 0;
   #stagedOffset = 0;
@@ -97,7 +98,7 @@ export class ApplyWorker {
   #forget(volume: number): void {
     const file = this.#volumes.get(volume);
     this.#volumes.delete(volume);
-    this.#unsynced.delete(volume);
+    this.#dirty.forget(volume);
     file?.dataSync(() => file.closeSync());
   }
 
@@ -112,34 +113,39 @@ export class ApplyWorker {
     });
   }
 
-  /** What was written before this is covered by the syncs it starts; what comes later by the next. */
+  /** What was written before this is covered by it; what is written meanwhile by the next. */
   #beginCheckpoint(checkpoint: Checkpoint): void {
-    let waiting = 1;
-    let failure: ApplyError | undefined;
-    const finished = (): void => {
-      waiting -= 1;
-      if (waiting > 0) return;
-      try {
-        if (failure) throw failure;
-        this.#guard('checkpoint', undefined, () => {
-          must(this.#checkpoint, 'open came before checkpoint').writeSync(checkpoint);
-        });
-        this.#port.post({ kind: 'checkpointed', applied: checkpoint.applied });
-      } catch (error) {
-        this.#fail(error);
+    const dirty = this.#dirty.take();
+    const next = (): void => {
+      const part = dirty.shift();
+      if (!part) {
+        this.#writeCheckpoint(checkpoint);
+        return;
       }
-    };
-    for (const volume of this.#unsynced) {
-      const file = this.#volumes.get(volume);
-      if (!file) continue;
-      waiting += 1;
-      file.dataSync((error) => {
-        if (error) failure ??= new ApplyError('sync', volume, error);
-        finished();
+      const file = this.#volumes.get(part.volume);
+      if (!file) {
+        next();
+        return;
+      }
+      // Of a volume that is deleted meanwhile nothing needs to be durable.
+      const isThere = (): boolean => this.#volumes.get(part.volume) === file;
+      writeBackAndSync(file, part.regions, isThere, (error) => {
+        if (!error || !isThere()) next();
+        else this.#fail(new ApplyError('sync', part.volume, error));
       });
+    };
+    next();
+  }
+
+  #writeCheckpoint(checkpoint: Checkpoint): void {
+    try {
+      this.#guard('checkpoint', undefined, () => {
+        must(this.#checkpoint, 'open came before checkpoint').writeSync(checkpoint);
+      });
+      this.#port.post({ kind: 'checkpointed', applied: checkpoint.applied });
+    } catch (error) {
+      this.#fail(error);
     }
-    this.#unsynced.clear();
-    finished();
   }
 
   #apply(message: ToApply & { kind: 'apply' }): void {
@@ -155,10 +161,12 @@ export class ApplyWorker {
         fileOf = step.volume;
         // A volume that is gone from the catalog, or stores nothing: its records have no effect.
         file = path === undefined ? undefined : this.#volumeFile(step.volume, path);
-        if (file) this.#unsynced.add(step.volume);
       }
       if (!file) return;
-      if (step.kind === nodeKind.data) {
+      // Holes and zeroes leave nothing to write back: only the sync is needed.
+      const isData = step.kind === nodeKind.data;
+      this.#dirty.note(step.volume, step.offset, isData ? step.length : 0);
+      if (isData) {
         const sequence = message.baseSequence + step.segment;
         const segment = must(segments.get(sequence), `apply was given segment ${sequence}`);
         if (segment.direct) this.#prove(segment);

@@ -195,6 +195,12 @@ export class SimulatedDiskFile implements DiskFile {
     machine.observer?.synced(this.#file, this.path, this.#role, covered, failure === undefined);
   }
 
+  /** What reaches the device without a sync may be lost all the same: nothing changes. */
+  writeBack(_position: number, _length: number, done: SyncDone): void {
+    this.#check('sync_file_range');
+    this.#later(undefined, () => done(null));
+  }
+
   preallocateSync(position: number, length: number): void {
     this.#beforeChange('fallocate');
     if (length === 0) return;
