@@ -48,6 +48,20 @@ export class ApplyTroubles {
     }
   }
 
+  /** The file system has no room for what hosts write to new places, or has it again. */
+  spaceChanged(isShort: boolean): void {
+    if (!isShort) {
+      this.#conditions.clear(this.#groupName, 'volume_space');
+      return;
+    }
+    this.#conditions.raise(this.#groupName, {
+      code: 'volume_space',
+      severity: 'error',
+      message: `the file system below ${this.#files.volumes} is full: hosts get ENOSPC for writes that need new space; free some, and they succeed again`,
+      nextCommand: `df ${this.#files.volumes}`,
+    });
+  }
+
   /** A failed table was applied after all. */
   recovered(): void {
     for (const volume of this.#volumes.values()) {

@@ -92,15 +92,12 @@ export class Group {
     this.retained = new RetainedRuns(deps.pool);
     this.reader = new VolumeReader(this.index, this.chain);
     this.extents = new VolumeExtents(this.index);
-    this.guard = new SpaceGuard(deps.disk, deps.clock, files.volumes);
-    this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
-    this.#watch = new JournalWatch({
-      clock: deps.clock,
-      conditions: this.conditions,
-      groupName: this.name,
-      areas: this.areas,
-      chain: this.chain,
+    this.guard = new SpaceGuard(deps.disk, deps.clock, files.volumes, {
+      owedBytes: () => this.unappliedBytes,
+      spaceChanged: (isShort) => this.#troubles.spaceChanged(isShort),
     });
+    this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
+    this.#watch = new JournalWatch(deps.clock, this);
   }
 
   get name(): string {

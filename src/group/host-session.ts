@@ -257,11 +257,8 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
       this.#errorText = `the journal of group ${group.name} is full and nothing follows it`;
       return errno.ENOSPC;
     }
-    if (
-      length > 0 &&
-      group.guard.isShort(length, group.unappliedBytes) &&
-      !this.#isAllocated(offset, length)
-    ) {
+    if (length > 0 && group.guard.isShort(length) && !this.#isAllocated(offset, length)) {
+      group.guard.refused();
       this.#errorText = `the file system below volume ${group.name}/${volume.catalog.name} has no room for this write`;
       return errno.ENOSPC;
     }

@@ -20,18 +20,20 @@ export class JournalWatch {
   readonly #forecast = new Forecast();
   #timer: Timer | undefined;
 
-  constructor(deps: {
-    clock: Clock;
-    conditions: Conditions;
-    groupName: string;
-    areas: readonly Area[];
-    chain: SegmentChain;
-  }) {
-    this.#clock = deps.clock;
-    this.#conditions = deps.conditions;
-    this.#groupName = deps.groupName;
-    this.#areas = deps.areas;
-    this.#chain = deps.chain;
+  constructor(
+    clock: Clock,
+    group: {
+      readonly conditions: Conditions;
+      readonly name: string;
+      readonly areas: readonly Area[];
+      readonly chain: SegmentChain;
+    },
+  ) {
+    this.#clock = clock;
+    this.#conditions = group.conditions;
+    this.#groupName = group.name;
+    this.#areas = group.areas;
+    this.#chain = group.chain;
   }
 
   minutesToFull(): number | null {

@@ -176,6 +176,7 @@ describe('a volume that cannot grow', () => {
     expect(host.session.errorText).toContain('no room');
     expect(written * block).toBeGreaterThan(1 * MiB);
     expect(written * block).toBeLessThan(4 * MiB);
+    expect(conditions(machine)).toEqual(['volume_space']);
     // Overwriting and giving back need nothing, and make room.
     expect(await host.write(0, new Uint8Array(block).fill(9))).toBeGreaterThan(0);
     expect(await host.clear('hole', 0, 8 * MiB)).toBeGreaterThan(0);
