@@ -2,7 +2,7 @@ import type { Area } from '../journal/area.ts';
 import { openArea } from '../journal/area.ts';
 import type { Checkpoint } from '../journal/checkpoint.ts';
 import type { RecordHeader } from '../journal/record.ts';
-import { isNumbered, recordType } from '../journal/record.ts';
+import { recordType } from '../journal/record.ts';
 import type { FoundSegment, ScanOutcome } from '../journal/scan.ts';
 import { JournalScan } from '../journal/scan.ts';
 import type { JournalHead } from '../journal/head.ts';
@@ -211,7 +211,8 @@ function retainedBefore(
     let first = 0;
     if (last > released) {
       reader ??= new SegmentReader(disk);
-      first = firstNumberOf(reader, candidate, released);
+      reader.open(candidate.area.segmentFile(candidate.slot));
+      first = reader.firstNumber(released, candidate.header.salt);
     }
     const isNeeded = isCheckpoints || first > 0;
     if (isNeeded && !outcome.ends.has(candidate.header.sequence))
@@ -219,23 +220,6 @@ function retainedBefore(
     if (first > 0) last = Math.min(last, first - 1);
   }
   return retained;
-}
-
-/** 0: it holds no record that is needed. */
-function firstNumberOf(
-  reader: SegmentReader,
-  { header, area, slot }: FoundHeader,
-  released: number,
-): number {
-  const { salt } = header;
-  reader.open(area.segmentFile(slot));
-  for (let at = segmentHeaderBytes; reader.recordAt(at, salt) === 'record'; ) {
-    const { type, number, headerBytes, payloadBytes } = reader.header;
-    if (isNumbered(type)) return number;
-    at += headerBytes + payloadBytes;
-  }
-  // Nothing was written, or what was written first is damaged.
-  return reader.nextNumbered(segmentHeaderBytes, released, salt);
 }
 
 /** Enters one record into a table. Volumes that store nothing only move it on. */

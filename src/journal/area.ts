@@ -187,7 +187,8 @@ function foundIdentity(disk: Disk, path: string): AreaIdentity | 'foreign' | und
   }
 }
 
-function readIdentity(disk: Disk, path: string): AreaIdentity | undefined {
+/** Undefined: nobody's. Throws area_foreign where it is none, format_newer. */
+export function readIdentity(disk: Disk, path: string): AreaIdentity | undefined {
   const contents = disk.readFileSync(`${path}/${identityName}`, 'area');
   if (contents === undefined) return undefined;
   try {

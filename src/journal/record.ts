@@ -114,6 +114,10 @@ export function emptyRecordHeader(): RecordHeader {
 
 const known = new Set<number>(Object.values(recordType));
 
+export function isKnown(type: number): boolean {
+  return known.has(type);
+}
+
 export type DecodeResult = 'header' | 'short' | 'invalid';
 
 /**

@@ -1,10 +1,11 @@
 import type { Disk, DiskFile } from '../platform/disk.ts';
-import { MiB, segmentBytes } from '../platform/limits.ts';
+import { MiB, segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
 import type { RecordHeader } from './record.ts';
 import {
   checksumHolds,
   decodeHeader,
   emptyRecordHeader,
+  isKnown,
   isNumbered,
   recordType,
 } from './record.ts';
@@ -12,6 +13,9 @@ import type { SegmentHeaderResult } from './segment.ts';
 import { decodeSegmentHeader } from './segment.ts';
 
 const loadBytes = 1 * MiB;
+/** Much of a segment was never written: that is passed over in steps of this. */
+const blankBytes = 4096;
+const blank = Buffer.alloc(blankBytes * 2);
 /** Type, flags and volume of every mark, four bytes behind its start. */
 const markStart = Buffer.from([recordType.mark, 0, 0, 0]);
 
@@ -72,18 +76,44 @@ export class SegmentReader {
   }
 
   /**
-   * The number of the next record that proves, from `from` on, with one in (after, after + 2^24]; 0
-   * where there is none. Byte by byte: only for what stands behind something invalid.
+   * The next offset from `from` on where a record proves that is a mark or a roll, or has a number in
+   * (after, after + 2^24]; -1 where there is none. Its header is in `header`. Byte by byte: only for
+   * what stands behind something invalid.
    */
-  nextNumbered(from: number, after: number, salt: number): number {
+  nextValid(from: number, after: number, salt: number): number {
     this.#load(segmentBytes);
     const { header } = this;
-    for (let at = from; at + 28 <= this.#loaded; at += 1) {
-      const type = this.#bytes[at + 4] ?? 0;
-      if (!isNumbered(type) || this.recordAt(at, salt) !== 'record') continue;
-      if (header.number > after && header.number <= after + 2 ** 24) return header.number;
+    const bytes = this.#bytes;
+    const loaded = this.#loaded;
+    for (let at = from; at + 28 <= loaded; at += 1) {
+      const type = bytes[at + 4] ?? 0;
+      if (type === 0) {
+        if (at % blankBytes === 0) while (this.#isBlank(at)) at += blankBytes;
+        continue;
+      }
+      if (!isKnown(type) || this.recordAt(at, salt) !== 'record') continue;
+      if (!isNumbered(type)) {
+        if (type !== recordType.pad && header.length === 0) return at;
+      } else if (header.number > after && header.number <= after + 2 ** 24) {
+        return at;
+      }
     }
-    return 0;
+    return -1;
+  }
+
+  /** The first number after `after` of a segment just opened; 0: it has none. */
+  firstNumber(after: number, salt: number): number {
+    const { header } = this;
+    let at = segmentHeaderBytes;
+    for (; this.recordAt(at, salt) === 'record'; at += header.headerBytes + header.payloadBytes) {
+      if (isNumbered(header.type)) return header.number;
+    }
+    // Nothing was written, or what was written first is damaged.
+    for (; ; at += 1) {
+      at = this.nextValid(at, after, salt);
+      if (at < 0) return 0;
+      if (isNumbered(header.type)) return header.number;
+    }
   }
 
   /** The next mark that proves from `from` on; -1 where there is none. Its header is in `header`. */
@@ -96,6 +126,12 @@ export class SegmentReader {
       at = found - 4;
       if (this.recordAt(at, salt) === 'record' && this.header.length === 0) return at;
     }
+  }
+
+  /** Nothing can begin here, nor before the last bytes of it. */
+  #isBlank(at: number): boolean {
+    const end = at + blankBytes * 2;
+    return end <= this.#loaded && blank.compare(this.#bytes, at, end) === 0;
   }
 
   #load(end: number): boolean {
