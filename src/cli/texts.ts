@@ -1,8 +1,11 @@
 /** How results read. Tables go to terminals and pipes alike: one line a thing, no borders. */
 import Table from 'cli-table3';
-import colors from 'picocolors';
+import picocolors from 'picocolors';
 import type { GroupStatus, VolumeStatus } from '../control/schema-status.ts';
 import { formatSize } from '../control/schema-values.ts';
+
+/** For terminals only, and not where NO_COLOR asks for none. */
+const colors = picocolors.createColors(process.stdout.isTTY === true && !process.env['NO_COLOR']);
 
 const blank = {
   top: '',

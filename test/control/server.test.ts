@@ -64,7 +64,9 @@ function ask(
       headers: { ...length, ...headers },
       agent: false,
     });
-    asked.once('error', reject);
+    // A server may answer and close before it has taken all: the answer counts.
+    asked.on('error', reject);
+    asked.once('response', () => asked.off('error', reject).on('error', () => {}));
     asked.once('response', (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (text: string) => (body += text));

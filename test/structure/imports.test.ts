@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   allowedImports,
   checkStructure,
+  longFiles,
   maximumLines,
   readDependencies,
   readImports,
@@ -29,7 +30,7 @@ describe('this repository', () => {
   });
 
   it('keeps the rules', () => {
-    expect(checkStructure(files, readDependencies(repositoryRoot))).toEqual([]);
+    expect(checkStructure(files, readDependencies(repositoryRoot), longFiles)).toEqual([]);
   });
 
   it('has a line in the layer table for every part of src', () => {

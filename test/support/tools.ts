@@ -17,6 +17,7 @@ type ToolVariable =
   | 'JNBD_TEST_BUSYBOX'
   | 'JNBD_TEST_NBD_SERVER'
   | 'JNBD_TEST_NBD_CLIENT'
+  | 'JNBD_TEST_PROMTOOL'
   | 'JNBD_TEST_LIBRARY_PATH'
   | 'JNBD_TEST_PYTHON';
 
@@ -50,6 +51,7 @@ const systemPath = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'
 export function program(name: string): string | undefined {
   if (name === 'nbd-server') return recordedTool('JNBD_TEST_NBD_SERVER');
   if (name === 'nbd-client') return recordedTool('JNBD_TEST_NBD_CLIENT');
+  if (name === 'promtool') return recordedTool('JNBD_TEST_PROMTOOL');
   if (name === 'busybox') return recordedTool('JNBD_TEST_BUSYBOX');
   if (name === 'python3') return recordedTool('JNBD_TEST_PYTHON');
   for (const directory of systemPath) {
