@@ -5,6 +5,7 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { stream } from 'hono/streaming';
 import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
+import { MiB } from '../platform/limits.ts';
 import { formatAddress, type ListenAddress } from '../platform/network.ts';
 import { controlSocketPath, reachSocket } from './client-socket.ts';
 import { toProblem } from './problem.ts';
@@ -22,7 +23,8 @@ export interface ControlServerOptions {
   readonly failed: (error: unknown) => void;
 }
 
-const bodyBytesMax = 1024 * 1024;
+const bodyBytesMax = 1 * MiB;
+const drainedBytesMax = 16 * MiB;
 const connectionsMax = 256;
 const progressMilliseconds = 200;
 
@@ -126,8 +128,12 @@ export class ControlServer {
     this.#addReads(application);
     const limit = bodyLimit({
       maxSize: bodyBytesMax,
-      onError: () =>
-        problemResponse(toProblem(new JnbdError('argument_invalid', 'the request is too long'))),
+      onError: async (context) => {
+        await drain(context.req.raw.body);
+        return problemResponse(
+          toProblem(new JnbdError('argument_invalid', 'the request is too long')),
+        );
+      },
     });
     application.post('/verbs/:verb', limit, async (context) => {
       let input: unknown;
@@ -259,4 +265,16 @@ function bind(
       resolve();
     });
   });
+}
+
+/** Reads on for a while, so that who is still sending gets the answer and not a broken pipe. */
+async function drain(body: ReadableStream<Uint8Array> | null): Promise<void> {
+  if (!body) return;
+  const reader = body.getReader();
+  for (let left = drainedBytesMax; left > 0; ) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    left -= value.length;
+  }
+  await reader.cancel();
 }

@@ -64,9 +64,7 @@ function ask(
       headers: { ...length, ...headers },
       agent: false,
     });
-    // A server may answer and close before it has taken all: the answer counts.
-    asked.on('error', reject);
-    asked.once('response', () => asked.off('error', reject).on('error', () => {}));
+    asked.once('error', reject);
     asked.once('response', (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (text: string) => (body += text));
