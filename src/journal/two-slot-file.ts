@@ -109,6 +109,12 @@ export class TwoSlotFile<T extends { readonly groupId: string }> {
     codec: SlotCodec<T>,
     groupId: string,
   ): { file: TwoSlotFile<T>; value: T } {
+    if (!disk.existsSync(path)) {
+      throw new JnbdError(
+        codec.damaged,
+        `${path}, the ${codec.name} of group ${groupId}, is missing; restore it from a copy`,
+      );
+    }
     const file = disk.openSync(path, 'read-write', 'checkpoint');
     try {
       const bytes = readFromDevice(disk, file);

@@ -92,6 +92,11 @@ test('a damaged slot leaves the other one; two damaged are an error that says so
   }
 });
 
+test('a checkpoint that is missing is damage', () => {
+  const disk = newMachine().attach();
+  expect(codeOf(() => readBack(disk))).toBe('checkpoint_damaged');
+});
+
 test('the checkpoint of another group is none', () => {
   const disk = newMachine().attach();
   CheckpointFile.create(disk, path, { ...checkpoint(1), groupId: 'f'.repeat(32) });

@@ -76,9 +76,13 @@ export class SimulatedMachine {
     return (await this.run(this.system.createGroup(name, all))).group;
   }
 
-  /** Makes a volume of group `g`. */
-  async createVolume(name: string, sizeBytes: number, journalOnly = false): Promise<Volume> {
-    const group = this.group();
+  async createVolume(
+    name: string,
+    sizeBytes: number,
+    journalOnly = false,
+    groupName = 'g',
+  ): Promise<Volume> {
+    const group = this.group(groupName);
     const settings = { sizeBytes, journalOnly, unused: false };
     const files = this.system.filesOf(group);
     const { volume } = await this.run(createVolume(this.disk, group, files, name, settings));
