@@ -93,7 +93,7 @@ export class Group {
     this.reader = new VolumeReader(this.index, this.chain);
     this.extents = new VolumeExtents(this.index);
     this.guard = new SpaceGuard(deps.disk, deps.clock, files.volumes, {
-      owedBytes: () => this.unappliedBytes,
+      owedBytes: () => this.index.owedBlocks * blockBytes,
       spaceChanged: (isShort) => this.#troubles.spaceChanged(isShort),
     });
     this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);

@@ -106,7 +106,8 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     offset: number,
     length: number,
   ): number {
-    const refusal = this.#refusal(offset, 0);
+    // What is to stay allocated needs its space as a write does.
+    const refusal = this.#refusal(offset, effect === 'zero' ? length : 0);
     if (refusal !== 0) return -refusal;
     const { journal, index } = this.#group;
     const { id, journalOnly } = this.#volume.catalog;

@@ -47,6 +47,13 @@ export class BlockIndex {
     return entries;
   }
 
+  /** Blocks that applying may allocate, at most. */
+  get owedBlocks(): number {
+    let blocks = this.entries + this.#active.ranges.zeroBlocks;
+    for (const table of this.#frozen) blocks += table.ranges.zeroBlocks;
+    return blocks;
+  }
+
   /** Makes room for a record in the active table; false: wait until a table was applied. */
   admits(nodes: number, sequence: number): boolean {
     if (this.#active.hasRoom(nodes, sequence)) return true;

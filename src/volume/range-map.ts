@@ -1,4 +1,4 @@
-import type { NodeKind } from './node-kind.ts';
+import { type NodeKind, nodeKind } from './node-kind.ts';
 
 /**
  * Large ranges of whole blocks that read as zero, disjoint and sorted, per volume; a newer range
@@ -14,9 +14,15 @@ export interface BlockRange {
 
 export class RangeMap {
   #ranges: BlockRange[] = [];
+  #zeroBlocks = 0;
 
   get count(): number {
     return this.#ranges.length;
+  }
+
+  /** Blocks in ranges that are to be allocated. */
+  get zeroBlocks(): number {
+    return this.#zeroBlocks;
   }
 
   list(): readonly BlockRange[] {
@@ -25,6 +31,7 @@ export class RangeMap {
 
   clear(): void {
     if (this.#ranges.length > 0) this.#ranges = [];
+    this.#zeroBlocks = 0;
   }
 
   /** Blocks [start, end) of the volume, newer than all set before. */
@@ -43,7 +50,8 @@ export class RangeMap {
     const tail = replacement.at(-1);
     if (tail === undefined || tail.end <= start)
       replacement.push({ volume, start, end, kind, place });
-    this.#ranges.splice(first, last - first, ...replacement);
+    const replaced = this.#ranges.splice(first, last - first, ...replacement);
+    this.#zeroBlocks += zeroBlocksIn(replacement) - zeroBlocksIn(replaced);
   }
 
   /** The record behind these ranges lies at another place now. */
@@ -82,4 +90,10 @@ export class RangeMap {
     }
     return low;
   }
+}
+
+function zeroBlocksIn(ranges: readonly BlockRange[]): number {
+  let blocks = 0;
+  for (const { kind, start, end } of ranges) if (kind === nodeKind.zero) blocks += end - start;
+  return blocks;
 }
