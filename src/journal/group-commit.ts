@@ -36,6 +36,8 @@ export class GroupCommit {
   /** Counts the syncs that were given up: their ends are not listened to. */
   #epoch = 0;
   #syncing = false;
+  /** Those whose sync has not ended. */
+  #pending: LiveSegment[] = [];
   #again = false;
   #began = 0;
   #timer: Timer | undefined;
@@ -109,6 +111,7 @@ export class GroupCommit {
       return;
     }
     this.#syncing = true;
+    this.#pending = segments;
     this.#again = false;
     this.#began = this.#clock.monotonicMilliseconds();
     const isSmall = this.#retained.bytes <= inlineSyncBytesMax;
@@ -121,6 +124,7 @@ export class GroupCommit {
       segment.file.dataSync((error) => {
         if (epoch !== this.#epoch) return;
         if (error) failure ??= new AreaFailure(segment.area, error);
+        segments.splice(segments.indexOf(segment), 1);
         waiting -= 1;
         if (waiting > 0) return;
         this.#syncing = false;
@@ -147,11 +151,11 @@ export class GroupCommit {
     this.#timer = undefined;
   }
 
-  /** The area being written to, when a sync has been running longer than this. */
+  /** An area whose sync has been running longer than this. */
   slowArea(milliseconds: number): Area | undefined {
     const isLate =
       this.#syncing && this.#clock.monotonicMilliseconds() - this.#began >= milliseconds;
-    return isLate ? this.#chain.current.area : undefined;
+    return isLate ? this.#pending[0]?.area : undefined;
   }
 
   readonly #timerRan = (): void => {

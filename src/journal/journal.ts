@@ -1,4 +1,3 @@
-import { must } from '../platform/assert.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
 import { slabBytes } from '../platform/limits.ts';
 import type { Area } from './area.ts';
@@ -6,7 +5,7 @@ import { AreaFailure } from './area.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { HeadFile } from './head.ts';
 import type { RecordMoved } from './move-run.ts';
-import { moveRun } from './move-run.ts';
+import { moveRuns } from './move-run.ts';
 import type { ReceiveSlab } from './receive-slab.ts';
 import { scratchSlab } from './receive-slab.ts';
 import type { RecordType } from './record.ts';
@@ -195,8 +194,7 @@ export class Journal {
     if (area.state !== 'healthy' || this.#state !== 'open') return;
     area.become('slow', why);
     this.#owner.areaChanged(area);
-    if (this.#chain.current.area === area)
-      this.#moveUnsynced(new AreaFailure(area, new Error(why)));
+    this.#moveUnsynced(new AreaFailure(area, new Error(why)));
   }
 
   /** Syncs what is owed and notes it in the journal, so that damage is later told from a torn tail. */
@@ -266,13 +264,30 @@ export class Journal {
     }
   }
 
+  /** To the next segment: the prepared one, or, right behind a takeover, one that begins here. */
   #roll(): void {
     const segment = this.#chain.current;
-    const next = must(this.#chain.standbySequence, 'admits saw a standby segment');
+    const next = this.#chain.standbySequence;
+    if (next === undefined) {
+      this.#begin();
+      return;
+    }
     this.#writeUnnumbered(recordType.roll, next);
     if (this.#chain.current !== segment) return;
     this.#chain.advance();
     this.#prepareStandby();
+  }
+
+  #begin(): void {
+    const { newest, durable } = this.#watermarks;
+    try {
+      const segment = this.#chain.begin(newest + 1, durable);
+      if (segment) this.#prepareStandby();
+      else this.#fail(new Error('no segment is free'));
+    } catch (error) {
+      if (!(error instanceof AreaFailure)) throw error;
+      this.#takeOver(error);
+    }
   }
 
   #prepareStandby(): void {
@@ -341,9 +356,8 @@ export class Journal {
       this.#commit.abandon();
       this.#chain.voidAfter(this.#watermarks.durable);
       try {
-        const target = this.#chain.begin(this.#watermarks.durable + 1, this.#watermarks.durable);
-        if (!target) break;
-        this.#rewriteRetained(target);
+        const { durable } = this.#watermarks;
+        if (!moveRuns(this.#retained, this.#chain, durable, this.#owner.recordMoved)) break;
         this.#prepareStandby();
         // The sync that hosts waited for was given up.
         this.#commit.start();
@@ -364,20 +378,6 @@ export class Journal {
     this.#stop();
     this.#retained.abandon();
     this.#owner.journalFailed(failure);
-  }
-
-  #rewriteRetained(first: LiveSegment): void {
-    let target = first;
-    this.#retained.rewrite((slab, start, end, old, oldOffset) => {
-      if (!this.#chain.hasRoom(end - start)) {
-        const next = this.#chain.begin(target.lastNumber + 1, this.#watermarks.durable);
-        if (!next)
-          throw new AreaFailure(target.area, new Error('no free segment to move records to'));
-        target = next;
-      }
-      moveRun(slab, start, end, old, oldOffset, target, this.#owner.recordMoved);
-      return target;
-    });
   }
 
   #stop(): void {

@@ -10,7 +10,8 @@ import {
   resaltRecord,
   stampRecord,
 } from './record.ts';
-import type { LiveSegment } from './segment-chain.ts';
+import type { RetainedRuns } from './retained-runs.ts';
+import type { LiveSegment, SegmentChain } from './segment-chain.ts';
 
 /** A record is at another place now: offsets are of its payload (or where that would be). */
 export type RecordMoved = (
@@ -22,11 +23,41 @@ export type RecordMoved = (
 ) => void;
 
 /**
+ * Writes what is not durable to other segments; false: there are not enough. Their headers come last,
+ * and the last one's first: until all is moved, a crash finds every record where it was. Throws
+ * AreaFailure.
+ */
+export function moveRuns(
+  retained: RetainedRuns,
+  chain: SegmentChain,
+  durable: number,
+  moved: RecordMoved,
+): boolean {
+  const begun: LiveSegment[] = [];
+  let isEnough = true;
+  const begin = (firstNumber: number): LiveSegment | undefined => {
+    const segment = chain.begin(firstNumber, durable, true);
+    if (segment) begun.unshift(segment);
+    else isEnough = false;
+    return segment;
+  };
+  let target = begin(durable + 1);
+  retained.rewrite((slab, start, end, old, oldOffset) => {
+    if (target && !chain.hasRoom(end - start)) target = begin(target.lastNumber + 1);
+    if (!target) return undefined;
+    moveRun(slab, start, end, old, oldOffset, target, moved);
+    return target;
+  });
+  if (isEnough) for (const segment of begun) chain.writeHeader(segment);
+  return isEnough;
+}
+
+/**
  * Writes a run that is still in memory, and lies at `oldOffset` of `old`, to another segment: same
  * numbers, the other segment's salt and time base. `moved` is called for each numbered record once it
  * was written. Throws AreaFailure; the run is then as it was.
  */
-export function moveRun(
+function moveRun(
   slab: ReceiveSlab,
   start: number,
   end: number,

@@ -82,7 +82,7 @@ export class RetainedRuns {
 
   /**
    * Every retained run, oldest first, with its segment and where it lies there; `visit` appends it to
-   * another segment, which it returns.
+   * another segment, which it returns, or leaves it.
    */
   rewrite(
     visit: (
@@ -91,7 +91,7 @@ export class RetainedRuns {
       end: number,
       segment: LiveSegment,
       offset: number,
-    ) => LiveSegment,
+    ) => LiveSegment | undefined,
   ): void {
     const mask = this.#slabs.length - 1;
     for (let i = 0; i < this.#count; i += 1) {
@@ -102,6 +102,7 @@ export class RetainedRuns {
       const start = this.#starts[at] ?? 0;
       const end = this.#ends[at] ?? 0;
       const target = visit(slab, start, end, segment, this.#offsets[at] ?? 0);
+      if (!target) return;
       this.#segments[at] = target;
       this.#offsets[at] = target.endOffset - (end - start);
     }

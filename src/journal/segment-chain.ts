@@ -152,16 +152,29 @@ export class SegmentChain {
    * failed area. Its header is written, not synced: the caller syncs before it calls anything in it
    * durable. A prepared segment is dropped and its sequence skipped, so that no two headers on disk
    * claim one place. Undefined: no area has a free segment. Throws AreaFailure.
+   *
+   * `headerLater`: the caller calls `writeHeader` when all that it says is in it; before, a crash leaves
+   * everything where it was.
    */
-  begin(firstNumber: number, durable: number): LiveSegment | undefined {
+  begin(firstNumber: number, durable: number, headerLater = false): LiveSegment | undefined {
     const dropped = this.#standby ?? this.#preparing;
     if (dropped) this.#nextSequence = dropped.header.sequence + 1;
     this.dropStandby();
     const segment = this.#takeSegment(this.#nextSequence, firstNumber, durable);
     if (!segment) return undefined;
+    if (!headerLater) this.writeHeader(segment);
     this.#become(segment);
     this.#unnoted = segment.header;
     return segment;
+  }
+
+  /** Throws AreaFailure. */
+  writeHeader({ file, area, header }: LiveSegment): void {
+    try {
+      file.writeSync(encodeSegmentHeader(header), 0, segmentHeaderBytes, 0);
+    } catch (error) {
+      throw new AreaFailure(area, error);
+    }
   }
 
   /** The segment that was begun last, until the head says so. */
@@ -191,6 +204,7 @@ export class SegmentChain {
     let preparing: LiveSegment | undefined;
     try {
       preparing = this.#takeSegment(this.#nextSequence, 0, durable);
+      if (preparing) this.writeHeader(preparing);
     } catch (error) {
       if (!(error instanceof AreaFailure)) throw error;
       this.#clock.soon(() => done(error));
@@ -283,7 +297,6 @@ export class SegmentChain {
     };
     try {
       const file = area.segmentFile(slot);
-      file.writeSync(encodeSegmentHeader(header), 0, segmentHeaderBytes, 0);
       return {
         header,
         area,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { must } from '../../src/platform/assert.ts';
 import { MiB } from '../../src/platform/limits.ts';
 import { History, TestHost } from './test-host.ts';
 import { SimulatedMachine } from './simulated-system.ts';
@@ -16,9 +17,10 @@ async function serve(
   seed: number | string,
   layout: 'spare' | 'striped' = 'spare',
   journalDirectories: readonly string[] = areas,
+  memoryBytes = 64 * MiB,
 ): Promise<Setting> {
   const machine = new SimulatedMachine(seed);
-  await machine.start();
+  await machine.start(memoryBytes);
   await machine.createGroup({ journalDirectories, areaLayout: layout });
   await machine.createVolume('v', sizeBytes);
   const history = new History();
@@ -181,6 +183,88 @@ describe('an area that fails', () => {
     await check(setting, durable);
   });
 
+  test('loses nothing that was answered to a daemon killed in the middle of moving', async () => {
+    let deaths = 0;
+    for (let nth = 1; nth < 40; nth += 1) {
+      const setting = await serve(`killed ${nth}`);
+      const { machine, host, history } = setting;
+      await writeMuch(setting, 20);
+      await host.flush();
+      await writeMuch(setting, 20);
+      const { newest } = machine.group().watermarks;
+      const { faults } = machine.machine;
+      faults.add({ kind: 'write_error', operation: 'write', path: '/fast/a', times: 1 });
+      faults.add({ kind: 'death', operation: 'write', path: '/other/b', nth });
+      const { disk } = machine;
+      // Under way when the daemon dies, it may be there or not.
+      const bytes = machine.random.bytes(512);
+      history.add({ number: newest + 1, export: 'g/v', offset: 0, length: 512, bytes });
+      await host.write(0, bytes).catch((error: unknown) => {
+        if (!disk.isDead) throw error;
+      });
+      if (disk.isDead) deaths += 1;
+      machine.kill();
+      machine.machine.faults.clear();
+      await machine.start();
+      await check(setting, newest);
+    }
+    expect(deaths).toBeGreaterThan(20);
+  });
+
+  test('in the middle of a chunk, with what moves filling the next segment', async () => {
+    const setting = await serve('filling', 'spare', areas, 192 * MiB);
+    const { machine, host, history } = setting;
+    await host.flush();
+    const bytes = 200 * 1024;
+    for (let i = 0; i < 80; i += 1) await host.write((i % 10) * bytes, machine.random.bytes(bytes));
+    machine.machine.faults.add({
+      kind: 'write_error',
+      operation: 'write',
+      path: '/fast/a',
+      times: 1,
+    });
+    // Two slabs of one chunk: the second record is stamped while the first one's run fails.
+    const slabs = [0, 1].map(() => must(machine.system.pool.take(), 'a slab is free'));
+    for (const [at, slab] of slabs.entries()) {
+      const payload = machine.random.bytes(bytes);
+      slab.bytes.set(payload, 64 + 28);
+      const number = host.session.stampWrite(slab, 64, 28, at * bytes, bytes);
+      history.add({ number, export: 'g/v', offset: at * bytes, length: bytes, bytes: payload });
+    }
+    expect(host.session.commitRun()).toBe(0);
+    for (const slab of slabs) host.session.retire(slab);
+    expect(states(setting)).toEqual(['failed', 'healthy']);
+    expect(await host.flush()).toBe(true);
+    const { durable } = machine.group().watermarks;
+    expect(durable).toBe(83);
+    await check(setting, durable);
+    machine.losePower();
+    await machine.start();
+    await check(setting, durable);
+  });
+
+  test('when the spare has no room for what moves fails the journal and not the spare', async () => {
+    const setting = await serve('no room', 'spare', areas, 192 * MiB);
+    const { machine, host } = setting;
+    await host.flush();
+    const { chain } = machine.group();
+    const spare = must(machine.group().areas[1], 'there is a spare');
+    spare.freeSlots.length = 1;
+    machine.machine.faults.add({
+      kind: 'sync_error',
+      operation: 'sync',
+      path: '/fast/a',
+      times: 1,
+    });
+    const bytes = 200 * 1024;
+    for (let i = 0; i < 90; i += 1)
+      await host.write((i % 10) * bytes, new Uint8Array(bytes).fill(i));
+    expect(chain.current.area.path).toBe('/fast/a');
+    expect(await host.flush()).toBe(false);
+    expect(states(setting)).toEqual(['failed', 'healthy']);
+    expect(machine.group().failureText).toContain('/fast/a');
+  });
+
   test('without a spare fails the journal, and says which updates are not durable', async () => {
     const setting = await serve('alone', 'spare', ['/only']);
     const { machine, host } = setting;
@@ -232,6 +316,33 @@ describe('an area that is slow', () => {
     machine.losePower();
     await machine.start();
     await check(setting, durable);
+  });
+});
+
+describe('a slow area among striped ones', () => {
+  test('is the one that is left, not the one that is being written', async () => {
+    const setting = await serve('striped slow', 'striped');
+    const { machine, host } = setting;
+    const bytes = 200 * 1024;
+    for (let i = 0; i < 60; i += 1) await host.write((i % 10) * bytes, machine.random.bytes(bytes));
+    await host.flush();
+    for (let i = 0; i < 30; i += 1) await host.write((i % 10) * bytes, machine.random.bytes(bytes));
+    expect(areaOf(setting)).toBe('/other/b');
+    machine.machine.faults.add({
+      kind: 'slow',
+      operation: 'sync',
+      path: '/fast/a',
+      milliseconds: 20_000,
+      times: 1,
+    });
+    const { newest } = machine.group().watermarks;
+    expect(await host.flush()).toBe(true);
+    expect(machine.clock.monotonicMilliseconds()).toBeLessThan(10_000);
+    expect(states(setting)).toEqual(['slow', 'healthy']);
+    await check(setting, newest);
+    machine.losePower();
+    await machine.start();
+    await check(setting, newest);
   });
 });
 
