@@ -28,6 +28,9 @@ export interface GroupShape {
 export class Campaign {
   readonly simulation: JournalSimulation;
   readonly random: SimulatedRandom;
+  /** Somebody else took space: apply may be short of it. */
+  isSpaceShared = false;
+  readonly #fullBefore: number;
   readonly #favouriteBytes: number;
   /** What hosts may still write in all. */
   #bytesLeft: number;
@@ -42,6 +45,12 @@ export class Campaign {
     this.random = this.simulation.random.fork('campaign');
     this.#favouriteBytes = this.random.pick([512, 4 * KiB, 4 * KiB, 4 * KiB, 16 * KiB]);
     this.#bytesLeft = bytesMax;
+    this.#fullBefore = counter.of('disk_full');
+  }
+
+  /** Something did not fit the disk. */
+  get hasBeenFull(): boolean {
+    return this.simulation.counter.of('disk_full') > this.#fullBefore;
   }
 
   get favouriteBytes(): number {
@@ -137,7 +146,7 @@ export class Campaign {
   }
 
   /** Hosts write and read for a while; they may be in the middle of it when this returns. */
-  async traffic(workload?: Workload, requestsMax?: number): Promise<Outcome> {
+  async traffic(workload?: Workload, requestsMax?: number, bytesMax = 8 * MiB): Promise<Outcome> {
     const { simulation, random } = this;
     if (!simulation.isServing) return 'dead';
     if (simulation.hosts.size === 0 || random.chance(0.3)) {
@@ -146,7 +155,7 @@ export class Campaign {
     }
     const requests = requestsMax ?? random.pick([1, 3, 20, 100, 300]);
     for (const host of simulation.hosts) {
-      const bytes = Math.min(this.#bytesLeft, 8 * MiB);
+      const bytes = Math.min(this.#bytesLeft, bytesMax);
       if (bytes > 0) host.work(random.int(requests) + 1, bytes);
     }
     const before = simulation.tap.recordBytes;

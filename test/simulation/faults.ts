@@ -94,6 +94,8 @@ export interface FaultRule {
   /** How often at most; with `nth` once, else without end. */
   readonly times?: number;
   readonly milliseconds?: number;
+  /** Only operations that the thread does not wait for. */
+  readonly isLaterOnly?: boolean;
 }
 
 interface ActiveRule {
@@ -126,14 +128,31 @@ export class FaultPlan {
     this.#active = [];
   }
 
+  /** What the simulation itself does to files is struck by nothing. */
+  without<T>(run: () => T): T {
+    const active = this.#active;
+    this.#active = [];
+    try {
+      return run();
+    } finally {
+      this.#active = active;
+    }
+  }
+
   /** The rules that strike this operation. */
-  strike(operation: DiskOperation, role: FileRole | undefined, path: string): readonly FaultRule[] {
+  strike(
+    operation: DiskOperation,
+    role: FileRole | undefined,
+    path: string,
+    isLater = false,
+  ): readonly FaultRule[] {
     if (this.#active.length === 0) return noRules;
     let struck: FaultRule[] | undefined;
     for (let at = 0; at < this.#active.length; at++) {
       const active = must(this.#active[at], 'within the rules');
       const { rule } = active;
       if (active.left === 0 || rule.operation !== operation) continue;
+      if (rule.isLaterOnly === true && !isLater) continue;
       if (rule.role !== undefined && rule.role !== role) continue;
       if (rule.path !== undefined && !path.startsWith(rule.path)) continue;
       active.matched++;

@@ -219,7 +219,7 @@ export class JournalSimulation {
       if (group.state === 'normal' || this.#failedJournals.has(model.groupId)) {
         this.#durableSeen.set(model.groupId, durable);
       }
-      if (group.conditions.has(name, 'journal_failed') && group.state === 'abnormal') {
+      if (group.conditions.has(name, 'journal_failed') && group.state !== 'normal') {
         if (!this.#failedJournals.has(model.groupId)) {
           for (const entry of this.tap.ledger.unrecorded(model.groupId)) model.ghosts.push(entry);
         }
@@ -350,6 +350,11 @@ export class JournalSimulation {
     if (expected !== found) {
       this.report(`group ${group.name}: the volumes are ${found}, but should be ${expected}`);
     }
+    if (this.excuses.has('disk')) return;
+    for (const { catalog, state, failure } of group.volumes.values()) {
+      if (state === catalog.state) continue;
+      this.report(`volume ${group.name}/${catalog.name} is ${state} after the restart: ${failure}`);
+    }
   }
 
   /** The daemon is dead, or is killed now; with it the hosts' connections. */
@@ -401,7 +406,7 @@ export class JournalSimulation {
     for (const { code } of this.#daemon?.events ?? []) this.counter.count(`event ${code}`);
     this.#unrecovered.clear();
     this.#transitions.forget();
-    this.tap.ledger.clear();
+    this.tap.processEnded();
     this.#hosts.clear();
     this.machine.faults.clear();
   }
@@ -475,7 +480,11 @@ export class JournalSimulation {
     for (const host of this.#hosts) {
       if (!host.isCut) continue;
       this.#hosts.delete(host);
-      if (host.refusal === undefined && !this.excuses.has('stopping')) {
+      if (
+        host.refusal === undefined &&
+        !this.excuses.has('stopping') &&
+        !this.excuses.has('disk')
+      ) {
         this.report(`${host.group}/${host.volume}: the daemon cut the connection`);
       }
       if (host.refusal !== undefined && !this.#mayFail('EIO')) {

@@ -66,6 +66,8 @@ export class JournalTap implements DiskObserver {
   readonly #report: (text: string) => void;
   readonly #engine: EngineView;
   #nextUse = 1;
+  /** How often a journal went on in its next segment. */
+  rolls = 0;
   recordBytes = 0;
   records = 0;
 
@@ -145,6 +147,11 @@ export class JournalTap implements DiskObserver {
   /** What is on the device is all there is. */
   powerLost(): void {
     this.syncs.powerLost();
+  }
+
+  /** What the last life applied and made no checkpoint of, the next one applies again. */
+  processEnded(): void {
+    this.ledger.clear();
     this.#batchEnds.clear();
   }
 
@@ -217,6 +224,7 @@ export class JournalTap implements DiskObserver {
         return;
       }
       const position = write.position + at - start;
+      if (header.type === recordType.roll) this.rolls += 1;
       if (header.type === recordType.mark) use.marks.push({ number: header.number, position });
       if (isNumbered(header.type)) {
         this.#record(

@@ -68,8 +68,17 @@ const deaths: Profile = {
   },
   async step(campaign) {
     const { simulation, random } = campaign;
-    simulation.machine.faults.add(anyDeath(random));
-    if (random.chance(0.3)) await changeSomething(campaign);
+    const isOfEntries = random.chance(0.2);
+    simulation.machine.faults.add(
+      isOfEntries
+        ? { kind: 'death', operation: 'sync_directory', nth: random.between(1, 2) }
+        : anyDeath(random),
+    );
+    if (isOfEntries || random.chance(0.3)) await changeSomething(campaign);
+    if (isOfEntries && !simulation.isServing) {
+      await campaign.end('power');
+      await campaign.restart();
+    }
     await campaign.traffic();
     await campaign.rest();
     await campaign.end();
@@ -100,10 +109,21 @@ const errors: Profile = {
       faults.clear();
       await campaign.rest();
     }
-    await campaign.end();
+    const isFailed =
+      simulation.isServing &&
+      [...simulation.daemon.composed.system.groups.values()].some(
+        ({ state }) => state === 'abnormal',
+      );
+    await campaign.end(isFailed ? 'kill' : undefined);
     if (random.chance(0.2)) faults.add(anyError(campaign));
     else simulation.excuses.delete('disk');
     await campaign.restart();
+    if (isFailed && random.chance(0.5)) {
+      // What the page cache shows may be all there is of it.
+      await campaign.end('power');
+      simulation.excuses.delete('disk');
+      await campaign.restart();
+    }
   },
 };
 
@@ -152,8 +172,9 @@ const rounds: Profile = {
         kind: 'slow',
         operation: 'read',
         role: 'segment',
-        probability: 0.02,
-        milliseconds: random.pick([100, 3000]),
+        probability: 0.2,
+        milliseconds: random.pick([100, 3000, 20_000]),
+        isLaterOnly: true,
       });
     }
     await campaign.traffic(
@@ -164,11 +185,23 @@ const rounds: Profile = {
         hotBytes: 3 * MiB,
         depth: random.pick([4, 16]),
       },
-      40,
+      random.pick([40, 40, 200]),
+      random.pick([8, 8, 50]) * MiB,
     );
     if (random.chance(0.2)) await campaign.rest();
     if (random.chance(0.3)) {
       await campaign.end();
+      await campaign.restart();
+    } else if (random.chance(0.31)) {
+      // Power fails just when the journal has gone on in another segment.
+      campaign.connectHosts();
+      for (const host of simulation.hosts) host.work(60, 24 * MiB);
+      const { rolls } = simulation.tap;
+      await simulation.until(
+        () => simulation.tap.rolls > rolls || [...simulation.hosts].every(({ isIdle }) => isIdle),
+      );
+      await simulation.pass(random.fraction() * 2);
+      await campaign.end('power');
       await campaign.restart();
     }
   },
@@ -176,7 +209,7 @@ const rounds: Profile = {
 
 /** The disk is small, and now and then somebody else fills it. */
 const space: Profile = {
-  bytesMax: 40 * MiB,
+  bytesMax: 70 * MiB,
   capacityBytes: (random) => (64 + 16 + random.pick([2, 6, 12])) * MiB,
   async setUp(campaign) {
     campaign.simulation.standingExcuses.add('space');
@@ -187,7 +220,7 @@ const space: Profile = {
         areas: 0,
         volumes: [
           { name: 'v0', sizeBytes: 8 * MiB },
-          { name: 'v1', sizeBytes: 16 * MiB },
+          { name: 'v1', sizeBytes: 40 * MiB },
         ],
       },
     ]);
@@ -195,25 +228,31 @@ const space: Profile = {
   async step(campaign) {
     const { simulation, random } = campaign;
     const { machine } = simulation;
-    await campaign.traffic({
-      ...campaign.anyWorkload(),
-      sizes: [4 * KiB, 64 * KiB, 256 * KiB],
-      hotBytes: 16 * MiB,
-    });
-    if (random.chance(0.4)) {
+    await campaign.traffic(
+      {
+        ...campaign.anyWorkload(),
+        sizes: random.pick([[4 * KiB, 64 * KiB, 256 * KiB], [1 * MiB]]),
+        clearSizes: [4 * KiB, 1 * MiB, 32 * MiB],
+        hotBytes: 40 * MiB,
+      },
+      undefined,
+      24 * MiB,
+    );
+    // With nobody else on the disk, what was accepted fits.
+    if (!campaign.isSpaceShared && campaign.hasBeenFull) {
+      simulation.fail('apply had no room for what was accepted');
+    }
+    if (random.chance(0.2)) {
       const capacityBytes = machine.capacityBytes;
       machine.capacityBytes = machine.allocatedBytes + random.pick([0, 64 * KiB, 1 * MiB]);
       simulation.counter.count('space taken by others');
+      campaign.isSpaceShared = true;
       await campaign.rest();
       await campaign.traffic();
       machine.capacityBytes = capacityBytes;
       if (simulation.isServing) await simulation.hostsDone();
     } else if (simulation.isServing) {
       await campaign.rest();
-      if (simulation.daemon.events.some(({ code }) => code === 'volume_space')) {
-        const isOthers = simulation.counter.of('space taken by others') > 0;
-        if (!isOthers) simulation.fail('apply had no room for what was accepted');
-      }
     }
     if (random.chance(0.4)) {
       await campaign.end();
@@ -369,11 +408,13 @@ async function loseArea(campaign: Campaign): Promise<void> {
     return;
   }
   const move = (from: string, to: string): void => {
-    const disk = machine.attach();
-    disk.renameSync(from, to);
-    disk.syncDirectorySync('/');
-    disk.syncDirectorySync('/areas');
-    disk.kill();
+    machine.faults.without(() => {
+      const disk = machine.attach();
+      disk.renameSync(from, to);
+      disk.syncDirectorySync('/');
+      disk.syncDirectorySync('/areas');
+      disk.kill();
+    });
   };
   simulation.note(`area ${name} vanishes`);
   simulation.counter.count('area vanished');
@@ -462,6 +503,7 @@ const changes: Profile = {
     }
     for (let count = random.between(1, 3); count > 0; count -= 1) await changeSomething(campaign);
     await campaign.traffic();
+    await failSlowArea(campaign);
     if (random.chance(0.2)) await campaign.simulation.pass(31_000);
     if (random.chance(0.5)) {
       await campaign.end();
@@ -469,6 +511,22 @@ const changes: Profile = {
     }
   },
 };
+
+/** Where an area is slow, the others fail, and then it does too. */
+async function failSlowArea(campaign: Campaign): Promise<void> {
+  const { simulation, random } = campaign;
+  if (!simulation.isServing) return;
+  const groups = [...simulation.daemon.composed.system.groups.values()];
+  if (!groups.some(({ areas }) => areas.some(({ state }) => state === 'slow'))) return;
+  if (random.chance(0.5)) return;
+  simulation.excuses.add('disk');
+  const times = random.between(1, 4);
+  simulation.machine.faults.add({ kind: 'sync_error', operation: 'sync', role: 'segment', times });
+  await campaign.traffic();
+  await campaign.end();
+  simulation.excuses.delete('disk');
+  await campaign.restart();
+}
 
 async function changeSomething(campaign: Campaign): Promise<void> {
   const { simulation, random } = campaign;
@@ -523,9 +581,8 @@ async function changeSomething(campaign: Campaign): Promise<void> {
   }
 }
 
-async function importVolume(campaign: Campaign, name: string): Promise<void> {
-  const { simulation, random } = campaign;
-  const contents = Buffer.alloc(random.pick([64 * KiB, 300 * KiB + 512, 1 * MiB]));
+/** A file with holes. */
+function writeSource({ simulation, random }: Campaign, contents: Buffer): void {
   const disk = simulation.machine.attach();
   const file = disk.openSync('/source', 'open-or-create', 'import');
   file.truncateSync(0);
@@ -537,6 +594,12 @@ async function importVolume(campaign: Campaign, name: string): Promise<void> {
     file.writeSync(contents, at, length, at);
   }
   disk.kill();
+}
+
+async function importVolume(campaign: Campaign, name: string): Promise<void> {
+  const { simulation, random } = campaign;
+  const contents = Buffer.alloc(random.pick([64 * KiB, 300 * KiB + 512, 1 * MiB]));
+  simulation.machine.faults.without(() => writeSource(campaign, contents));
   simulation.tap.ledger.imports.add(contents);
   const isAborted = random.chance(0.2);
   await simulation.verb(
@@ -553,8 +616,9 @@ async function secondDaemon(campaign: Campaign): Promise<void> {
   const { simulation, random } = campaign;
   const second = new SimulatedDaemon(simulation, random.fork(`second ${simulation.clock.events}`));
   const result = await simulation.settled(second.starting);
+  const isKilled = second.isDead;
   second.exited();
-  if (typeof result === 'string') return;
+  if (isKilled || typeof result === 'string') return;
   if (!('error' in result)) return simulation.fail('two daemons serve one data directory');
   const code: unknown = Reflect.get(result.error as object, 'code');
   simulation.counter.count(`start refused: ${String(code)}`);

@@ -1,39 +1,115 @@
-/** `scripts/simulate`: runs seeds of the journal simulation. */
+/** `scripts/simulate`: runs seeds of the journal simulation, or plants mistakes and looks for them. */
 import { parseArgs } from 'node:util';
-import { FaultCounter } from './faults.ts';
-import { type ProfileName, profileNames, runSeed } from './profiles.ts';
+import { findMistake } from './planted.ts';
+import { plantedMistakes } from './planted-mistakes.ts';
+import { profileNames } from './profiles.ts';
+import {
+  replayCommand,
+  runHere,
+  runSeeds,
+  type SeedOptions,
+  type SeedReport,
+  stepsDefault,
+} from './seed-runner.ts';
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '0' },
-    count: { type: 'string', default: '1' },
-    steps: { type: 'string', default: '12' },
-    profile: { type: 'string' },
-    verbose: { type: 'boolean', default: false },
-  },
-});
-const steps = Number(values.steps);
-const profile = profileNames.find((name) => name === values.profile) as ProfileName | undefined;
-const counter = new FaultCounter();
-let failures = 0;
-for (let seed = Number(values.seed); seed < Number(values.seed) + Number(values.count); seed += 1) {
-  const started = performance.now();
-  const result = await runSeed(seed, counter, {
-    steps,
-    verbose: values.verbose,
-    ...(profile === undefined ? {} : { profile }),
-  });
-  const { simulation } = result.campaign;
-  if (result.failure === undefined) {
-    const { records, recordBytes } = simulation.tap;
-    console.log(
-      `seed ${seed} ${result.profile}: ${records} records, ${(recordBytes / 2 ** 20).toFixed(1)} MiB, ${simulation.clock.events} events, ${(performance.now() - started).toFixed(0)} ms`,
-    );
-  } else {
-    failures += 1;
-    for (const line of simulation.log.slice(-12)) console.log(`  ${line.slice(0, 300)}`);
-    console.log(`seed ${seed} ${result.profile} FAILED: ${result.failure}`);
+class UsageError extends Error {}
+
+function number(text: string, option: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new UsageError(`${option} wants a number, not '${text}'`);
   }
+  return value;
 }
-console.log(counter.report());
-process.exitCode = failures === 0 ? 0 : 1;
+
+function readArguments() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      seed: { type: 'string', default: '0' },
+      count: { type: 'string' },
+      steps: { type: 'string', default: String(stepsDefault) },
+      profile: { type: 'string' },
+      planted: { type: 'boolean', default: false },
+      verbose: { type: 'boolean', default: false },
+    },
+  });
+  const profile = profileNames.find((name) => name === values.profile);
+  if (values.profile !== undefined && profile === undefined) {
+    throw new UsageError(`--profile is one of ${profileNames.join(', ')}`);
+  }
+  return { ...values, profile, positionals };
+}
+
+function show(report: SeedReport, steps: number): void {
+  const { seed, profile, failure, records, bytes, events, milliseconds } = report;
+  if (failure === undefined) {
+    const mebibytes = (bytes / 2 ** 20).toFixed(1);
+    console.log(
+      `seed ${seed} ${profile}: ${records} records, ${mebibytes} MiB, ${events} events, ${milliseconds.toFixed(0)} ms`,
+    );
+    return;
+  }
+  for (const line of report.log) console.log(`  ${line.slice(0, 300)}`);
+  console.log(`seed ${seed} ${profile} FAILED: ${failure}`);
+  console.log(`see it again: ${replayCommand(report, steps)} --verbose`);
+}
+
+async function simulate(): Promise<boolean> {
+  const { seed, count, steps, profile, verbose } = readArguments();
+  const options: SeedOptions = {
+    seed: number(seed, '--seed'),
+    count: number(count ?? '1', '--count'),
+    steps: number(steps, '--steps'),
+    verbose,
+    ...(profile === undefined ? {} : { profile }),
+  };
+  const tell = (report: SeedReport): void => {
+    failures += report.failure === undefined ? 0 : 1;
+    show(report, options.steps);
+  };
+  let failures = 0;
+  let counts: Record<string, number>;
+  if (options.count > 1) counts = (await runSeeds(options, tell)).counts;
+  else counts = await runHere(options, tell);
+  for (const [kind, times] of Object.entries(counts)) console.log(`${times} ${kind}`);
+  console.log(`${options.count - failures} of ${options.count} seeds held`);
+  return failures === 0;
+}
+
+async function findPlanted(): Promise<boolean> {
+  const { count, positionals } = readArguments();
+  const seedsMax = number(count ?? '50', '--count');
+  const wanted = plantedMistakes.filter(
+    ({ name }) => positionals.length === 0 || positionals.includes(name),
+  );
+  if (wanted.length === 0) {
+    throw new UsageError(`planted are: ${plantedMistakes.map(({ name }) => name).join(', ')}`);
+  }
+  let missed = 0;
+  const waiting = [...wanted];
+  const work = async (): Promise<void> => {
+    for (let mistake = waiting.shift(); mistake; mistake = waiting.shift()) {
+      const { found, seeds } = await findMistake(mistake, seedsMax);
+      if (!found) missed += 1;
+      const result = found
+        ? `found by seed ${found.seed} (${found.profile}): ${found.failure?.split('\n')[0] ?? ''}`
+        : `NOT FOUND by ${seeds} seeds`;
+      console.log(`${mistake.name} [${mistake.rule}]\n  ${result}`);
+    }
+  };
+  await Promise.all([work(), work()]);
+  console.log(`${wanted.length - missed} of ${wanted.length} planted mistakes were found`);
+  return missed === 0;
+}
+
+try {
+  const isDone = process.argv.includes('--planted') ? await findPlanted() : await simulate();
+  process.exitCode = isDone ? 0 : 1;
+} catch (error) {
+  const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined;
+  const isUsage = error instanceof UsageError || String(code).startsWith('ERR_PARSE_ARGS');
+  if (!isUsage) throw error;
+  console.error(`scripts/simulate: ${(error as Error).message}`);
+  process.exitCode = 2;
+}

@@ -71,7 +71,7 @@ export class SimulatedDiskFile implements DiskFile {
     this.#check('read');
     this.#checkRange(bytes, start, length, position);
     const { random } = this.#process.machine;
-    const strike = this.#process.strike('read', this.#role, this.path);
+    const strike = this.#process.strike('read', this.#role, this.path, true);
     if (strike?.failure instanceof ProcessDied) this.#process.fail(strike.failure);
     if (strike?.rotsBit) this.#process.machine.rotBitIn(this.#file, position, length);
     // The contents may be those of any moment until it is done; until then the buffer has noise.
@@ -177,7 +177,7 @@ export class SimulatedDiskFile implements DiskFile {
 
   dataSync(done: SyncDone): void {
     this.#check('fdatasync');
-    const strike = this.#process.strike('sync', this.#role, this.path);
+    const strike = this.#process.strike('sync', this.#role, this.path, true);
     if (strike?.failure instanceof ProcessDied) this.#process.fail(strike.failure);
     const covered = this.#file.changeNumber;
     this.#later(strike, () => {

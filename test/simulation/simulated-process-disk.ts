@@ -62,10 +62,15 @@ export class SimulatedProcessDisk implements Disk {
   }
 
   /** Before every operation that rules are about: what is to go wrong with it. */
-  strike(operation: DiskOperation, role: FileRole | undefined, file: string): Strike | undefined {
+  strike(
+    operation: DiskOperation,
+    role: FileRole | undefined,
+    file: string,
+    isLater = false,
+  ): Strike | undefined {
     if (this.#isDead) throw new ProcessDied();
     this.machine.countOperation();
-    const rules = this.machine.faults.strike(operation, role, file);
+    const rules = this.machine.faults.strike(operation, role, file, isLater);
     if (rules.length === 0) return undefined;
     const strike: Strike = { delayMilliseconds: 0, rotsBit: false, failure: undefined };
     for (const { kind, milliseconds } of rules) {

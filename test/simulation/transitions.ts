@@ -62,6 +62,13 @@ export class TransitionWatch {
     const before = this.#last.get(key) ?? initial;
     if (before === state && this.#last.has(key)) return;
     this.#last.set(key, state);
-    if (before !== state) this.#counter.count(`${what} ${before} -> ${state}`);
+    if (before === state) return;
+    if (what === 'group' && state === 'closed' && before !== 'closing') {
+      // It closes within one event where nothing is owed.
+      this.#counter.count(`group ${before} -> closing`);
+      this.#counter.count('group closing -> closed');
+    } else {
+      this.#counter.count(`${what} ${before} -> ${state}`);
+    }
   }
 }

@@ -37,6 +37,8 @@ export interface Workload {
   readonly mix: Mix;
   /** Bytes of a write; one of them each time. */
   readonly sizes: readonly number[];
+  /** Bytes of a TRIM or WRITE_ZEROES, likewise; where not given, from 512 to 4 MiB. */
+  readonly clearSizes?: readonly number[];
   /** Offsets are multiples of it; 1: any. */
   readonly alignment: number;
   /** Part of the volume that most writes go to. */
@@ -56,6 +58,7 @@ export interface WorkSurroundings {
 /** Bytes that no two writes have alike. */
 const noise = new Uint8Array(4 * MiB);
 const requestBytesMax = 1 * MiB;
+const clearSizesDefault = [512, 4096, 5000, 64 * KiB, 1 * MiB, 4 * MiB];
 
 export function fillNoise(random: SimulatedRandom): void {
   random.fill(noise, 0, noise.length);
@@ -212,7 +215,7 @@ export class WorkHost implements HostOwner {
   #clear(what: 'trim' | 'zeroes'): void {
     const random = this.#random;
     const [offset, length] = this.#range(
-      random.pick([512, 4096, 5000, 64 * KiB, 1 * MiB, 4 * MiB]),
+      random.pick(this.#workload.clearSizes ?? clearSizesDefault),
     );
     if (length === 0) return;
     const fua = random.chance(0.1) ? NBD_CMD_FLAG_FUA : 0;
