@@ -62,6 +62,8 @@ export class JournalTap implements DiskObserver {
     SimulatedFile,
     { batch: number; changeNumber: number; path: string }[]
   >();
+  /** Records that move to another area are written before the header of their segment. */
+  readonly #headless = new Map<string, { file: SimulatedFile; write: Written }[]>();
   readonly #header = emptyRecordHeader();
   readonly #report: (text: string) => void;
   readonly #engine: EngineView;
@@ -151,6 +153,7 @@ export class JournalTap implements DiskObserver {
 
   /** What the last life applied and made no checkpoint of, the next one applies again. */
   processEnded(): void {
+    this.#headless.clear();
     this.ledger.clear();
     this.#batchEnds.clear();
   }
@@ -172,6 +175,9 @@ export class JournalTap implements DiskObserver {
     }
     this.#uses.set(write.path, { id: this.#nextUse, header, lastNumber: 0, marks: [] });
     this.#nextUse += 1;
+    const early = this.#headless.get(write.path) ?? [];
+    this.#headless.delete(write.path);
+    for (const before of early) this.#append(before.file, before.write);
   }
 
   /** A segment file is used again: nothing may be in it that anybody needs (SAFETY 2, 6, 7). */
@@ -200,6 +206,15 @@ export class JournalTap implements DiskObserver {
   #append(file: SimulatedFile, write: Written): void {
     const use = this.#uses.get(write.path);
     const model = use && this.models.get(use.header.groupId);
+    if (this.#isHeadless(write, use)) {
+      const early = this.#headless.get(write.path) ?? [];
+      if (early.length === 0) this.#checkReuse(write.path);
+      this.#uses.delete(write.path);
+      // The bytes are the engine's, and change.
+      early.push({ file, write: { ...write, bytes: Buffer.from(write.bytes) } });
+      this.#headless.set(write.path, early);
+      return;
+    }
     if (!use || !model) {
       this.#report(`${write.path}: records are written to a segment without a header`);
       return;
@@ -238,6 +253,19 @@ export class JournalTap implements DiskObserver {
       }
       at = next;
     }
+  }
+
+  #isHeadless(write: Written, use: SegmentUse | undefined): boolean {
+    if (this.#headless.has(write.path)) return true;
+    if (write.position !== segmentHeaderBytes) return false;
+    if (!use) return true;
+    const { bytes, start } = write;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const header = this.#header;
+    const end = start + write.length;
+    if (decodeHeader(view, start, end, header) !== 'header') return false;
+    const next = start + header.headerBytes + header.payloadBytes;
+    return next <= end && !checksumHolds(bytes, view, start, header, use.header.salt);
   }
 
   #record(
