@@ -30,8 +30,15 @@ const belowDoors = ['group', 'history', 'volume', 'journal', 'platform'];
 export const allowedImports: Readonly<Record<string, readonly string[]>> = {
   main: ['daemon', 'cli'],
   daemon: ['nbd', 'replicator', 'control', ...belowDoors],
-  // The exit code of an error and the version of the program are the same for everybody.
-  cli: ['control/client', 'control/schema', 'journal', 'platform/errors', 'platform/version'],
+  // The exit code of an error, how a size reads and the version of the program are the same for everybody.
+  cli: [
+    'control/client',
+    'control/schema',
+    'journal',
+    'platform/errors',
+    'platform/size-text',
+    'platform/version',
+  ],
   nbd: belowDoors,
   replicator: belowDoors,
   control: belowDoors,

@@ -1,6 +1,6 @@
 /** How what was read of a journal reads. */
 import colors from 'picocolors';
-import { formatSize } from '../control/schema-values.ts';
+import { formatSize } from '../platform/size-text.ts';
 import type {
   GroupReport,
   JournalReport,

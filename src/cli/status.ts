@@ -1,5 +1,5 @@
 import type { Status } from '../control/schema-status.ts';
-import { formatSize } from '../control/schema-values.ts';
+import { formatSize } from '../platform/size-text.ts';
 import type { ReadCommand } from './command.ts';
 import { conditionLines, groupHead, groupLine, table, volumeHead, volumeLine } from './texts.ts';
 

@@ -2,7 +2,7 @@
 import Table from 'cli-table3';
 import picocolors from 'picocolors';
 import type { GroupStatus, VolumeStatus } from '../control/schema-status.ts';
-import { formatSize } from '../control/schema-values.ts';
+import { formatSize } from '../platform/size-text.ts';
 
 /** For terminals only, and not where NO_COLOR asks for none. */
 const colors = picocolors.createColors(process.stdout.isTTY === true && !process.env['NO_COLOR']);
@@ -67,7 +67,7 @@ export function volumeLine(group: string, volume: VolumeStatus): string[] {
     `${group}/${volume.name}`,
     stateText(volume.state),
     formatSize(volume.sizeBytes),
-    formatSize(volume.allocatedBytes),
+    volume.journalOnly ? 'journal-only' : formatSize(volume.allocatedBytes),
     volume.clients.map(({ address }) => address).join(', ') || '-',
   ];
 }

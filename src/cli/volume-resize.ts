@@ -1,4 +1,4 @@
-import { formatSize } from '../control/schema-values.ts';
+import { formatSize } from '../platform/size-text.ts';
 import type { ChangeCommand } from './command.ts';
 import { done } from './texts.ts';
 

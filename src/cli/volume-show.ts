@@ -1,4 +1,4 @@
-import { formatSize } from '../control/schema-values.ts';
+import { formatSize } from '../platform/size-text.ts';
 import type { ReadCommand } from './command.ts';
 import { findGroup, findVolume } from './found.ts';
 import { properties, stateText } from './texts.ts';

@@ -1,14 +1,10 @@
 /** How people write sizes, times and addresses, here and in configuration files; no other syntax is accepted. */
 import { z } from 'zod';
-import { GiB, KiB, MiB, namePattern, TiB } from '../platform/limits.ts';
+import { namePattern } from '../platform/limits.ts';
 import type { ListenAddress } from '../platform/network.ts';
+import { sizeUnits } from '../platform/size-text.ts';
 
-const sizeUnits: readonly (readonly [name: string, bytes: number])[] = [
-  ['TiB', TiB],
-  ['GiB', GiB],
-  ['MiB', MiB],
-  ['KiB', KiB],
-];
+export { formatSize } from '../platform/size-text.ts';
 
 /** `10GiB`, `1.5TiB`, or a number of bytes; `undefined` where it is none of these. */
 export function parseSize(text: string): number | undefined {
@@ -17,16 +13,6 @@ export function parseSize(text: string): number | undefined {
   const unit = sizeUnits.find(([name]) => name === match[2])?.[1] ?? 1;
   const bytes = Number(match[1]) * unit;
   return Number.isSafeInteger(bytes) ? bytes : undefined;
-}
-
-/** Exact where a unit allows it (`10GiB`), else with two digits (`1.37GiB`). */
-export function formatSize(bytes: number): string {
-  for (const [name, unit] of sizeUnits) {
-    if (bytes < unit) continue;
-    const value = bytes / unit;
-    return `${Number.isInteger(value) ? value : value.toFixed(2)}${name}`;
-  }
-  return `${bytes}B`;
 }
 
 const timeUnits: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };

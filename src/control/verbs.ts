@@ -6,6 +6,7 @@ import type { Volume } from '../group/volume.ts';
 import { changeVolume, createVolume, deleteVolume, resizeVolume } from '../group/volume-changes.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
+import { formatExactSize } from '../platform/size-text.ts';
 import type { AnswerLine, ChangeVerbName, Parameters, Result } from './schema.ts';
 import type { StatusReport } from './status.ts';
 
@@ -147,7 +148,9 @@ export class Verbs {
     if (sizeBytes < source.sizeBytes || sizeBytes === 0) {
       throw new JnbdError(
         'argument_invalid',
-        `${source.name} has ${source.sizeBytes} bytes, which do not fit --size ${sizeBytes}`,
+        sizeBytes === 0
+          ? `${source.name} is empty; say how large the volume is to be without --from: --size 10GiB`
+          : `${source.name} has ${formatExactSize(source.sizeBytes)}, which does not fit --size ${formatExactSize(sizeBytes)}`,
       );
     }
     const { volume, created } = await createVolume(disk, group, system.filesOf(group), name, {
@@ -184,7 +187,12 @@ export class Verbs {
     const { group, volume } = this.#find(parameters.volume);
     const changed = await resizeVolume(group, volume, parameters.size);
     if (changed) {
-      this.#volumeEvent('volume_resized', `has ${parameters.size} bytes now`, group, volume);
+      this.#volumeEvent(
+        'volume_resized',
+        `has ${formatExactSize(parameters.size)} now`,
+        group,
+        volume,
+      );
     }
     return this.#volumeResult(group, volume, changed);
   }

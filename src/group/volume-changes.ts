@@ -1,6 +1,7 @@
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
 import { volumeSizeBytesMax, volumesPerGroupMax } from '../platform/limits.ts';
+import { formatExactSize, formatSize } from '../platform/size-text.ts';
 import type { CatalogVolume } from './catalog.ts';
 import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
@@ -25,7 +26,7 @@ function checkSize(sizeBytes: number): void {
   }
   throw new JnbdError(
     'argument_invalid',
-    `volume size ${sizeBytes} bytes is not valid; a multiple of 512 up to ${volumeSizeBytesMax}`,
+    `a volume cannot have ${formatExactSize(sizeBytes)}; choose a multiple of 512 bytes up to ${formatSize(volumeSizeBytesMax)}`,
   );
 }
 
@@ -50,7 +51,7 @@ export async function createVolume(
     }
     throw new JnbdError(
       'exists_differently',
-      `volume ${group.name}/${name} exists with ${sizeBytes} bytes${journalOnly ? ', journal-only' : ''}, not ${settings.sizeBytes}${settings.journalOnly ? ', journal-only' : ''}`,
+      `volume ${group.name}/${name} exists with ${settingsText(existing.catalog)}, not ${settingsText(settings)}`,
     );
   }
   if (group.volumes.size >= volumesPerGroupMax) {
@@ -90,6 +91,13 @@ export async function createVolume(
   });
 }
 
+function settingsText({
+  sizeBytes,
+  journalOnly,
+}: Pick<VolumeSettings, 'sizeBytes' | 'journalOnly'>) {
+  return `${formatExactSize(sizeBytes)}${journalOnly ? ', journal-only' : ''}`;
+}
+
 function makeBackingFile(disk: Disk, files: GroupFiles, path: string, sizeBytes: number) {
   try {
     const file = disk.openSync(path, 'open-or-create', 'volume');
@@ -99,20 +107,24 @@ function makeBackingFile(disk: Disk, files: GroupFiles, path: string, sizeBytes:
     disk.syncDirectorySync(files.volumes);
     return file;
   } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === 'EFBIG') {
-      throw new JnbdError(
-        'argument_invalid',
-        `the file system of ${path} holds no file of ${sizeBytes} bytes; choose a smaller --size or another file system`,
-        { cause: error },
-      );
-    }
+    return refuseFile(`create ${path}`, path, sizeBytes, error);
+  }
+}
+
+function refuseFile(what: string, path: string, sizeBytes: number, cause: unknown): never {
+  const code = systemErrorCode(cause);
+  if (code === 'EFBIG') {
     throw new JnbdError(
-      code === 'ENOSPC' ? 'disk_full' : 'write_failed',
-      `cannot create ${path}: ${messageOf(error)}`,
-      { cause: error },
+      'argument_invalid',
+      `the file system of ${path} holds no file of ${formatExactSize(sizeBytes)}; choose a smaller --size or another file system`,
+      { cause },
     );
   }
+  throw new JnbdError(
+    code === 'ENOSPC' ? 'disk_full' : 'write_failed',
+    `cannot ${what}: ${messageOf(cause)}`,
+    { cause },
+  );
 }
 
 /** Grows a volume: the file first, then the record. Clients see the new size when they reconnect. */
@@ -129,11 +141,16 @@ export async function resizeVolume(
     if (sizeBytes < before) {
       throw new JnbdError(
         'volume_shrink',
-        `volume ${group.name}/${volume.catalog.name} has ${before} bytes and cannot shrink to ${sizeBytes}; volumes only grow`,
+        `volume ${group.name}/${volume.catalog.name} has ${formatExactSize(before)} and cannot shrink to ${formatExactSize(sizeBytes)}; volumes only grow`,
       );
     }
-    volume.file?.truncateSync(sizeBytes);
-    volume.file?.dataSyncSync();
+    try {
+      volume.file?.truncateSync(sizeBytes);
+      volume.file?.dataSyncSync();
+    } catch (error) {
+      const { backingFile } = volume;
+      refuseFile(`grow ${backingFile}`, backingFile, sizeBytes, error);
+    }
     const entry = { ...volume.catalog, sizeBytes };
     await group.change({ change: 'volume_changed', volume: entry });
     volume.catalog = entry;
@@ -185,7 +202,7 @@ export async function deleteVolume(group: Group, name: string, force: boolean): 
     if (!force && state !== 'unused') {
       throw new JnbdError(
         'confirmation_needed',
-        `deleting ${subject} loses all its data (${volume.catalog.sizeBytes} bytes, ${volume.file?.allocatedBytesSync() ?? 0} of them allocated); add --force`,
+        `deleting ${subject} loses all its data (${formatSize(volume.catalog.sizeBytes)}, ${formatSize(volume.file?.allocatedBytesSync() ?? 0)} of it allocated); add --force`,
       );
     }
     if (state !== 'unused') volume.become('unused', 'it is being deleted');

@@ -114,8 +114,13 @@ describe('a volume from a file', () => {
   it.each([
     [['--from', '/nonexistent'], 1, 'source_unreadable', /\/nonexistent/],
     [['--from', '/'], 1, 'source_unreadable', /cannot read \//],
-    [['--from', '/dev/null'], 2, 'argument_invalid', /0 bytes/],
-    [['--from', 'SOURCE', '--size', '1MiB'], 2, 'argument_invalid', /do not fit --size 1048576/],
+    [['--from', '/dev/null'], 2, 'argument_invalid', /is empty; say how large/],
+    [
+      ['--from', 'SOURCE', '--size', '1MiB'],
+      2,
+      'argument_invalid',
+      /has \d+\S*B, which does not fit --size 1MiB/,
+    ],
     [['--from', 'SOURCE', '--journal-only'], 2, 'argument_invalid', /--journal-only/],
     [['--from', 'nbd://127.0.0.1:1/x'], 1, 'source_unreadable', /127\.0\.0\.1:1/],
     [['--from', 'nbd://127.0.0.1:PORT/absent'], 3, 'export_not_found', /absent/],
