@@ -2,7 +2,9 @@
  * The composition root. `composeDaemon` puts a daemon together from parts that touch the world, which
  * are given to it; `startDaemon` gives it the real ones.
  */
-import { resolve } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join, resolve } from 'node:path';
 import { LagClock } from './control/lag-clock.ts';
 import { type Log, openLog } from './control/log.ts';
 import { Metrics } from './control/metrics.ts';
@@ -29,6 +31,7 @@ import { nodeNetwork } from './platform/node-network.ts';
 import { spawnNodeWorker } from './platform/node-worker.ts';
 import { freePortAfter, holderOfPort } from './platform/port-holder.ts';
 import { nodeRandom } from './platform/random.ts';
+import { formatProcess, processWithOpen } from './platform/running-process.ts';
 import { readVersion } from './platform/version.ts';
 import type { FromApply, ToApply } from './volume/apply-messages.ts';
 
@@ -48,6 +51,8 @@ export interface DaemonOptions {
   readonly version: string;
   readonly memoryBytes: number;
   readonly nbdAddresses: readonly ListenAddress[];
+  /** By which other machines know this one; stands in URIs where an address means any of its own. */
+  readonly hostName?: string;
   readonly nbd: Omit<NbdServerOptions, 'replyBytesMax'>;
 }
 
@@ -105,7 +110,10 @@ export async function composeDaemon(
     residentBytes: () => watch.residentBytes(),
     nbdAddresses: () => nbdAddresses.map(formatNbdAddress),
     connections,
-    uris: (name) => nbdAddresses.map((address) => formatNbdUri(address, name, isSecure)),
+    uris: (name) =>
+      nbdAddresses.map((address) =>
+        formatNbdUri(reachable(address, options.hostName), name, isSecure),
+      ),
   });
   const control = new ControlService(
     system,
@@ -125,6 +133,12 @@ export async function composeDaemon(
       await system.close();
     },
   };
+}
+
+/** Where a client on another machine connects. */
+function reachable(address: ListenAddress, hostName: string | undefined): ListenAddress {
+  if (address.kind === 'unix' || hostName === undefined) return address;
+  return ['0.0.0.0', '::'].includes(address.host) ? { ...address, host: hostName } : address;
 }
 
 /** As `--nbd` takes it. */
@@ -188,9 +202,13 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
       version,
       memoryBytes: settings.memory ?? memoryBytesDefault,
       nbdAddresses,
+      hostName: hostname(),
       nbd: { insecure: isInsecure, ...tlsOptions(settings) },
     },
-  ).catch((error: unknown) => explainTakenPort(error, nbdAddresses, '--nbd', wanted));
+  ).catch((error: unknown) => {
+    explainTakenDirectory(error, dataDirectory);
+    return explainTakenPort(error, nbdAddresses, '--nbd', wanted);
+  });
   const server = new ControlServer(daemon.control, {
     dataDirectory,
     listen,
@@ -211,6 +229,7 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
     processId: process.pid,
     nbd: daemon.nbdAddresses.map(formatNbdAddress),
     listen: formatAddress(server.address),
+    groups: [...daemon.system.groups.keys()],
   };
   log.info('started', `jnbd ${version} serves ${dataDirectory}`, { ...listening });
   const stop = async (signal: string): Promise<void> => {
@@ -249,6 +268,12 @@ function tlsOptions(settings: Parameters<'serve'>): Pick<NbdServerOptions, 'tlsM
       '--tls-dir, --psk-file and --client-certs do nothing without TLS; add --tls require, or --tls allow',
     );
   }
+  if (tlsDir === undefined && pskFile === undefined) {
+    throw new JnbdError(
+      'configuration_invalid',
+      `--tls ${tlsMode} needs certificates or keys: add --tls-dir DIR, or --psk-file FILE`,
+    );
+  }
   return {
     tlsMode,
     tls: loadServerTls({
@@ -257,6 +282,19 @@ function tlsOptions(settings: Parameters<'serve'>): Pick<NbdServerOptions, 'tlsM
       clientCertificates: clientCerts ?? 'optional',
     }),
   };
+}
+
+/** Throws another error where it can say which process has the data directory. */
+function explainTakenDirectory(error: unknown, dataDirectory: string): void {
+  if (!(error instanceof JnbdError) || error.code !== 'data_directory_locked') return;
+  const lockPath = join(realpathSync(dataDirectory), 'lock');
+  const holder = processWithOpen(new Set([lockPath]));
+  if (!holder) return;
+  throw new JnbdError(
+    error.code,
+    `data directory ${dataDirectory} is in use by ${formatProcess(holder)}; stop that one, or use another --data`,
+    { cause: error },
+  );
 }
 
 /** Throws the error again; for a taken port, with its holder and a free port that is not one of `wanted`. */
@@ -274,7 +312,7 @@ async function explainTakenPort(
   const holder = holderOfPort(taken.port);
   const ports = wanted.flatMap((address) => (address.kind === 'tcp' ? [address.port] : []));
   const free = await freePortAfter(taken.host, taken.port, ports);
-  const by = holder ? `process ${holder.pid} (${holder.command})` : 'another process';
+  const by = holder ? formatProcess(holder) : 'another process';
   const instead =
     free === undefined ? '' : `; free is: ${option} ${formatAddress({ ...taken, port: free })}`;
   throw new JnbdError('address_in_use', `${formatAddress(taken)} is in use by ${by}${instead}`, {

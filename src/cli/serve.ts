@@ -1,3 +1,4 @@
+import { commandText } from '../control/client-command.ts';
 import type { Input, Parameters, Result } from '../control/schema.ts';
 import { verbs } from '../control/schema.ts';
 import type { LocalCommand } from './command.ts';
@@ -24,11 +25,12 @@ function settingsOf(input: Input<'serve'>): Parameters<'serve'> {
   });
 }
 
-function text({ name, dataDirectory, nbd, listen, processId }: Result<'serve'>): string {
+function text({ name, dataDirectory, nbd, listen, processId, groups }: Result<'serve'>): string {
+  const next = groups.length === 0 ? ['group', 'create', 'GROUP'] : ['status'];
   return [
     `system ${name} serves ${dataDirectory} (process ${processId})`,
     ...nbd.map((address) => `  NBD     ${address}`),
     `  status  http://${listen}/status  /metrics  /healthz  /readyz`,
-    `next: jnbd group create GROUP --data ${dataDirectory}; Ctrl-C stops`,
+    `next: ${commandText('jnbd', ...next, '--data', dataDirectory)}; Ctrl-C stops`,
   ].join('\n');
 }

@@ -1,8 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-
-/** `sun_path` holds 108 bytes, the last one is 0 (unix(7)). */
-const socketPathBytesMax = 107;
+import { socketPathBytesMax } from '../platform/limits.ts';
 
 /** Where the daemon of a data directory takes commands. */
 export function controlSocketPath(dataDirectory: string): string {

@@ -2,6 +2,7 @@ import http from 'node:http';
 import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
 import type { ErrorCode } from '../platform/errors.ts';
 import { errorCodes } from '../platform/errors.ts';
+import { commandText } from './client-command.ts';
 import { controlSocketPath, reachSocket } from './client-socket.ts';
 import type { AnswerLine, ChangeVerbName, Input, Problem, Result } from './schema.ts';
 import { verbPath } from './schema.ts';
@@ -160,15 +161,24 @@ export class ControlClient {
         { cause },
       );
     }
-    const { directory } = this.#location;
-    const isAbsent = ['ENOENT', 'ECONNREFUSED'].includes(systemErrorCode(cause) ?? '');
-    return new JnbdError(
-      'daemon_unreachable',
-      isAbsent
-        ? `no daemon serves ${directory}; start it with: jnbd serve --data ${directory} (or name another directory with --data)`
-        : `the daemon of ${directory} does not answer: ${messageOf(cause)}`,
-      { cause },
-    );
+    return new JnbdError('daemon_unreachable', unreachableText(this.#location.directory, cause), {
+      cause,
+    });
+  }
+}
+
+function unreachableText(directory: string, cause: unknown): string {
+  switch (systemErrorCode(cause)) {
+    case 'ENOENT':
+    case 'ECONNREFUSED':
+      return `no daemon serves ${directory}; start it with: ${commandText('jnbd', 'serve', '--data', directory)} (or name another directory with --data)`;
+    case 'ENOTDIR':
+      return `${directory} is a file; name the data directory of a daemon with --data`;
+    case 'EACCES':
+    case 'EPERM':
+      return `this user may not speak to the daemon of ${directory} (permission denied at ${controlSocketPath(directory)}); be the user that runs it, or read with --connect`;
+    default:
+      return `the daemon of ${directory} does not answer: ${messageOf(cause)}`;
   }
 }
 

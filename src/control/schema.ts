@@ -137,6 +137,7 @@ export const verbs = {
       processId: z.int(),
       nbd: z.array(z.string()),
       listen: z.string(),
+      groups: z.array(z.string()).meta({ description: 'their names' }),
     }),
     details:
       'Options in --config FILE have the same names without the dashes; what stands on the command\n' +

@@ -12,51 +12,86 @@ export interface SystemIdentity {
   readonly name: string;
 }
 
+/** What a start that did not end may have left in an empty directory, and what a file system puts there. */
+const leftovers = new Set(['lock', 'jnbd.json.tmp', 'lost+found']);
+
+interface DirectoryDependencies {
+  readonly disk: Disk;
+  readonly random: Random;
+}
+
 /**
  * Takes the directory for this process and says whose it is; an empty or missing one becomes a new
  * system's. Nothing in a directory that is not ours is touched.
  */
 export function lockDirectory(
-  deps: { readonly disk: Disk; readonly random: Random },
+  deps: DirectoryDependencies,
   directory: string,
   name: string | undefined,
 ): { lock: FileLock; identity: SystemIdentity } {
-  const { disk, random } = deps;
-  const identityPath = `${directory}/jnbd.json`;
-  let lock: FileLock | undefined;
-  try {
-    if (disk.isDirectorySync(directory) && !disk.existsSync(identityPath)) {
-      const strange = disk
-        .listSync(directory)
-        .filter((entry) => entry !== 'lock' && entry !== 'lost+found');
-      if (strange.length > 0) {
-        throw new JnbdError(
-          'data_directory_foreign',
-          `${directory} is not empty and no data directory of jnbd (it holds ${strange.slice(0, 3).join(', ')}); name an empty or new directory with --data`,
-        );
-      }
-    }
+  const { disk } = deps;
+  attempt(`read data directory ${directory}`, () => checkOurs(disk, directory));
+  const lock = attempt(`write to data directory ${directory}`, () => {
     disk.makeDirectorySync(directory);
-    lock = disk.lockSync(`${directory}/lock`);
-  } catch (error) {
-    if (error instanceof JnbdError) throw error;
-    const code = systemErrorCode(error);
-    throw new JnbdError(
-      code === 'ENOSPC' ? 'disk_full' : 'data_directory_read_only',
-      `cannot write to data directory ${directory}: ${messageOf(error)}`,
-      { cause: error },
-    );
-  }
+    return disk.lockSync(`${directory}/lock`);
+  });
   if (!lock) {
     throw new JnbdError(
       'data_directory_locked',
       `data directory ${directory} is in use by another jnbd daemon (it holds ${directory}/lock); stop that one, or use another --data`,
     );
   }
-  const contents = disk.readFileSync(identityPath, 'catalog');
-  if (contents !== undefined) {
-    return { lock, identity: decodeIdentity(contents, identityPath) };
+  try {
+    return { lock, identity: readIdentity(disk, directory) ?? makeIdentity(deps, directory, name) };
+  } catch (error) {
+    lock.release();
+    throw error;
   }
+}
+
+/** Throws what is no JnbdError as one that names the directory. */
+function attempt<T>(what: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof JnbdError) throw error;
+    const code = systemErrorCode(error);
+    throw new JnbdError(
+      code === 'ENOSPC' ? 'disk_full' : 'data_directory_read_only',
+      `cannot ${what}: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+function checkOurs(disk: Disk, directory: string): void {
+  if (!disk.existsSync(directory)) return;
+  if (!disk.isDirectorySync(directory)) {
+    throw new JnbdError(
+      'data_directory_foreign',
+      `${directory} is a file; name an empty or new directory with --data`,
+    );
+  }
+  if (disk.existsSync(`${directory}/jnbd.json`)) return;
+  const strange = disk.listSync(directory).filter((entry) => !leftovers.has(entry));
+  if (strange.length === 0) return;
+  throw new JnbdError(
+    'data_directory_foreign',
+    `${directory} is not empty and no data directory of jnbd (it holds ${strange.slice(0, 3).join(', ')}); name an empty or new directory with --data`,
+  );
+}
+
+function readIdentity(disk: Disk, directory: string): SystemIdentity | undefined {
+  const path = `${directory}/jnbd.json`;
+  const contents = attempt(`read ${path}`, () => disk.readFileSync(path, 'catalog'));
+  return contents === undefined ? undefined : decodeIdentity(contents, path);
+}
+
+function makeIdentity(
+  { disk, random }: DirectoryDependencies,
+  directory: string,
+  name: string | undefined,
+): SystemIdentity {
   const identity: SystemIdentity = {
     format: 'jnbd',
     formatVersion: 1,
@@ -64,8 +99,10 @@ export function lockDirectory(
     name: name ?? 'jnbd',
   };
   checkName('system', identity.name);
-  disk.replaceFileSync(identityPath, Buffer.from(`${JSON.stringify(identity)}\n`), 'catalog');
-  return { lock, identity };
+  const path = `${directory}/jnbd.json`;
+  const contents = Buffer.from(`${JSON.stringify(identity)}\n`);
+  attempt(`write ${path}`, () => disk.replaceFileSync(path, contents, 'catalog'));
+  return identity;
 }
 
 function decodeIdentity(contents: Uint8Array, path: string): SystemIdentity {

@@ -17,6 +17,9 @@ export const nameBytesMax = 4096;
 /** Names that a user gives to systems, groups and volumes. */
 export const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
+/** `sun_path` holds 108 bytes, the last one is 0 (unix(7)). */
+export const socketPathBytesMax = 107;
+
 /** Offsets and numbers stand in 48 bits of a record. */
 export const updateNumberMax = 2 ** 48 - 1;
 /** Block numbers stand in 33 bits of a sort key of apply. */

@@ -1,6 +1,8 @@
-import { unlinkSync } from 'node:fs';
+import { existsSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
+import { dirname } from 'node:path';
 import { JnbdError, messageOf, systemErrorCode } from './errors.ts';
+import { socketPathBytesMax } from './limits.ts';
 import { NodeConnection } from './node-connection.ts';
 import { formatAddress, type ListenAddress, type Listener, type Network } from './network.ts';
 
@@ -9,6 +11,10 @@ const keepAliveMilliseconds = 30_000;
 
 export const nodeNetwork: Network = {
   async listen(address, accept) {
+    // Node would cut it off and listen there.
+    if (address.kind === 'unix' && Buffer.byteLength(address.path) > socketPathBytesMax) {
+      refuse(address, `the path of a Unix socket has at most ${socketPathBytesMax} bytes`);
+    }
     try {
       return await listenOnce(address, accept);
     } catch (error) {
@@ -29,9 +35,18 @@ function refuse(address: ListenAddress, cause: unknown): never {
     isTaken ? 'address_in_use' : 'address_not_allowed',
     isTaken
       ? `${formatAddress(address)} is in use by another process; give another address or stop that process`
-      : `cannot listen on ${formatAddress(address)}: ${messageOf(cause)}`,
+      : `cannot listen on ${formatAddress(address)}: ${reasonOf(address, cause)}`,
     { cause },
   );
+}
+
+/** For a socket whose directory is missing the system's word is "permission denied". */
+function reasonOf(address: ListenAddress, cause: unknown): string {
+  if (address.kind === 'unix') {
+    const directory = dirname(address.path);
+    if (!existsSync(directory)) return `the directory ${directory} does not exist`;
+  }
+  return messageOf(cause);
 }
 
 function listenOnce(

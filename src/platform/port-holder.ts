@@ -1,10 +1,10 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { processWithOpen, readIfThere, type RunningProcess } from './running-process.ts';
 
 const listening = '0A';
 
 /** The process that listens on a TCP port of this machine, as far as this user may see (Linux). */
-export function holderOfPort(port: number): { pid: number; command: string } | undefined {
+export function holderOfPort(port: number): RunningProcess | undefined {
   const inodes = new Set<string>();
   for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
     for (const line of readIfThere(table).split('\n').slice(1)) {
@@ -14,16 +14,7 @@ export function holderOfPort(port: number): { pid: number; command: string } | u
       if (localPort === port && fields[3] === listening) inodes.add(`socket:[${fields[9] ?? ''}]`);
     }
   }
-  if (inodes.size === 0) return undefined;
-  for (const name of listIfThere('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    for (const descriptor of listIfThere(`/proc/${name}/fd`)) {
-      if (!inodes.has(linkIfThere(`/proc/${name}/fd/${descriptor}`))) continue;
-      const command = readIfThere(`/proc/${name}/cmdline`).split('\0').join(' ').trim();
-      return { pid: Number(name), command: command || readIfThere(`/proc/${name}/comm`).trim() };
-    }
-  }
-  return undefined;
+  return inodes.size === 0 ? undefined : processWithOpen(inodes);
 }
 
 /**
@@ -48,28 +39,4 @@ function isFree(host: string, port: number): Promise<boolean> {
     probe.once('error', () => resolve(false));
     probe.listen(port, host, () => probe.close(() => resolve(true)));
   });
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
-function listIfThere(path: string): string[] {
-  try {
-    return readdirSync(path);
-  } catch {
-    return [];
-  }
-}
-
-function linkIfThere(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return '';
-  }
 }

@@ -75,10 +75,47 @@ describe('what serve prints', () => {
     });
   });
 
+  it('says what comes next: a group, or the groups that there are', async () => {
+    data = join(directory.path, "it's here");
+    const quoted = `--data '${data.replace("'", "'\\''")}'`;
+    const next = async (): Promise<{ line: string; groups: unknown }> => {
+      const args = ['serve', '--data', data, '--nbd', '127.0.0.1:0', '--listen', '127.0.0.1:0'];
+      const child = new Child(process.execPath, [program, ...args]);
+      await until(
+        () => child.output,
+        15,
+        () => child.output.includes('next: ') && child.output.includes('"started"'),
+      );
+      const { groups } = /^\{.*"code":"started".*$/m
+        .exec(child.output)
+        ?.map((line) => JSON.parse(line) as { groups: unknown })[0] ?? { groups: undefined };
+      child.signal('SIGTERM');
+      await child.exit;
+      return { line: /^next: .*$/m.exec(child.output)?.[0] ?? '', groups };
+    };
+    expect(await next()).toEqual({
+      line: `next: jnbd group create GROUP ${quoted}; Ctrl-C stops`,
+      groups: [],
+    });
+    const daemon = await start();
+    await fill(daemon);
+    await daemon.stop();
+    expect(await next()).toEqual({
+      line: `next: jnbd status ${quoted}; Ctrl-C stops`,
+      groups: ['g'],
+    });
+  });
+
   it('logs one event a line with a stable code', async () => {
     const daemon = await start();
     await fill(daemon);
     await daemon.stop();
+    // What it printed last may arrive after its end.
+    await until(
+      () => daemon.output,
+      5,
+      () => daemon.output.includes('"stopped"'),
+    );
     const codes = daemon.output
       .split('\n')
       .filter((line) => line.startsWith('{'))

@@ -8,8 +8,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer, type Server } from 'node:net';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { verbs } from '../../src/control/schema.ts';
 import { status as statusSchema } from '../../src/control/schema-status.ts';
 import { build, jnbd } from '../support/built-program.ts';
 import { Child, freePort, until } from '../support/children.ts';
@@ -52,12 +54,55 @@ async function fill(daemon: Daemon): Promise<void> {
 }
 
 describe('a data directory', () => {
-  it('has one daemon', async () => {
-    await start();
+  it('has one daemon, and who it is is told', async () => {
+    const daemon = await start();
     const second = await serve();
     expect(second.code).toBe(4);
     expect(second.json).toMatchObject({ error: { code: 'data_directory_locked' } });
-    expect(second.stderr).toContain(data);
+    expect(second.stderr).toContain(`${data} is in use by process ${daemon.pid} (`);
+  });
+
+  it('that is a file is no directory', async () => {
+    writeFileSync(data, 'x');
+    const result = await serve();
+    expect(result.code).toBe(4);
+    expect(result.json).toMatchObject({ error: { code: 'data_directory_foreign' } });
+    expect(result.stderr).toContain(`${data} is a file`);
+    const status = await jnbd(['status', '--data', data]);
+    expect(status.code).toBe(6);
+    expect(status.stderr).toContain(`${data} is a file`);
+  });
+
+  it('whose first start was interrupted is empty', async () => {
+    mkdirSync(data);
+    writeFileSync(join(data, 'lock'), '');
+    writeFileSync(join(data, 'jnbd.json.tmp'), '{"fo');
+    await start();
+  });
+
+  it('whose identity cannot be read is not taken for new', async () => {
+    mkdirSync(join(data, 'jnbd.json'), { recursive: true });
+    const result = await serve();
+    expect(result.code).toBe(4);
+    expect(result.stderr).toContain(`cannot read ${join(data, 'jnbd.json')}: EISDIR`);
+  });
+
+  it.skipIf(process.getuid?.() !== 0)('of another user is told as such', async () => {
+    chmodSync(directory.path, 0o755);
+    await start();
+    const nobody = 65_534;
+    const command = (...args: string[]) =>
+      spawnSync(process.execPath, [program, ...args, '--data', data], {
+        encoding: 'utf8',
+        uid: nobody,
+        gid: nobody,
+      });
+    const status = command('status');
+    expect(status.stderr).toContain(`this user may not speak to the daemon of ${data}`);
+    expect(status.status).toBe(6);
+    const serving = command('serve');
+    expect(serving.stderr).toContain(`cannot read data directory ${data}: EACCES`);
+    expect(serving.status).toBe(4);
   });
 
   it('that holds something else is left alone', async () => {
@@ -186,6 +231,29 @@ describe('addresses', () => {
     expect(result.stderr).toContain('--insecure');
   });
 
+  it.each([
+    ['nowhere/socket', /: the directory \S+\/nowhere does not exist$/],
+    [`${'long'.repeat(30)}`, /: the path of a Unix socket has at most 107 bytes$/],
+  ])('unix:%s is refused with the reason', async (path, text) => {
+    const result = await serve('--nbd', `unix:${join(directory.path, path)}`);
+    expect(result.code).toBe(4);
+    expect(result.json).toMatchObject({ error: { code: 'address_not_allowed' } });
+    expect(result.stderr.trim()).toMatch(text);
+  });
+
+  it('that mean any of this machine stand in URIs with its name', async () => {
+    data = join(directory.path, 'data');
+    const daemon = await start('--nbd', '0.0.0.0:0', '--insecure');
+    await fill(daemon);
+    const { volume } = verbs['volume show'].result.parse(
+      await daemon.client('volume', 'show', 'g/v'),
+    );
+    expect(volume.uris).toEqual([
+      daemon.uri('g/v'),
+      expect.stringMatching(new RegExp(`^nbd://${hostname()}:\\d+/g/v$`)),
+    ]);
+  });
+
   it('beyond loopback is served with --insecure', async () => {
     const args = ['--nbd', '0.0.0.0:0', '--listen', '0.0.0.0:0', '--insecure', '--json'];
     const child = new Child(process.execPath, [program, 'serve', '--data', data, ...args]);
@@ -232,7 +300,7 @@ describe('settings', () => {
 
   it.each([
     [['--memory', '1MiB'], 'argument_invalid', /at least 64MiB/],
-    [['--tls', 'require'], 'certificate_invalid', /certificates/],
+    [['--tls', 'require'], 'configuration_invalid', /--tls-dir DIR, or --psk-file FILE/],
     [['--tls', 'require', '--tls-dir', '/nonexistent'], 'certificate_invalid', /ca-cert\.pem/],
     [['--psk-file', '/x'], 'configuration_invalid', /--tls require/],
     [['--config', '/nonexistent'], 'configuration_invalid', /nonexistent/],

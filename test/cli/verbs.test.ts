@@ -167,6 +167,8 @@ describe('volumes', () => {
       'exists_differently',
       /journal-only/,
     );
+    const list = await jnbd(['volume', 'list', '--data', daemon.dataDirectory]);
+    expect(list.stdout).toMatch(/^g1\/relay +normal +1MiB +journal-only +-$/m);
     await daemon.client('volume', 'delete', 'g1/relay', '--force');
   });
 
