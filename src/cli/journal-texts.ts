@@ -1,5 +1,4 @@
 /** How what was read of a journal reads. */
-import colors from 'picocolors';
 import { formatSize } from '../platform/size-text.ts';
 import type {
   GroupReport,
@@ -9,7 +8,7 @@ import type {
   SegmentReport,
   SlotsReport,
 } from '../journal/inspect-report.ts';
-import { properties, table } from './texts.ts';
+import { colors, properties, table } from './texts.ts';
 
 const heldText = 'a daemon has this data directory: what it is writing may look unfinished';
 

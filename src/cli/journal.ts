@@ -18,18 +18,17 @@ interface InspectInput {
  * exit code of a check that found damage.
  */
 export function journalCommand(
-  exit: (code: number) => void = (code) => {
-    process.exitCode = code;
-  },
+  exit: (code: number) => void,
+  command = new Command('journal'),
 ): Command {
-  const command = new Command('journal').description('read a journal offline, damaged or not');
+  command.description('read a journal offline, damaged or not');
   command
     .command('inspect')
     .description('show what stands in a journal')
     .argument('<DIR>', directoryText)
     .option('--records', 'show every record')
-    .option('--from <NUMBER>', 'with --records: from this update number on')
-    .option('--through <NUMBER>', 'with --records: up to this update number')
+    .option('--from <NUMBER>', 'show the records from this update number on')
+    .option('--through <NUMBER>', 'show the records up to this update number')
     .option('--json', 'print the result as JSON')
     .action((directory: string, input: InspectInput) => inspect(directory, input));
   command
@@ -48,6 +47,8 @@ async function inspect(directory: string, input: InspectInput): Promise<void> {
   const [{ inspectJournal }, { offlineDisk }] = await load();
   const from = updateNumber('--from', input.from, 0);
   const through = updateNumber('--through', input.through, Number.POSITIVE_INFINITY);
+  const areShown =
+    input.records === true || input.from !== undefined || input.through !== undefined;
   const isWanted = ({ number, type }: RecordReport): boolean =>
     number === null || type === 'mark' || type === 'roll'
       ? from === 0 && through === Number.POSITIVE_INFINITY
@@ -55,11 +56,11 @@ async function inspect(directory: string, input: InspectInput): Promise<void> {
   const { inspectText, recordText } = await import('./journal-texts.ts');
   const records: RecordReport[] = [];
   const report = inspectJournal(offlineDisk(), resolve(directory), (record) => {
-    if (input.records !== true || !isWanted(record)) return;
+    if (!areShown || !isWanted(record)) return;
     if (input.json === true) records.push(record);
     else printText(recordText(record));
   });
-  if (input.json === true) printJson(input.records === true ? { ...report, records } : report);
+  if (input.json === true) printJson(areShown ? { ...report, records } : report);
   else printText(inspectText(report));
 }
 

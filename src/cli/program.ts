@@ -4,6 +4,7 @@ import { verbSummaries, type VerbName } from '../control/schema-names.ts';
 import { exitCodes, JnbdError } from '../platform/errors.ts';
 import { readVersion } from '../platform/version.ts';
 import type { StartDaemon } from './command.ts';
+import { journalCommand } from './journal.ts';
 import { printError } from './output.ts';
 
 const dataDirectoryDefault = './jnbd-data';
@@ -28,17 +29,21 @@ export async function runCommandLine(
   // The parser's own `help` knows the first word of a verb only.
   const words = given[0] === 'help' ? [...given.slice(1), '--help'] : given;
   const isJson = words.includes('--json');
+  let code = 0;
+  const exit = (wanted: number): void => {
+    code = wanted;
+  };
   try {
-    await makeProgram(words, startDaemon).then((program) =>
+    await makeProgram(words, startDaemon, exit).then((program) =>
       program.parseAsync(words, { from: 'user' }),
     );
-    return 0;
+    return code;
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return 0;
       const message = error.message.replace(/^error: /, '').replace(/\.$/, '');
       const isHelp = error.code === 'commander.help';
-      const verb = findVerb(words);
+      const verb = findVerb(words) ?? namedBy(words, ['journal inspect', 'journal check']);
       const help = `jnbd ${verb === undefined ? '' : `${verb} `}--help`;
       const text = isHelp ? 'no command was given' : `${message} (see ${help})`;
       printError(new JnbdError('argument_invalid', text), isJson, !isHelp);
@@ -50,7 +55,11 @@ export async function runCommandLine(
   }
 }
 
-async function makeProgram(words: readonly string[], startDaemon: StartDaemon): Promise<Command> {
+async function makeProgram(
+  words: readonly string[],
+  startDaemon: StartDaemon,
+  exit: (code: number) => void,
+): Promise<Command> {
   const program = new Command('jnbd')
     .description('jnbd serves volumes over NBD and journals every write')
     .addHelpText('after', exitText)
@@ -64,20 +73,33 @@ async function makeProgram(words: readonly string[], startDaemon: StartDaemon): 
     const [first = '', second] = name.split(' ');
     let parent = program;
     if (second !== undefined) {
-      parent = parents.get(first) ?? program.command(first).description(`${first}s`);
+      parent = parents.get(first) ?? program.command(first).description(familyText(first));
       parents.set(first, parent);
     }
     const command = parent.command(second ?? first).description(verbSummaries[name]);
     if (name === wanted) await fill(command, name, startDaemon);
   }
+  journalCommand(exit, program.command('journal'));
   return program;
+}
+
+/** `groups: create, list, ...` */
+function familyText(first: string): string {
+  const pairs = Object.keys(verbSummaries).map((name) => name.split(' '));
+  const seconds = pairs.flatMap(([name, second]) => (name === first && second ? [second] : []));
+  return `${first}s: ${seconds.join(', ')}`;
 }
 
 /** The verb stands first. Only its own options are made, because schemas cost time to load. */
 function findVerb(words: readonly string[]): VerbName | undefined {
-  return (Object.keys(verbSummaries) as VerbName[]).find((name) =>
-    name.split(' ').every((part, at) => words[at] === part),
-  );
+  return namedBy(words, Object.keys(verbSummaries) as VerbName[]);
+}
+
+function namedBy<Name extends string>(
+  words: readonly string[],
+  names: readonly Name[],
+): Name | undefined {
+  return names.find((name) => name.split(' ').every((part, at) => words[at] === part));
 }
 
 async function fill(command: Command, name: VerbName, startDaemon: StartDaemon): Promise<void> {

@@ -5,7 +5,9 @@ import type { GroupStatus, VolumeStatus } from '../control/schema-status.ts';
 import { formatSize } from '../platform/size-text.ts';
 
 /** For terminals only, and not where NO_COLOR asks for none. */
-const colors = picocolors.createColors(process.stdout.isTTY === true && !process.env['NO_COLOR']);
+export const colors = picocolors.createColors(
+  process.stdout.isTTY === true && !process.env['NO_COLOR'],
+);
 
 const blank = {
   top: '',
