@@ -1,4 +1,14 @@
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +17,8 @@ import { NbdClient } from '../../src/nbd/client.ts';
 import { Child, freePort, run, until } from '../support/children.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
 
-const quickstart = fileURLToPath(new URL('../../scripts/quickstart', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const quickstart = join(root, 'scripts/quickstart');
 
 /**
  * Stands before node in PATH. Before a daemon starts again, it takes the last 2 MiB from what its
@@ -32,6 +43,9 @@ fi
 exec "$REAL_NODE" "$@"
 `;
 
+/** Programs that the scripts use where they are, and do without. */
+const optional = /^(?:nbd|qemu|fio)/;
+
 let directory: TemporaryDirectory;
 
 beforeEach(() => {
@@ -41,6 +55,39 @@ beforeEach(() => {
 afterEach(() => {
   directory.remove();
 });
+
+/** What a fresh clone has, with the times that tell what is newer; not built. */
+function copyOfClone(): string {
+  const clone = join(directory.path, 'clone');
+  mkdirSync(clone);
+  for (const name of readdirSync(root)) {
+    if (!/^(?:scripts|src|package.*\.json|tsconfig.*\.json)$/.test(name)) continue;
+    cpSync(join(root, name), join(clone, name), { recursive: true, preserveTimestamps: true });
+  }
+  return clone;
+}
+
+/**
+ * A PATH of nothing but the programs whose names are words of these scripts, and what a user is asked
+ * to have.
+ */
+function programsNamedIn(scripts: readonly string[]): string {
+  const programs = join(directory.path, 'programs');
+  mkdirSync(programs);
+  const text = scripts.map((name) => readFileSync(join(root, 'scripts', name), 'utf8')).join('\n');
+  const words = new Set([...text.matchAll(/[a-z][a-z0-9._-]*/g)].map(([word]) => word));
+  for (const word of [...words, 'git', 'bash', 'node', 'npm', 'env', 'sh']) {
+    if (optional.test(word)) continue;
+    const found = (process.env['PATH'] ?? '')
+      .split(':')
+      .map((path) => join(path, word))
+      .find((path) => existsSync(path) && statSync(path).isFile());
+    if (found !== undefined && !existsSync(join(programs, word))) {
+      symlinkSync(found, join(programs, word));
+    }
+  }
+  return programs;
+}
 
 function check(environment: Record<string, string> = {}) {
   return run(quickstart, ['--check'], {
@@ -60,18 +107,16 @@ describe('quickstart --check', () => {
     expect(readdirSync(directory.path)).toEqual([]);
   });
 
-  it('does the same where no other NBD tools are', async () => {
-    const programs = join(directory.path, 'programs');
-    mkdirSync(programs);
-    // Found before the real ones, and not to be run.
-    const { stdout: path } = await run('bash', [
-      '-c',
-      `for name in bash env node npm git readlink dirname sed find mktemp mkfifo rm head tail sleep; do
-         ln -s "$(command -v "$name")" "$0/$name"
-       done; printf %s "$0"`,
-      programs,
-    ]);
-    const { code, stdout, stderr } = await check({ PATH: path });
+  it('builds and does the same where no other NBD tools are', async () => {
+    const clone = copyOfClone();
+    symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
+    const path = programsNamedIn(['quickstart', 'build', 'check-requirements']);
+    const { code, stdout, stderr } = await run(join(clone, 'scripts/quickstart'), ['--check'], {
+      environment: { TMPDIR: directory.path, PATH: path },
+      timeoutSeconds: 250,
+    });
+    expect(stdout + stderr).toContain('build: building');
+    expect(stdout + stderr).not.toContain('command not found');
     expect(stdout + stderr).toMatch(/copying with our own client, writing with our own client/);
     expect(stdout + stderr).toContain('check: passed');
     expect(code).toBe(0);
@@ -194,5 +239,22 @@ describe('quickstart', () => {
     const { code, stderr } = await run(quickstart, args);
     expect(stderr).toMatch(text);
     expect(code).toBe(2);
+  });
+});
+
+describe('the build', () => {
+  it('says where the packages come from when they do not come', async () => {
+    const clone = copyOfClone();
+    const { code, stderr } = await run(join(clone, 'scripts/jnbd'), ['--version'], {
+      environment: {
+        npm_config_cache: join(directory.path, 'cache'),
+        npm_config_registry: 'http://127.0.0.1:1/',
+        npm_config_fetch_retries: '0',
+      },
+    });
+    expect(stderr.trim().split('\n').at(-1)).toBe(
+      'build: the packages could not be installed; they come from http://127.0.0.1:1/',
+    );
+    expect(code).toBe(1);
   });
 });
