@@ -14,6 +14,9 @@ export const command: ChangeCommand<'group create'> = {
     done(
       result,
       `group ${group.name}: a journal of ${formatSize(group.journal.capacityBytes)} in ` +
-        group.journal.areas.map(({ path }) => path).join(', '),
+        group.journal.areas
+          .filter(({ role }) => role === 'journal')
+          .map(({ path }) => path)
+          .join(', '),
     ) + `\nnext: jnbd volume create ${group.name}/VOLUME --size 10GiB`,
 };

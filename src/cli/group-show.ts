@@ -30,8 +30,8 @@ export const command: ReadCommand<'group show'> = {
         ['on full', journal.onFull],
         ['sync interval', `${journal.syncIntervalMilliseconds}ms`],
         ['areas', journal.areaLayout],
-        ...journal.areas.map(({ path, state, failure }): [string, string] => [
-          'area',
+        ...journal.areas.map(({ path, role, state, failure }): [string, string] => [
+          role === 'journal' ? 'area' : 'emergency area',
           `${path} ${stateText(state)}${failure === '' ? '' : ` (${failure})`}`,
         ]),
       ]),

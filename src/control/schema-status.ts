@@ -74,6 +74,7 @@ export const groupStatus = z.strictObject({
     areas: z.array(
       z.strictObject({
         path: z.string(),
+        role: z.enum(['journal', 'emergency']),
         state: z.enum(['healthy', 'slow', 'failed', 'missing']),
         failure: z.string(),
       }),

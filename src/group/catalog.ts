@@ -1,3 +1,4 @@
+import type { AreaRole } from '../journal/area.ts';
 import type { AreaLayout } from '../journal/segment-chain.ts';
 import { assert } from '../platform/assert.ts';
 import { crc32 } from '../platform/checksum.ts';
@@ -23,6 +24,8 @@ export interface CatalogArea {
   readonly areaId: string;
   /** Absolute, or relative to the group's directory. */
   readonly path: string;
+  /** Where it does not say, `journal`. */
+  readonly role?: AreaRole;
 }
 
 /**
@@ -43,6 +46,11 @@ export interface Catalog {
   readonly journalCapacityBytes: number;
   readonly onFull: OnFull;
   readonly syncIntervalMilliseconds: number;
+}
+
+/** The directories that a user named, or the one of its own. */
+export function journalAreas({ areas }: Catalog): readonly CatalogArea[] {
+  return areas.filter(({ role }) => role !== 'emergency');
 }
 
 /** A change of the catalog as it stands in the journal, so that followers learn it in order. */

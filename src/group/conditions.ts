@@ -1,6 +1,7 @@
 /** What is not as it should be, told in status until it is over. Codes are stable. */
 export type ConditionCode =
   | 'area_failed'
+  | 'journal_in_emergency_area'
   | 'area_missing'
   | 'area_slow'
   | 'catalog_behind'

@@ -1,6 +1,9 @@
 /** Where a group's journal is when it was not put elsewhere. */
 export const ownJournalDirectory = 'journal';
 
+/** Where it goes on when its own directories cannot be written any more: beside the volumes. */
+export const emergencyDirectory = 'emergency';
+
 /** Where a group's files are, below the data directory. */
 export class GroupFiles {
   readonly directory: string;

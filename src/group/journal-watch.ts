@@ -3,6 +3,7 @@ import { Forecast } from '../journal/forecast.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { SegmentChain } from '../journal/segment-chain.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
+import { MiB } from '../platform/limits.ts';
 import type { Conditions } from './conditions.ts';
 
 const tickMilliseconds = 1000;
@@ -44,7 +45,8 @@ export class JournalWatch {
   start(journal: Journal, isFull: () => boolean): void {
     this.#forecast.sample(this.#clock.monotonicMilliseconds(), this.#chain.usedBytes);
     const slow = journal.slowArea(areaSlowMilliseconds);
-    if (slow && this.#areas.some((area) => area !== slow && area.state === 'healthy')) {
+    const isBetter = ({ role, state }: Area): boolean => role === 'journal' && state === 'healthy';
+    if (slow && this.#areas.some((area) => area !== slow && isBetter(area))) {
       journal.leaveSlowArea(
         slow,
         `journal directory ${slow.path}: a sync takes over ${areaSlowMilliseconds} ms`,
@@ -60,11 +62,25 @@ export class JournalWatch {
     } else {
       this.#conditions.clear(this.#groupName, 'journal_full');
     }
+    this.#lookForEmergency();
     this.#timer = this.#clock.after(tickMilliseconds, () => this.start(journal, isFull));
   }
 
   stop(): void {
     this.#timer?.cancel();
+  }
+
+  /** Hosts go on, with little room: somebody should mend the journal's disk, and start the daemon again. */
+  #lookForEmergency(): void {
+    if (!this.#chain.isInEmergency) return;
+    const paths = this.#areas.filter(({ role }) => role === 'emergency').map(({ path }) => path);
+    if (paths.length === 0) return;
+    this.#conditions.raise(this.#groupName, {
+      code: 'journal_in_emergency_area',
+      severity: 'error',
+      message: `no journal directory of group ${this.#groupName} can be written; it goes on in ${paths.join(', ')}, which has ${this.#chain.capacityBytes / MiB} MiB, and hosts may be slowed; mend the directory, then start the daemon again`,
+      nextCommand: `jnbd group show ${this.#groupName}`,
+    });
   }
 
   areaChanged(area: Area): void {

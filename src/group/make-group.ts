@@ -6,8 +6,11 @@ import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
 import type { Catalog } from './catalog.ts';
-import { readCatalog, writeCatalog } from './catalog.ts';
+import { journalAreas, readCatalog, writeCatalog } from './catalog.ts';
 import type { GroupFiles } from './group-files.ts';
+
+/** What hosts may have unsynced has to move there (32 MiB), while as much again is being applied. */
+const emergencySegments = 8;
 
 /**
  * Makes a group's files. Its catalog stands as `unfinished` until all of them are there: a directory
@@ -23,15 +26,16 @@ export async function makeGroupFiles(
   disk.makeDirectorySync(files.volumes);
   writeCatalog(disk, files.unfinished, catalog);
   const striped = catalog.areaLayout === 'striped';
+  const { groupId, journalCapacityBytes } = catalog;
   const perArea = striped
-    ? catalog.journalCapacityBytes / catalog.areas.length
-    : catalog.journalCapacityBytes;
+    ? journalCapacityBytes / journalAreas(catalog).length
+    : journalCapacityBytes;
   const slots = Math.max(4, Math.ceil(perArea / segmentBytes));
-  const { groupId } = catalog;
   try {
-    for (const { areaId, path } of catalog.areas) {
+    for (const { areaId, path, role } of catalog.areas) {
       const identity = { formatVersion: 1, groupId, areaId } as const;
-      await createArea(disk, clock, files.area(path), identity, slots);
+      const count = role === 'emergency' ? Math.min(slots, emergencySegments) : slots;
+      await createArea(disk, clock, files.area(path), identity, count);
     }
     CheckpointFile.create(disk, files.checkpoint, {
       groupId,

@@ -43,8 +43,9 @@ export interface FoundJournal {
  * to.
  */
 export function findJournal(disk: Disk, files: GroupFiles, catalog: Catalog): FoundJournal {
-  const areas = catalog.areas.map(({ areaId, path }) =>
-    openArea(disk, files.area(path), { formatVersion: 1, groupId: catalog.groupId, areaId }),
+  const { groupId } = catalog;
+  const areas = catalog.areas.map(({ areaId, path, role }) =>
+    openArea(disk, files.area(path), { formatVersion: 1, groupId, areaId }, role),
   );
   const segments: FoundHeader[] = [];
   const troubles = areas.map(({ failure }) => failure).filter((failure) => failure !== '');

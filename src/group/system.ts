@@ -15,10 +15,11 @@ import {
 import { indexTablesMax } from '../volume/block-index.ts';
 import { nodeBytes } from '../volume/block-table.ts';
 import type { Catalog, OnFull } from './catalog.ts';
+import { journalAreas } from './catalog.ts';
 import { lockDirectory, type SystemIdentity } from './data-directory.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { Group } from './group.ts';
-import { GroupFiles, ownJournalDirectory } from './group-files.ts';
+import { emergencyDirectory, GroupFiles, ownJournalDirectory } from './group-files.ts';
 import { isUnfinished, makeGroupFiles, removeGroupFiles } from './make-group.ts';
 import { checkName } from './names.ts';
 import { openGroup } from './open-group.ts';
@@ -217,6 +218,7 @@ export class System {
     const directories = settings.journalDirectories?.length
       ? settings.journalDirectories.map((path) => resolve(path))
       : [ownJournalDirectory];
+    const areaId = (): string => Buffer.from(random.bytes(8)).toString('hex');
     return {
       formatVersion: 1,
       groupId: Buffer.from(random.bytes(16)).toString('hex'),
@@ -226,10 +228,10 @@ export class System {
       number: 0,
       nextVolumeId: 1,
       volumes: [],
-      areas: directories.map((path) => ({
-        areaId: Buffer.from(random.bytes(8)).toString('hex'),
-        path,
-      })),
+      areas: [
+        ...directories.map((path) => ({ areaId: areaId(), path })),
+        { areaId: areaId(), path: emergencyDirectory, role: 'emergency' },
+      ],
       areaLayout: settings.areaLayout ?? 'striped',
       journalCapacityBytes: capacityBytes,
       onFull: settings.onFull ?? 'suspend',
@@ -264,7 +266,7 @@ function checkSame(catalog: Catalog, files: GroupFiles, settings: GroupSettings)
     compare(
       '--journal-dir',
       settings.journalDirectories.map((path) => resolve(path)),
-      catalog.areas.map(({ path }) => files.area(path)),
+      journalAreas(catalog).map(({ path }) => files.area(path)),
     );
   }
   if (different.length > 0) {

@@ -26,11 +26,15 @@ const validTransitions: Record<AreaState, readonly AreaState[]> = {
   missing: [],
 };
 
+/** `emergency`: a small one beside the volumes, used once no `journal` area can be written (SAFETY 4). */
+export type AreaRole = 'journal' | 'emergency';
+
 const identityName = 'area';
 
 export class Area {
   readonly path: string;
   readonly slots: number;
+  readonly role: AreaRole;
   /** Slots that hold nothing needed; the most recently freed is reused first: its pages are warm. */
   readonly freeSlots: number[] = [];
   readonly #disk: Disk;
@@ -38,10 +42,11 @@ export class Area {
   #state: AreaState = 'healthy';
   #failure = '';
 
-  constructor(disk: Disk, path: string, slots: number) {
+  constructor(disk: Disk, path: string, slots: number, role: AreaRole = 'journal') {
     this.#disk = disk;
     this.path = path;
     this.slots = slots;
+    this.role = role;
   }
 
   get state(): AreaState {
@@ -210,10 +215,15 @@ export function readIdentity(disk: Disk, path: string): AreaIdentity | undefined
  * Opens an area of the group. Missing directory: the area is `missing`, and whether the group can do
  * without is decided by what its journal holds. Another group's: refused, nothing touched.
  */
-export function openArea(disk: Disk, path: string, identity: AreaIdentity): Area {
+export function openArea(
+  disk: Disk,
+  path: string,
+  identity: AreaIdentity,
+  role: AreaRole = 'journal',
+): Area {
   const found = disk.isDirectorySync(path) ? readIdentity(disk, path) : undefined;
   if (found === undefined) {
-    const area = new Area(disk, path, 0);
+    const area = new Area(disk, path, 0, role);
     area.become('missing', `journal directory ${path} is not there; mount it, or restore it`);
     return area;
   }
@@ -224,5 +234,5 @@ export function openArea(disk: Disk, path: string, identity: AreaIdentity): Area
     );
   }
   const slots = disk.listSync(path).filter((name) => segmentFilePattern.test(name)).length;
-  return new Area(disk, path, slots);
+  return new Area(disk, path, slots, role);
 }

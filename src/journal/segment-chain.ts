@@ -86,18 +86,22 @@ export class SegmentChain {
 
   get capacityBytes(): number {
     let bytes = 0;
-    for (const area of this.#areas) {
-      if (area.state !== 'failed' && area.state !== 'missing') bytes += area.slots * segmentBytes;
-    }
+    for (const area of this.#areas) if (this.#isInUse(area)) bytes += area.slots * segmentBytes;
     return bytes;
+  }
+
+  /** No area of the journal can be written any more: it goes on in the emergency area. */
+  get isInEmergency(): boolean {
+    for (const area of this.#areas) {
+      if (area.role === 'journal' && isWritable(area)) return false;
+    }
+    return true;
   }
 
   /** Free segments that a standby may take: the last one is kept for recovery and takeover. */
   get spareSegments(): number {
     let free = 0;
-    for (const area of this.#areas) {
-      if (area.state === 'healthy' || area.state === 'slow') free += area.freeSlots.length;
-    }
+    for (const area of this.#areas) if (this.#isInUse(area)) free += area.freeSlots.length;
     return Math.max(0, free - 1);
   }
 
@@ -153,14 +157,15 @@ export class SegmentChain {
    * durable. A prepared segment is dropped and its sequence skipped, so that no two headers on disk
    * claim one place. Undefined: no area has a free segment. Throws AreaFailure.
    *
-   * `headerLater`: the caller calls `writeHeader` when all that it says is in it; before, a crash leaves
-   * everything where it was.
+   * `headerLater`: records that hosts wait for move here, if need be to the emergency area. The caller
+   * calls `writeHeader` when all of them are written; before, a crash leaves everything where it was.
    */
   begin(firstNumber: number, durable: number, headerLater = false): LiveSegment | undefined {
     const dropped = this.#standby ?? this.#preparing;
     if (dropped) this.#nextSequence = dropped.header.sequence + 1;
     this.dropStandby();
-    const segment = this.#takeSegment(this.#nextSequence, firstNumber, durable);
+    const area = this.#choose() ?? (headerLater ? this.#emergencyArea() : undefined);
+    const segment = this.#takeSegment(area, this.#nextSequence, firstNumber, durable);
     if (!segment) return undefined;
     if (!headerLater) this.writeHeader(segment);
     this.#become(segment);
@@ -203,7 +208,7 @@ export class SegmentChain {
     if (this.#standby || this.#preparing || !this.#current || this.spareSegments === 0) return;
     let preparing: LiveSegment | undefined;
     try {
-      preparing = this.#takeSegment(this.#nextSequence, 0, durable);
+      preparing = this.#takeSegment(this.#choose(), this.#nextSequence, 0, durable);
       if (preparing) this.writeHeader(preparing);
     } catch (error) {
       if (!(error instanceof AreaFailure)) throw error;
@@ -262,8 +267,14 @@ export class SegmentChain {
     this.#current = segment;
   }
 
+  /** A full journal does not spill into the emergency area. */
+  #isInUse(area: Area): boolean {
+    return isWritable(area) && (area.role === 'journal' || this.isInEmergency);
+  }
+
   #choose(): Area | undefined {
-    const usable = (area: Area): boolean => area.state === 'healthy' && area.freeSlots.length > 0;
+    const isFree = (area: Area): boolean => this.#isInUse(area) && area.freeSlots.length > 0;
+    const usable = (area: Area): boolean => isFree(area) && area.state === 'healthy';
     if (this.#layout === 'striped') {
       for (let i = 0; i < this.#areas.length; i += 1) {
         const area = this.#areas[(this.#turn + i) % this.#areas.length];
@@ -272,18 +283,26 @@ export class SegmentChain {
           return area;
         }
       }
-      return this.#areas.find((area) => area.state === 'slow' && area.freeSlots.length > 0);
+      return this.#areas.find(isFree);
     }
     if (!this.#preferred || !usable(this.#preferred)) {
-      this.#preferred =
-        this.#areas.find(usable) ??
-        this.#areas.find((area) => area.state === 'slow' && area.freeSlots.length > 0);
+      this.#preferred = this.#areas.find(usable) ?? this.#areas.find(isFree);
     }
     return this.#preferred;
   }
 
-  #takeSegment(sequence: number, firstNumber: number, durable: number): LiveSegment | undefined {
-    const area = this.#choose();
+  #emergencyArea(): Area | undefined {
+    return this.#areas.find(
+      (area) => area.role === 'emergency' && isWritable(area) && area.freeSlots.length > 0,
+    );
+  }
+
+  #takeSegment(
+    area: Area | undefined,
+    sequence: number,
+    firstNumber: number,
+    durable: number,
+  ): LiveSegment | undefined {
     const slot = area?.freeSlots.pop();
     if (!area || slot === undefined) return undefined;
     const salt = this.#random.bytes(4);
@@ -312,4 +331,8 @@ export class SegmentChain {
       throw new AreaFailure(area, error);
     }
   }
+}
+
+function isWritable({ state }: Area): boolean {
+  return state === 'healthy' || state === 'slow';
 }

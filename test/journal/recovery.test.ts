@@ -103,7 +103,8 @@ describe('an area that cannot be written at the start', () => {
       machine.machine.faults.add({ kind, operation, path: '/x/1' });
       await machine.start();
       expect(machine.group().state).toBe('normal');
-      expect(machine.group().areas.map(({ state }) => state)).toEqual(['failed', 'healthy']);
+      const states = machine.group().areas.map(({ state }) => state);
+      expect(states).toEqual(['failed', 'healthy', 'healthy']);
       expect(machine.group().conditions.has('/x/1', 'area_failed')).toBe(true);
       setting.reopen();
       await setting.check(durable);
@@ -111,13 +112,31 @@ describe('an area that cannot be written at the start', () => {
     }
   });
 
-  test('leaves nothing served where it is the only one, and says which', async () => {
+  test('is left for the emergency area where there is no other one', async () => {
+    const setting = await serve('start', { sizeBytes: MiB, journalDirectories: ['/x/1'] });
+    const { machine } = setting;
+    await setting.writeMuch(20);
+    await setting.flush();
+    const { durable } = machine.group().watermarks;
+    machine.kill();
+    machine.machine.faults.add({ kind: 'write_error', operation: 'write', path: '/x/1' });
+    await machine.start();
+    expect(machine.group().chain.current.area.role).toBe('emergency');
+    expect(machine.group().conditions.has('g', 'journal_in_emergency_area')).toBe(true);
+    setting.reopen();
+    await setting.check(durable);
+    await setting.writeMuch(20);
+    await setting.flush();
+  });
+
+  test('leaves nothing served where no other one can be, and says which', async () => {
     const setting = await serve('start', { sizeBytes: MiB, journalDirectories: ['/x/1'] });
     const { machine } = setting;
     await setting.writeMuch(20);
     await setting.flush();
     machine.kill();
-    machine.machine.faults.add({ kind: 'write_error', operation: 'write', path: '/x/1' });
+    for (const path of ['/x/1', '/data/groups/g/emergency'])
+      machine.machine.faults.add({ kind: 'write_error', operation: 'write', path });
     await expect(machine.start()).rejects.toMatchObject({
       code: 'journal_failed',
       message: expect.stringContaining('/x/1') as string,
@@ -136,7 +155,8 @@ describe('a data directory', () => {
     machine.machine.attach().renameSync('/data', '/srv');
     machine.directory = '/srv';
     await machine.start();
-    expect(machine.group().areas.map(({ path }) => path)).toEqual(['/srv/groups/g/journal']);
+    const paths = machine.group().areas.map(({ path }) => path);
+    expect(paths).toEqual(['/srv/groups/g/journal', '/srv/groups/g/emergency']);
     setting.reopen();
     await setting.check(durable);
     await setting.writeMuch(20);

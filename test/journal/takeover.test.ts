@@ -1,64 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { must } from '../../src/platform/assert.ts';
 import { MiB } from '../../src/platform/limits.ts';
-import { History, TestHost } from './test-host.ts';
-import { SimulatedMachine } from './simulated-system.ts';
-
-const sizeBytes = 2 * MiB;
-const areas = ['/fast/a', '/other/b'];
-
-interface Setting {
-  readonly machine: SimulatedMachine;
-  readonly host: TestHost;
-  readonly history: History;
-}
-
-async function serve(
-  seed: number | string,
-  layout: 'spare' | 'striped' = 'spare',
-  journalDirectories: readonly string[] = areas,
-  memoryBytes = 64 * MiB,
-): Promise<Setting> {
-  const machine = new SimulatedMachine(seed);
-  await machine.start(memoryBytes);
-  await machine.createGroup({ journalDirectories, areaLayout: layout });
-  await machine.createVolume('v', sizeBytes);
-  const history = new History();
-  return { machine, history, host: new TestHost(machine, 'g/v', history) };
-}
-
-async function writeMuch({ machine, host }: Setting, count: number, bytes = 4096): Promise<void> {
-  for (let i = 0; i < count; i += 1) {
-    const offset = machine.random.int((sizeBytes - bytes) / 512) * 512;
-    const number = await host.write(offset, machine.random.bytes(bytes));
-    expect(number).toBeGreaterThan(0);
-    if (i % 7 === 6) {
-      // Small ones are nodes of the index, large ones ranges.
-      const length = machine.random.int(2) * 512 * 1024 + machine.random.between(1, 20) * 512;
-      const start = machine.random.int((sizeBytes - length) / 512) * 512;
-      await host.clear(machine.random.pick(['zero', 'hole']), start, length);
-    }
-  }
-}
-
-/** What the volume reads is all that was written, or at a crash a prefix of at least so much. */
-async function check({ machine, history }: Setting, atLeast: number): Promise<void> {
-  const { newest } = machine.group().watermarks;
-  expect(newest).toBeGreaterThanOrEqual(atLeast);
-  const host = new TestHost(machine, 'g/v');
-  const found = await host.read(0, sizeBytes);
-  host.close();
-  expect(history.contents('g/v', sizeBytes, newest).equals(found as Buffer)).toBe(true);
-  history.forgetAfter(newest);
-}
-
-function areaOf({ machine }: Setting): string {
-  return machine.group().chain.current.area.path;
-}
-
-function states({ machine }: Setting): string[] {
-  return machine.group().areas.map(({ state }) => state);
-}
+import { areaOf, areas, check, serve, states, writeMuch } from './takeover-setting.ts';
 
 describe('an area that fails', () => {
   test('at a write is left for the spare within the call: nothing is lost, nobody is told', async () => {
@@ -239,47 +182,6 @@ describe('an area that fails', () => {
     expect(durable).toBe(83);
     await check(setting, durable);
     machine.losePower();
-    await machine.start();
-    await check(setting, durable);
-  });
-
-  test('when the spare has no room for what moves fails the journal and not the spare', async () => {
-    const setting = await serve('no room', 'spare', areas, 192 * MiB);
-    const { machine, host } = setting;
-    await host.flush();
-    const { chain } = machine.group();
-    const spare = must(machine.group().areas[1], 'there is a spare');
-    spare.freeSlots.length = 1;
-    machine.machine.faults.add({
-      kind: 'sync_error',
-      operation: 'sync',
-      path: '/fast/a',
-      times: 1,
-    });
-    const bytes = 200 * 1024;
-    for (let i = 0; i < 90; i += 1)
-      await host.write((i % 10) * bytes, new Uint8Array(bytes).fill(i));
-    expect(chain.current.area.path).toBe('/fast/a');
-    expect(await host.flush()).toBe(false);
-    expect(states(setting)).toEqual(['failed', 'healthy']);
-    expect(machine.group().failureText).toContain('/fast/a');
-  });
-
-  test('without a spare fails the journal, and says which updates are not durable', async () => {
-    const setting = await serve('alone', 'spare', ['/only']);
-    const { machine, host } = setting;
-    await writeMuch(setting, 20);
-    expect(await host.flush()).toBe(true);
-    const { durable } = machine.group().watermarks;
-    await writeMuch(setting, 20);
-    machine.machine.faults.add({ kind: 'sync_error', operation: 'sync', path: '/only' });
-    expect(await host.flush()).toBe(false);
-    expect(host.failures[0]?.from).toBe(durable + 1);
-    expect(host.failures[0]?.text).toContain(`updates ${durable + 1} to ${durable + 22}`);
-    expect(machine.group().state).toBe('abnormal');
-    expect(await host.write(0, new Uint8Array(512))).toBeLessThan(0);
-    machine.losePower();
-    machine.machine.faults.clear();
     await machine.start();
     await check(setting, durable);
   });
