@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { must } from './assert.ts';
+import { pollBusily } from './busy-poll.ts';
 import {
   type Connection,
   type ConnectionOwner,
@@ -93,6 +94,7 @@ export class NodeConnection implements Connection {
       onread: {
         buffer: () => this.#receiveBuffer(),
         callback: (count) => {
+          pollBusily();
           if (!this.#isEnding && !this.#isClosed) must(this.#owner, 'started').received(count);
           return true;
         },
@@ -126,6 +128,7 @@ export class NodeConnection implements Connection {
 
   /** Hands a chunk that Node received over, in pieces of what the owner has room for. */
   #receivedChunk(chunk: Uint8Array): void {
+    pollBusily();
     let start = 0;
     while (start < chunk.length) {
       if (this.#isEnding || this.#isClosed) return;
