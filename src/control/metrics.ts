@@ -119,9 +119,7 @@ export class Metrics {
       'jnbd_volume_normal',
       'Whether the volume takes reads and writes (1) or not (0).',
       'gauge',
-      each(({ state }, labels) => [
-        { value: state === 'normal' || state === 'primary' ? 1 : 0, labels },
-      ]),
+      each(({ state }, labels) => [{ value: state === 'normal' ? 1 : 0, labels }]),
     );
   }
 

@@ -32,8 +32,8 @@ export interface ApplyOwner {
   /** `released` may have moved: segments may be free again. */
   released(): void;
   applyFailed(failure: FromApply & { kind: 'failed' }): void;
-  /** The first success after failures. */
-  applyRecovered(): void;
+  /** The first success after failures: of a table, or of a checkpoint. */
+  applyRecovered(part: 'table' | 'checkpoint'): void;
 }
 
 /** `idle`: nothing to do yet. `applying`: the worker has a table. `waiting`: it failed; tried again later. */
@@ -74,6 +74,8 @@ export class ApplyDriver {
   #checkpointsEnded = false;
   #checkpointTimer: Timer | undefined;
   #checkpointDue = false;
+  /** The last one could not be written; the timer runs until it is tried again. */
+  #checkpointFailing = false;
   #checkpointSequence: number;
   /** Where the durable one is. */
   #keptSequence: number;
@@ -105,7 +107,7 @@ export class ApplyDriver {
     this.#checkpointSequence = deps.checkpointSequence;
     this.#keptSequence = deps.checkpointSequence;
     this.#port.receive((message) => this.#received(message));
-    this.#port.post({ kind: 'open', checkpointPath: deps.checkpointPath, groupId: deps.groupId });
+    this.#port.post({ kind: 'open', checkpointPath: deps.checkpointPath });
   }
 
   get state(): ApplyState {
@@ -115,6 +117,11 @@ export class ApplyDriver {
   /** Whether a checkpoint is still to come that covers more than the last one. */
   get hasMoreToCheckpoint(): boolean {
     return !this.#checkpointsEnded && this.#checkpointed < this.#watermarks.durable;
+  }
+
+  /** What it tried last failed, and is tried again: nothing can be released before that succeeds. */
+  get isFailing(): boolean {
+    return this.#failing || this.#checkpointFailing;
   }
 
   /** Something was appended, or became durable: there may be a batch. */
@@ -187,15 +194,14 @@ export class ApplyDriver {
   #considerCheckpoint(): void {
     const { applied } = this.#watermarks;
     if (this.#checkpointing || this.#checkpointsEnded || this.#state === 'closed') return;
-    if (applied === this.#checkpointed) return;
+    if (applied === this.#checkpointed || this.#isRetryAwaited) return;
     const isFar = this.#appliedSequence - this.#checkpointSequence >= checkpointSegmentsMax;
     const isDue = isFar || this.#checkpointDue || this.#chain.isTight;
     if (!isDue || !this.#owner.mayCheckpoint()) {
-      this.#checkpointTimer ??= this.#clock.after(checkpointMillisecondsMax, () => {
-        this.#checkpointTimer = undefined;
-        this.#checkpointDue = true;
-        this.#considerCheckpoint();
-      });
+      this.#checkpointTimer ??= this.#clock.after(
+        checkpointMillisecondsMax,
+        this.#checkpointTimerRan,
+      );
       return;
     }
     this.#checkpointDue = false;
@@ -215,12 +221,26 @@ export class ApplyDriver {
     });
   }
 
+  readonly #checkpointTimerRan = (): void => {
+    this.#checkpointTimer = undefined;
+    this.#checkpointDue = true;
+    this.#considerCheckpoint();
+  };
+
+  get #isRetryAwaited(): boolean {
+    return this.#checkpointFailing && this.#checkpointTimer !== undefined;
+  }
+
   #received(message: FromApply): void {
     if (this.#state === 'closed') return;
     if (message.kind === 'checkpointed') {
       this.#checkpointing = false;
       this.#checkpointed = message.applied;
       this.#keptSequence = this.#checkpointSequence;
+      if (this.#checkpointFailing) {
+        this.#checkpointFailing = false;
+        this.#owner.applyRecovered('checkpoint');
+      }
       this.releaseSegments();
       this.#owner.released();
       this.#considerCheckpoint();
@@ -238,7 +258,7 @@ export class ApplyDriver {
     this.#index.applied();
     if (this.#failing) {
       this.#failing = false;
-      this.#owner.applyRecovered();
+      this.#owner.applyRecovered('table');
     }
     this.#owner.appliedAdvanced();
     this.consider();
@@ -247,9 +267,16 @@ export class ApplyDriver {
 
   #failed(failure: FromApply & { kind: 'failed' }): void {
     this.#owner.applyFailed(failure);
-    if (failure.part === 'sync' || failure.part === 'checkpoint') {
+    if (failure.part === 'sync') {
       this.#checkpointing = false;
       this.#checkpointsEnded = true;
+      return;
+    }
+    if (failure.part === 'checkpoint') {
+      this.#checkpointing = false;
+      this.#checkpointFailing = true;
+      this.#checkpointSequence = this.#keptSequence;
+      this.#checkpointTimer = this.#clock.after(retryMilliseconds, this.#checkpointTimerRan);
       return;
     }
     this.#become('waiting');

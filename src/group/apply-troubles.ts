@@ -25,6 +25,7 @@ export class ApplyTroubles {
   failed(failure: FromApply & { kind: 'failed' }): void {
     const volume = [...this.#volumes.values()].find(({ catalog }) => catalog.id === failure.volume);
     const subject = volume ? `${this.#groupName}/${volume.catalog.name}` : this.#groupName;
+    const again = 'nothing is lost, it is tried again every second';
     const isSpace = failure.code === 'ENOSPC' || failure.code === 'EDQUOT';
     if (failure.part === 'volume' && isSpace) {
       this.#conditions.raise(subject, {
@@ -33,19 +34,41 @@ export class ApplyTroubles {
         message: `volume ${subject} cannot grow: ${failure.message}; its records stay in the journal and hosts are slowed`,
         nextCommand: `df ${this.#files.volumes}`,
       });
-    } else if (failure.part === 'sync' || failure.part === 'checkpoint') {
+    } else if (failure.part === 'sync') {
       this.#syncFailed(failure, volume, subject);
-    } else {
-      if (failure.part === 'volume' && volume && volume.state !== 'abnormal') {
-        volume.become('abnormal', failure.message);
-      }
-      this.#conditions.raise(subject, {
-        code: failure.part === 'segment' ? 'journal_failed' : 'volume_failed',
+    } else if (failure.part === 'checkpoint') {
+      this.#conditions.raise(this.#checkpointSubject, {
+        code: 'volume_failed',
         severity: 'error',
-        message: `apply of ${subject} failed: ${failure.message}; nothing is lost, it is tried again every second`,
+        message: `the checkpoint of group ${this.#groupName} cannot be written: ${failure.message}; ${again}, and meanwhile the journal fills`,
+        nextCommand: `df ${this.#files.directory}`,
+      });
+    } else if (failure.part === 'segment') {
+      this.#conditions.raise(this.#applySubject, {
+        code: 'journal_failed',
+        severity: 'error',
+        message: `apply of ${subject} cannot read the journal: ${failure.message}; ${again}`,
         nextCommand: `jnbd journal check ${this.#files.directory}`,
       });
+    } else {
+      // One that is being filled, or deleted, is not served: it stays what it is.
+      if (volume?.state === 'normal') volume.become('abnormal', failure.message);
+      this.#conditions.raise(subject, {
+        code: 'volume_failed',
+        severity: 'error',
+        message: `apply of ${subject} failed: ${failure.message}; ${again}`,
+        nextCommand: `ls -l ${this.#files.volumes}`,
+      });
     }
+  }
+
+  /** Of conditions that are not to be taken for those of the group with the same code. */
+  get #applySubject(): string {
+    return `apply of ${this.#groupName}`;
+  }
+
+  get #checkpointSubject(): string {
+    return `checkpoint of ${this.#groupName}`;
   }
 
   /** The file system has no room for what hosts write to new places, or has it again. */
@@ -62,8 +85,13 @@ export class ApplyTroubles {
     });
   }
 
-  /** A failed table was applied after all. */
-  recovered(): void {
+  /** What had failed was done after all. */
+  recovered(part: 'table' | 'checkpoint'): void {
+    if (part === 'checkpoint') this.#conditions.clear(this.#checkpointSubject, 'volume_failed');
+    else this.#tableApplied();
+  }
+
+  #tableApplied(): void {
     for (const volume of this.#volumes.values()) {
       const subject = `${this.#groupName}/${volume.catalog.name}`;
       this.#conditions.clear(subject, 'volume_space');
@@ -71,7 +99,8 @@ export class ApplyTroubles {
       this.#conditions.clear(subject, 'volume_failed');
       if (volume.state === 'abnormal' && volume.file) volume.become('normal');
     }
-    this.#conditions.clear(this.#groupName, 'journal_failed');
+    this.#conditions.clear(this.#applySubject, 'journal_failed');
+    // Of a volume that is gone.
     this.#conditions.clear(this.#groupName, 'volume_failed');
   }
 

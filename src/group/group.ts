@@ -18,7 +18,7 @@ import { ApplyDriver } from './apply-driver.ts';
 import { ApplyTroubles } from './apply-troubles.ts';
 import type { Catalog, CatalogChange } from './catalog.ts';
 import { CatalogChanges } from './catalog-changes.ts';
-import { Conditions } from './conditions.ts';
+import { type Condition, Conditions } from './conditions.ts';
 import { errno } from './export.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { GroupFiles } from './group-files.ts';
@@ -187,7 +187,7 @@ export class Group {
           this.guard.look();
           this.#troubles.failed(failure);
         },
-        applyRecovered: () => this.#troubles.recovered(),
+        applyRecovered: (part) => this.#troubles.recovered(part),
       },
     });
     // Segments with nothing but marks behind the checkpoint, as a life without writes leaves them.
@@ -195,16 +195,11 @@ export class Group {
     return this.#driver;
   }
 
-  /** The journal is damaged, or full: nothing is served, nothing is written, until somebody decides. */
-  refuse(text: string, code: 'journal_damaged' | 'journal_full'): void {
-    this.#failureText = text;
+  /** Nothing is served, nothing is written: until somebody decides, or `serve` is called after all. */
+  refuse(condition: Condition): void {
+    this.#failureText = condition.message;
     this.#become('abnormal');
-    this.conditions.raise('', {
-      code,
-      severity: 'error',
-      message: text,
-      nextCommand: `jnbd journal check ${this.#files.journal}`,
-    });
+    this.conditions.raise(this.name, condition);
   }
 
   /** Syncs what is owed, then ends. Sessions are told to go; what is not applied is applied next time. */
@@ -282,9 +277,10 @@ export class Group {
     session.client.durableFailed(this.watermarks.durable + 1, errno.EIO, this.#failureText);
   }
 
+  /** A file that is missing stops apply: what its volume was sent is not given back (SAFETY 6). */
   #applyVolumes(): ApplyVolume[] {
     return [...this.volumes.values()]
-      .filter((volume) => volume.file !== undefined)
+      .filter((volume) => !volume.catalog.journalOnly)
       .map((volume) => ({ id: volume.catalog.id, path: volume.backingFile }));
   }
 
@@ -386,6 +382,11 @@ export class Group {
     const { backingFile } = volume;
     const { disk } = this.#deps;
     if (backingFile !== '' && disk.existsSync(backingFile)) disk.removeFileSync(backingFile);
+  }
+
+  /** Apply or its checkpoint failed, and is tried again. */
+  get isApplyFailing(): boolean {
+    return this.#driver?.isFailing ?? false;
   }
 
   /** Applies and makes a checkpoint at once; false: there is nothing that this could release. */

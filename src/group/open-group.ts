@@ -77,17 +77,19 @@ export async function openGroup(
   }
   if (outcome.damage) {
     const { from, through, text } = outcome.damage;
-    group.refuse(
-      `the journal of group ${catalog.name} is damaged: updates ${from} to ${through} were durable and cannot be read (${[text, ...found.troubles].join('; ')})`,
-      'journal_damaged',
-    );
+    group.refuse({
+      code: 'journal_damaged',
+      severity: 'error',
+      message: `the journal of group ${catalog.name} is damaged: updates ${from} to ${through} were durable and cannot be read (${[text, ...found.troubles].join('; ')})`,
+      nextCommand: `jnbd journal check ${files.journal}`,
+    });
     return group;
   }
   if (catalog.volumes.some(({ journalOnly }) => journalOnly))
     group.retention.set('journal-only', watermarks.released);
   removeOrphans(disk, group, files);
   group.startApply(checkpoint.sequence);
-  if (await beginIncarnation(deps.clock, group, outcome.lastNumber)) group.serve();
+  await beginIncarnation(deps.clock, group, outcome.lastNumber);
   return group;
 }
 
@@ -100,14 +102,16 @@ function nextSequence(found: FoundJournal, { checkpoint, head }: JournalTruths):
   return isWhole ? seen : seen + sequencesUnseenMax;
 }
 
+const retryMilliseconds = 1000;
+
 /**
  * The new incarnation's first segment is durable before anything is numbered in it (SAFETY 2), in an
  * area that can be written. A journal that is full to the last segment is applied, and released by a
- * checkpoint, first; false: that frees none, and the group refuses.
+ * checkpoint, first. Where that fails the group refuses, so that others need not wait for it, and
+ * serves as soon as there is room; where it would release nothing, it refuses for good.
  */
-async function beginIncarnation(clock: Clock, group: Group, lastNumber: number): Promise<boolean> {
-  for (;;) {
-    if (tryBegin(group, lastNumber)) return true;
+async function beginIncarnation(clock: Clock, group: Group, lastNumber: number): Promise<void> {
+  while (!tryBegin(group, lastNumber)) {
     const areas = group.areas.filter(({ state }) => state === 'healthy');
     if (areas.length === 0) {
       throw new JnbdError(
@@ -115,15 +119,38 @@ async function beginIncarnation(clock: Clock, group: Group, lastNumber: number):
         `the journal of group ${group.name} cannot be written: ${group.areas.map(({ failure }) => failure).join('; ')}`,
       );
     }
+    const full = `the journal of group ${group.name} is full: no segment of ${segmentBytes} bytes is free in ${areas.map(({ path }) => path).join(', ')}`;
     if (!group.hurryApply()) {
-      group.refuse(
-        `the journal of group ${group.name} is full: no segment of ${segmentBytes} bytes is free in ${areas.map(({ path }) => path).join(', ')}, and what it holds is needed`,
-        'journal_full',
-      );
-      return false;
+      refuseFull(group, `${full}, and what it holds is needed`);
+      return;
+    }
+    if (group.isApplyFailing) {
+      const why = 'what it holds cannot be applied now';
+      refuseFull(group, `${full}, and ${why}; the group is served, by itself, once it was`);
+      beginLater(clock, group, lastNumber);
+      return;
     }
     await new Promise<void>((resolve) => clock.after(10, resolve));
   }
+  group.serve();
+}
+
+function refuseFull(group: Group, message: string): void {
+  const nextCommand = `jnbd group show ${group.name}`;
+  group.refuse({ code: 'journal_full', severity: 'error', message, nextCommand });
+}
+
+function beginLater(clock: Clock, group: Group, lastNumber: number): void {
+  clock.after(retryMilliseconds, () => {
+    // Otherwise it is being closed.
+    if (group.state !== 'abnormal') return;
+    if (tryBegin(group, lastNumber)) {
+      group.serve();
+      return;
+    }
+    group.hurryApply();
+    beginLater(clock, group, lastNumber);
+  });
 }
 
 /** False: no segment is free. Areas that cannot be written are left for others. */

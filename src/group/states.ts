@@ -1,13 +1,11 @@
 import { assert } from '../platform/assert.ts';
 
 /** K2. A volume made by `volume create --from` is `unused` until its contents are complete. */
-export type VolumeState = 'normal' | 'primary' | 'secondary' | 'abnormal' | 'unused';
+export type VolumeState = 'normal' | 'abnormal' | 'unused';
 
 const volumeTransitions: Record<VolumeState, readonly VolumeState[]> = {
   unused: ['normal', 'abnormal'],
-  normal: ['primary', 'secondary', 'abnormal', 'unused'],
-  primary: ['normal', 'secondary', 'abnormal'],
-  secondary: ['normal', 'primary', 'abnormal'],
+  normal: ['abnormal', 'unused'],
   abnormal: ['normal', 'unused'],
 };
 
@@ -18,20 +16,21 @@ export function changeVolumeState(from: VolumeState, to: VolumeState): VolumeSta
 
 /** Only these take host writes (K2). */
 export function acceptsHostWrites(state: VolumeState): boolean {
-  return state === 'normal' || state === 'primary';
+  return state === 'normal';
 }
 
 /**
- * K4, from a host's view. `recovering`: not served yet. `normal`: all is well. `abnormal`: damage or a
- * journal that failed; what can be read is read, nothing is written. `closing`: what is in flight is
- * answered, then the group is gone.
+ * K4, from a host's view. `recovering`: not served yet. `normal`: all is well. `abnormal`: damage, or a
+ * journal that failed, what can be read is read, nothing is written; or a journal that is full at the
+ * start, which is served once it has room. `closing`: what is in flight is answered, then the group is
+ * gone.
  */
 export type GroupState = 'recovering' | 'normal' | 'abnormal' | 'closing' | 'closed';
 
 const groupTransitions: Record<GroupState, readonly GroupState[]> = {
-  recovering: ['normal', 'abnormal', 'closed'],
+  recovering: ['normal', 'abnormal'],
   normal: ['abnormal', 'closing'],
-  abnormal: ['closing'],
+  abnormal: ['normal', 'closing'],
   closing: ['closed'],
   closed: [],
 };

@@ -209,7 +209,7 @@ export async function deleteVolume(group: Group, name: string, force: boolean): 
     try {
       await group.change({ change: 'volume_deleted', id: volume.catalog.id });
     } catch (error) {
-      if (state !== 'unused') volume.become(state, failure);
+      if (volume.state === 'unused') volume.become(state, failure);
       throw error;
     }
     group.forgetVolume(volume);

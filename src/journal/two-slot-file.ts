@@ -60,15 +60,20 @@ function encodeSlot<T extends { readonly groupId: string }>(
   return slot;
 }
 
+/** Past the page cache. */
 function readFromDevice(disk: Disk, file: DiskFile): Uint8Array {
+  const bytes = disk.allocateAligned(slotBytes * 2);
+  file.readDirectSync(bytes, 0, bytes.length, 0);
+  return bytes;
+}
+
+function syncAndRead(disk: Disk, file: DiskFile): Uint8Array {
   try {
     file.dataSyncSync();
   } catch (cause) {
     throw new JnbdError('sync_failed', `cannot sync ${file.path}: ${messageOf(cause)}`, { cause });
   }
-  const bytes = disk.allocateAligned(slotBytes * 2);
-  file.readDirectSync(bytes, 0, bytes.length, 0);
-  return bytes;
+  return readFromDevice(disk, file);
 }
 
 /**
@@ -77,11 +82,15 @@ function readFromDevice(disk: Disk, file: DiskFile): Uint8Array {
  * table in FORMAT.md.
  */
 export class TwoSlotFile<T extends { readonly groupId: string }> {
+  readonly #disk: Disk;
   readonly #file: DiskFile;
   readonly #codec: SlotCodec<T>;
   #counter: number;
+  /** The last attempt did not end well: what the page cache has of it may never reach the device. */
+  #isDoubtful = false;
 
-  private constructor(file: DiskFile, codec: SlotCodec<T>, counter: number) {
+  private constructor(disk: Disk, file: DiskFile, codec: SlotCodec<T>, counter: number) {
+    this.#disk = disk;
     this.#file = file;
     this.#codec = codec;
     this.#counter = counter;
@@ -117,7 +126,7 @@ export class TwoSlotFile<T extends { readonly groupId: string }> {
     }
     const file = disk.openSync(path, 'read-write', 'checkpoint');
     try {
-      const bytes = readFromDevice(disk, file);
+      const bytes = syncAndRead(disk, file);
       let newest: { counter: number; value: T } | undefined;
       for (const at of [0, slotBytes]) {
         const slot = decodeSlot(bytes.subarray(at, at + slotBytes), codec);
@@ -130,8 +139,10 @@ export class TwoSlotFile<T extends { readonly groupId: string }> {
         if (slot.kind !== 'value' || slot.value.groupId !== groupId) continue;
         if (!newest || slot.counter > newest.counter) newest = slot;
       }
-      if (newest)
-        return { file: new TwoSlotFile(file, codec, newest.counter), value: newest.value };
+      if (newest) {
+        const { counter, value } = newest;
+        return { file: new TwoSlotFile(disk, file, codec, counter), value };
+      }
       throw new JnbdError(
         codec.damaged,
         `${path} has no readable ${codec.name} of group ${groupId}`,
@@ -142,13 +153,27 @@ export class TwoSlotFile<T extends { readonly groupId: string }> {
     }
   }
 
-  /** Durable when it returns. */
+  /**
+   * Durable when it returns. Where it throws the slot before counts, and it may be called again: all
+   * of the slot is written again then, and believed only as the device gives it back (SAFETY 4).
+   */
   writeSync(value: T): void {
     const counter = this.#counter + 1;
     const slot = encodeSlot(this.#codec, value, counter);
-    this.#file.writeSync(slot, 0, slotBytes, ((counter - 1) % 2) * slotBytes);
+    const position = ((counter - 1) % 2) * slotBytes;
+    const wasDoubtful = this.#isDoubtful;
+    this.#isDoubtful = true;
+    this.#file.writeSync(slot, 0, slotBytes, position);
     this.#file.dataSyncSync();
+    if (wasDoubtful) this.#prove(slot, position);
+    this.#isDoubtful = false;
     this.#counter = counter;
+  }
+
+  #prove(slot: Uint8Array, position: number): void {
+    const found = readFromDevice(this.#disk, this.#file).subarray(position, position + slotBytes);
+    if (Buffer.compare(found, slot) === 0) return;
+    throw new Error(`${this.#file.path} does not give back what was written to it`);
   }
 
   close(): void {

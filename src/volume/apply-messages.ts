@@ -17,7 +17,7 @@ export interface ApplySegment {
 }
 
 export type ToApply =
-  | { readonly kind: 'open'; readonly checkpointPath: string; readonly groupId: string }
+  | { readonly kind: 'open'; readonly checkpointPath: string }
   | {
       readonly kind: 'apply';
       /** A frozen BlockTable: not touched by the sender until the answer. */
@@ -33,7 +33,10 @@ export type ToApply =
   /** Nothing of this volume will be applied any more: its file is closed. */
   | { readonly kind: 'forget'; readonly volume: number };
 
-/** `sync`: the volume's page cache can no longer be believed; only a restart helps (SAFETY 4). */
+/**
+ * `sync`: the volume's page cache can no longer be believed; only a restart helps (SAFETY 4).
+ * `checkpoint`: the volumes are synced; the same may be asked for again.
+ */
 export type ApplyFailurePart = 'segment' | 'volume' | 'sync' | 'checkpoint';
 
 export type FromApply =

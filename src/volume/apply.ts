@@ -48,6 +48,7 @@ export class ApplyWorker {
   readonly #proved = new Set<number>();
   /** Written since the last checkpoint began. */
   readonly #dirty = new DirtyRegions();
+  #checkpointPath = '';
   #checkpoint: CheckpointFile | undefined;
   #stagedVolume = 0;
   #stagedOffset = 0;
@@ -71,13 +72,7 @@ export class ApplyWorker {
     try {
       switch (message.kind) {
         case 'open':
-          this.#guard('checkpoint', undefined, () => {
-            this.#checkpoint = CheckpointFile.open(
-              this.#disk,
-              message.checkpointPath,
-              message.groupId,
-            ).file;
-          });
+          this.#checkpointPath = message.checkpointPath;
           return;
         case 'forget':
           this.#forget(message.volume);
@@ -140,7 +135,9 @@ export class ApplyWorker {
   #writeCheckpoint(checkpoint: Checkpoint): void {
     try {
       this.#guard('checkpoint', undefined, () => {
-        must(this.#checkpoint, 'open came before checkpoint').writeSync(checkpoint);
+        const { groupId } = checkpoint;
+        this.#checkpoint ??= CheckpointFile.open(this.#disk, this.#checkpointPath, groupId).file;
+        this.#checkpoint.writeSync(checkpoint);
       });
       this.#port.post({ kind: 'checkpointed', applied: checkpoint.applied });
     } catch (error) {

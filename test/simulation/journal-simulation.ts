@@ -282,7 +282,7 @@ export class JournalSimulation {
       return;
     }
     const expected = this.expectedDamage.get(model.name);
-    if (group.conditions.has('', 'journal_full') && this.excuses.has('stall')) {
+    if (group.conditions.has(group.name, 'journal_full') && this.excuses.has('stall')) {
       this.note(`group ${group.name} is full at ${group.watermarks.durable}`);
       this.counter.count('group opened full');
       this.#unrecovered.add(model.groupId);

@@ -98,7 +98,7 @@ export class UnappliedModel {
       offset: 4096,
     });
     this.worker = new ApplyWorker(disk, this.port);
-    this.port.send({ kind: 'open', checkpointPath: `${directory}/checkpoint`, groupId });
+    this.port.send({ kind: 'open', checkpointPath: `${directory}/checkpoint` });
   }
 
   #segment(sequence: number): LiveSegment {
