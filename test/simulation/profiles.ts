@@ -11,7 +11,6 @@ import type { SimulatedFile } from './simulated-file.ts';
 /** What a seed's campaign is mostly about. */
 export interface Profile {
   readonly bytesMax: number;
-  readonly capacityBytes?: (random: SimulatedRandom) => number;
   readonly cacheMissChance?: number;
   setUp(campaign: Campaign): Promise<void>;
   step(campaign: Campaign): Promise<void>;
@@ -210,8 +209,8 @@ const rounds: Profile = {
 /** The disk is small, and now and then somebody else fills it. */
 const space: Profile = {
   bytesMax: 70 * MiB,
-  capacityBytes: (random) => (64 + 16 + random.pick([2, 6, 12])) * MiB,
   async setUp(campaign) {
+    const { simulation, random } = campaign;
     campaign.simulation.standingExcuses.add('space');
     campaign.simulation.healed();
     await campaign.createGroups([
@@ -224,6 +223,9 @@ const space: Profile = {
         ],
       },
     ]);
+    // Of what is free 16 MiB are left for the file system itself.
+    const { machine } = simulation;
+    machine.capacityBytes = machine.allocatedBytes + (16 + random.pick([2, 6, 12])) * MiB;
   },
   async step(campaign) {
     const { simulation, random } = campaign;
@@ -655,7 +657,7 @@ export async function runSeed(
 ): Promise<SeedResult> {
   const name = options.profile ?? profileNames[seed % profileNames.length] ?? 'crashes';
   const profile: Profile = profiles[name];
-  const { capacityBytes, cacheMissChance, bytesMax } = profile;
+  const { cacheMissChance, bytesMax } = profile;
   const campaign = new Campaign(
     seed,
     counter,
@@ -665,8 +667,7 @@ export async function runSeed(
     },
     bytesMax,
   );
-  const { simulation, random } = campaign;
-  if (capacityBytes) simulation.machine.capacityBytes = capacityBytes(random);
+  const { simulation } = campaign;
   let failure: string | undefined;
   try {
     await simulation.start();
