@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { formatSize } from '../control/schema-values.ts';
+import { formatSize } from '../platform/size-text.ts';
 import type { ChangeCommand } from './command.ts';
 import { done } from './texts.ts';
 

@@ -1,4 +1,4 @@
-import { formatSize } from '../control/schema-values.ts';
+import { formatSize } from '../platform/size-text.ts';
 import type { ReadCommand } from './command.ts';
 import { findGroup } from './found.ts';
 import { conditionLines, properties, stateText, table, volumeHead, volumeLine } from './texts.ts';

@@ -4,8 +4,6 @@ import { namePattern } from '../platform/limits.ts';
 import type { ListenAddress } from '../platform/network.ts';
 import { sizeUnits } from '../platform/size-text.ts';
 
-export { formatSize } from '../platform/size-text.ts';
-
 /** `10GiB`, `1.5TiB`, or a number of bytes; `undefined` where it is none of these. */
 export function parseSize(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)?$/.exec(text);

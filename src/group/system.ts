@@ -6,12 +6,12 @@ import { JnbdError } from '../platform/errors.ts';
 import {
   journalCapacityBytesDefault,
   journalCapacityBytesMin,
-  MiB,
   memoryBytesMin,
   slabBytes,
   syncIntervalMillisecondsDefault,
   unsyncedBytesMaxDefault,
 } from '../platform/limits.ts';
+import { formatExactSize, formatSize } from '../platform/size-text.ts';
 import { indexTablesMax } from '../volume/block-index.ts';
 import { nodeBytes } from '../volume/block-table.ts';
 import type { Catalog, OnFull } from './catalog.ts';
@@ -43,7 +43,7 @@ export function divideMemory(memoryBytes: number): MemoryShares {
   if (memoryBytes < memoryBytesMin) {
     throw new JnbdError(
       'argument_invalid',
-      `--memory ${memoryBytes} bytes is too little; at least ${memoryBytesMin / MiB}MiB`,
+      `--memory ${formatExactSize(memoryBytes)} is too little; at least ${formatSize(memoryBytesMin)}`,
     );
   }
   return {
@@ -133,7 +133,7 @@ export class System {
     if (capacityBytes < journalCapacityBytesMin) {
       throw new JnbdError(
         'argument_invalid',
-        `--journal-size ${capacityBytes} bytes is too small; at least ${journalCapacityBytesMin / MiB}MiB`,
+        `--journal-size ${formatExactSize(capacityBytes)} is too small; at least ${formatSize(journalCapacityBytesMin)}`,
       );
     }
     this.#claim(name);
@@ -255,18 +255,19 @@ export class System {
 
 function checkSame(catalog: Catalog, files: GroupFiles, settings: GroupSettings): void {
   const different: string[] = [];
-  const compare = (option: string, wanted: unknown, found: unknown): void => {
-    if (wanted !== undefined && JSON.stringify(wanted) !== JSON.stringify(found)) {
-      different.push(`${option} is ${JSON.stringify(found)}, not ${JSON.stringify(wanted)}`);
-    }
+  const compare = (option: string, wanted: string, found: string): void => {
+    if (wanted !== found) different.push(`${option} is ${found}, not ${wanted}`);
   };
-  compare('--journal-size', settings.journalCapacityBytes, catalog.journalCapacityBytes);
-  compare('--areas', settings.areaLayout, catalog.areaLayout);
+  const { journalCapacityBytes: size = catalog.journalCapacityBytes } = settings;
+  compare('--journal-size', formatExactSize(size), formatExactSize(catalog.journalCapacityBytes));
+  compare('--areas', settings.areaLayout ?? catalog.areaLayout, catalog.areaLayout);
   if (settings.journalDirectories?.length) {
     compare(
       '--journal-dir',
-      settings.journalDirectories.map((path) => resolve(path)),
-      journalAreas(catalog).map(({ path }) => files.area(path)),
+      settings.journalDirectories.map((path) => resolve(path)).join(', '),
+      journalAreas(catalog)
+        .map(({ path }) => files.area(path))
+        .join(', '),
     );
   }
   if (different.length > 0) {

@@ -50,7 +50,7 @@ describe('groups', () => {
       ['group', 'create', 'g1', '--journal-size', '128MiB'],
       4,
       'exists_differently',
-      /--journal-size is 67108864, not 134217728/,
+      /--journal-size is 64MiB, not 128MiB/,
     );
     await expectError(
       ['group', 'create', 'g1', '--on-full', 'fail'],
@@ -305,7 +305,7 @@ describe('usage', () => {
     [['group', 'create', '../x'], /'\.\.\/x' is no name/],
     [['group', 'create'], /missing required argument/],
     [['group', 'create', 'x', 'y'], /too many arguments/],
-    [['group', 'create', 'x', '--journal-size', '1MiB'], /at least 64MiB/],
+    [['group', 'create', 'x', '--journal-size', '1MiB'], /1MiB is too small; at least 64MiB/],
     [['group', 'create', 'x', '--sync-interval', '20'], /'20' is not a time/],
     [['group', 'configure', 'g1', '--on-full', 'x'], /suspend or throttle or fail, not 'x'/],
     [['group', 'configure', 'g1', '--sync-interval', '2h'], /from 1ms to 60s/],
