@@ -194,7 +194,9 @@ function describe(
 
 /**
  * A segment that a roll leads to, or that the checkpoint is in, and that is not there: its header was
- * durable before anything referred to it. Not needed where a later one begins again at its numbers.
+ * durable before anything referred to it. Not needed where a later one begins again at its numbers,
+ * and before the checkpoint only for its numbers, which are missed on their own: a segment is used
+ * again while the one that led to it, released with it, still stands.
  */
 function leadsNowhere(
   walks: readonly SegmentWalk[],
@@ -219,7 +221,7 @@ function leadsNowhere(
     };
   }
   for (const { segment, rolledTo, pieces } of walks) {
-    if (rolledTo === 0 || there.has(rolledTo)) continue;
+    if (rolledTo === 0 || there.has(rolledTo) || rolledTo < checkpointSequence) continue;
     const last = pieces.at(-1)?.through ?? ranges.at(-1)?.through ?? 0;
     if (beginsAgain(segment.header.sequence, last + 1)) continue;
     return {

@@ -112,10 +112,12 @@ export function emptyRecordHeader(): RecordHeader {
   };
 }
 
-const known = new Set<number>(Object.values(recordType));
+/** By type: searching behind damage asks for every byte of a segment. */
+const known = new Uint8Array(256);
+for (const type of Object.values(recordType)) known[type] = 1;
 
 export function isKnown(type: number): boolean {
-  return known.has(type);
+  return known[type] === 1;
 }
 
 export type DecodeResult = 'header' | 'short' | 'invalid';
@@ -133,7 +135,7 @@ export function decodeHeader(
   if (end - at < recordHeaderBytes) return 'short';
   const type = view.getUint8(at + typeAt);
   const flags = view.getUint8(at + flagsAt);
-  if (!known.has(type) || (flags & ~wideFlag) !== 0) return 'invalid';
+  if (!isKnown(type) || (flags & ~wideFlag) !== 0) return 'invalid';
   const headerBytes = flags === wideFlag ? wideRecordHeaderBytes : recordHeaderBytes;
   if (end - at < headerBytes) return 'short';
   header.type = type;
