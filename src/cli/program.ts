@@ -41,7 +41,10 @@ export async function runCommandLine(
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return 0;
-      const message = error.message.replace(/^error: /, '').replace(/\.$/, '');
+      const message = error.message
+        .replace(/^error: /, '')
+        .replace(/\n/g, ' ')
+        .replace(/\.$/, '');
       const isHelp = error.code === 'commander.help';
       const verb = findVerb(words) ?? namedBy(words, ['journal inspect', 'journal check']);
       const help = `jnbd ${verb === undefined ? '' : `${verb} `}--help`;

@@ -180,7 +180,15 @@ export class Verbs {
   }
 
   #openSource(from: string): Promise<BlockSource> {
-    return this.#sources.openUri(from) ?? Promise.resolve(openFileSource(this.#sources.disk, from));
+    const opening = this.#sources.openUri(from);
+    if (opening) return opening;
+    if (/^[a-z][a-z0-9+]*:\/\//i.test(from)) {
+      throw new JnbdError(
+        'argument_invalid',
+        `volume create: --from ${from} is neither a file nor the URI of an NBD export, such as nbd://HOST/EXPORT`,
+      );
+    }
+    return Promise.resolve(openFileSource(this.#sources.disk, from));
   }
 
   async #resizeVolume(parameters: Parameters<'volume resize'>): Promise<Result<'volume resize'>> {

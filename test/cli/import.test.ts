@@ -124,6 +124,7 @@ describe('a volume from a file', () => {
     [['--from', 'SOURCE', '--journal-only'], 2, 'argument_invalid', /--journal-only/],
     [['--from', 'nbd://127.0.0.1:1/x'], 1, 'source_unreadable', /127\.0\.0\.1:1/],
     [['--from', 'nbd://127.0.0.1:PORT/absent'], 3, 'export_not_found', /absent/],
+    [['--from', 'http://host/x'], 2, 'argument_invalid', /neither a file nor the URI/],
     [['--from', 'nbd://host:x/'], 2, 'argument_invalid', /NBD URI/],
   ])('is not made from %j', async (args, exitCode, code, text) => {
     const real = args.map((each) =>

@@ -110,6 +110,19 @@ describe('groups', () => {
     expect((await run('group', 'delete', 'areas')).json).toEqual({ result: 'done' });
   });
 
+  it('are not made where the system refuses, and the daemon goes on', async () => {
+    const args = ['group', 'create', 'refused', '--journal-size', '64MiB'];
+    await expectError(
+      [...args, '--journal-dir', '/proc/refused'],
+      1,
+      'write_failed',
+      /group create: ENOENT.*\/proc\/refused/,
+    );
+    await expectError(['group', 'show', 'refused'], 3, 'group_not_found', /there are: g1/);
+    expect((await run(...args)).json).toMatchObject({ result: 'done' });
+    expect((await run('group', 'delete', 'refused')).json).toEqual({ result: 'done' });
+  });
+
   it('are deleted with their volumes by force only', async () => {
     await daemon.client('group', 'create', 'short', '--journal-size', '64MiB');
     await daemon.client('volume', 'create', 'short/v', '--size', '1MiB');
@@ -309,6 +322,7 @@ describe('usage', () => {
     [['group', 'create', 'x', '--sync-interval', '20'], /'20' is not a time/],
     [['group', 'configure', 'g1', '--on-full', 'x'], /suspend or throttle or fail, not 'x'/],
     [['group', 'configure', 'g1', '--sync-interval', '2h'], /from 1ms to 60s/],
+    [['volume', 'create', 'g1/x', '--fron', 'y'], /'--fron' \(Did you mean --from\?\) \(see/],
     [['volume', 'frobnicate'], /unknown command/],
     [['frobnicate'], /unknown command/],
     [['status', '--frobnicate'], /unknown option '--frobnicate' \(see jnbd status --help\)/],
