@@ -185,8 +185,10 @@ export class GroupCommit {
     this.#advance(this.#watermarks.newest);
   }
 
+  /** A single sync that met a checkpoint's says little: it counts as twice the bound, not more. */
   #noteTime(): void {
-    const milliseconds = this.#clock.monotonicMilliseconds() - this.#began;
+    const taken = this.#clock.monotonicMilliseconds() - this.#began;
+    const milliseconds = Math.min(taken, 2 * inlineSyncMillisecondsMax);
     this.#recentMilliseconds += (milliseconds - this.#recentMilliseconds) / 4;
   }
 
