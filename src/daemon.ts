@@ -87,7 +87,7 @@ export async function composeDaemon(
   }
   const exports = new SystemExports(system, disk);
   const nbd = new NbdServer(
-    { network, clock, exports, slabs: system.pool },
+    { network, clock, exports },
     { ...options.nbd, replyBytesMax: system.memory.replyBytes },
   );
   let nbdAddresses: ListenAddress[];

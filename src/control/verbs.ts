@@ -165,7 +165,7 @@ export class Verbs {
     this.#volumeEvent('import_started', `is being filled from ${source.name}`, group, volume);
     try {
       const totalBytes = source.sizeBytes;
-      await importVolume(system, group, volume, source, {
+      await importVolume(group, volume, source, {
         signal: call.signal,
         reached: (bytes) => call.progress({ bytes, totalBytes }),
       });

@@ -1,4 +1,4 @@
-import type { ReceiveSlab } from '../journal/receive-slab.ts';
+import type { ReceiveSlab, ReceiveSlabs } from '../journal/receive-slab.ts';
 
 /**
  * What a door to hosts (NBD) sees of a volume, snapshot or view, and what it must do with it.
@@ -67,6 +67,8 @@ export interface ExtentList {
 export interface ExportSession {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
+  /** What the door receives into; the journal gives them back. */
+  readonly slabs: ReceiveSlabs;
 
   /**
    * Whether `bytes` more may be journaled now. False: stop parsing at this request, stop receiving,

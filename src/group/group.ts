@@ -2,6 +2,7 @@ import type { Area } from '../journal/area.ts';
 import type { HeadFile } from '../journal/head.ts';
 import { Journal } from '../journal/journal.ts';
 import type { RecordMoved } from '../journal/move-run.ts';
+import type { SlabBudget } from '../journal/receive-slab.ts';
 import { recordType } from '../journal/record.ts';
 import { RetainedRuns } from '../journal/retained-runs.ts';
 import { Retention } from '../journal/retention.ts';
@@ -37,6 +38,7 @@ export class Group {
   readonly watermarks: Watermarks;
   readonly index: BlockIndex;
   readonly chain: SegmentChain;
+  readonly slabs: SlabBudget;
   readonly retained: RetainedRuns;
   readonly reader: VolumeReader;
   readonly extents: VolumeExtents;
@@ -89,7 +91,8 @@ export class Group {
     this.chain = opened.chain;
     this.#head = opened.head;
     this.incarnation = opened.incarnation;
-    this.retained = new RetainedRuns(deps.pool);
+    this.slabs = deps.pool.budget();
+    this.retained = new RetainedRuns(this.slabs);
     this.reader = new VolumeReader(this.index, this.chain);
     this.extents = new VolumeExtents(this.index);
     this.guard = new SpaceGuard(deps.disk, deps.clock, files.volumes, {
@@ -123,7 +126,6 @@ export class Group {
     return this.#driver?.state ?? 'closed';
   }
 
-  /** What apply has still to write, at most. */
   get unappliedBytes(): number {
     return this.index.entries * blockBytes;
   }
@@ -227,6 +229,7 @@ export class Group {
     await this.#driver?.close();
     this.#head.close();
     this.guard.close();
+    this.slabs.close();
     for (const volume of this.volumes.values()) volume.file?.closeSync();
     for (const area of this.areas) area.close();
     this.#become('closed');
@@ -245,7 +248,6 @@ export class Group {
     this.#driver?.consider();
   }
 
-  /** A run went into the journal. */
   appended(): void {
     this.#driver?.consider();
   }

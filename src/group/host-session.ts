@@ -1,4 +1,4 @@
-import type { ReceiveSlab } from '../journal/receive-slab.ts';
+import type { ReceiveSlab, ReceiveSlabs } from '../journal/receive-slab.ts';
 import { recordHeaderBytes, recordType } from '../journal/record.ts';
 import { messageOf, systemErrorCode } from '../platform/errors.ts';
 import { slabBytes } from '../platform/limits.ts';
@@ -41,6 +41,10 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     this.client = client;
     this.sizeBytes = volume.catalog.sizeBytes;
     this.metrics = volume.metrics;
+  }
+
+  get slabs(): ReceiveSlabs {
+    return this.#group.slabs;
   }
 
   get errorText(): string {

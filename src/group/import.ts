@@ -7,7 +7,6 @@ import type { ExportClient } from './export.ts';
 import { errno } from './export.ts';
 import type { Group } from './group.ts';
 import { HostSession } from './host-session.ts';
-import type { System } from './system.ts';
 import type { Volume } from './volume.ts';
 import { changeVolume } from './volume-changes.ts';
 
@@ -129,7 +128,6 @@ export interface ImportProgress {
  * error, and the caller deletes it.
  */
 export async function importVolume(
-  system: System,
   group: Group,
   volume: Volume,
   source: BlockSource,
@@ -145,7 +143,7 @@ export async function importVolume(
   volume.sessions.add(session);
   try {
     if (progress.signal.aborted) abort();
-    await copyContents(system, session, client, source, progress.reached);
+    await copyContents(session, client, source, progress.reached);
     await untilDurable(session, client);
   } finally {
     progress.signal.removeEventListener('abort', abort);
@@ -155,7 +153,6 @@ export async function importVolume(
 }
 
 async function copyContents(
-  system: System,
   session: HostSession,
   client: ImportClient,
   source: BlockSource,
@@ -168,7 +165,7 @@ async function copyContents(
     for (let at = data.start; at < data.end; ) {
       // A stretch begins anywhere; from the second chunk on they begin on blocks.
       const length = Math.min(chunkBytes - (at % blockBytes), data.end - at);
-      const slab = await takeSlab(system);
+      const slab = await takeSlab(session);
       try {
         await source.read(slab.bytes, slabHeadroomBytes + recordHeaderBytes, length, at);
         await writeChunk(session, client, slab, at, length);
@@ -183,11 +180,11 @@ async function copyContents(
   reached(source.sizeBytes);
 }
 
-async function takeSlab(system: System): Promise<ReceiveSlab> {
+async function takeSlab({ slabs }: HostSession): Promise<ReceiveSlab> {
   for (;;) {
-    const slab = system.pool.take();
+    const slab = slabs.take();
     if (slab) return slab;
-    await new Promise<void>((resolve) => system.pool.whenFree(resolve));
+    await new Promise<void>((resolve) => slabs.whenFree(resolve));
   }
 }
 

@@ -15,12 +15,29 @@ export interface ReceiveSlab {
   retainedThrough: number;
 }
 
-/** A fixed number of slabs: the bound on what all hosts together have in flight. */
+/** Where a host's connection gets slabs from, and gives them back to. */
+export interface ReceiveSlabs {
+  /** A slab, or `undefined` when the budget is used up: wait with `whenFree`. */
+  take(): ReceiveSlab | undefined;
+  giveBack(slab: ReceiveSlab): void;
+  /** Runs `retry` once when a slab came free: it must not act at once, only take note. */
+  whenFree(retry: () => void): void;
+  /** Tells the next who waits, if there is anything to have: for who was told and needs it no more. */
+  passOn(): void;
+}
+
+/**
+ * A fixed number of slabs: the bound on what all hosts together have in flight. Half of them are
+ * divided evenly and kept for each budget, the rest goes to whoever asks first: a group that takes
+ * nothing more to its journal holds its hosts' slabs, and never those that another group is to have
+ * (SAFETY 8).
+ */
 export class ReceiveSlabPool {
   readonly #free: ReceiveSlab[] = [];
   readonly #slabsMax: number;
+  readonly #budgets = new Set<SlabBudget>();
   #created = 0;
-  #waiting: (() => void)[] = [];
+  readonly #waiting: { readonly budget: SlabBudget; readonly retry: () => void }[] = [];
 
   constructor(slabsMax: number) {
     assert(slabsMax >= 2, `a slab pool needs at least 2 slabs, not ${slabsMax}`);
@@ -35,11 +52,23 @@ export class ReceiveSlabPool {
     return this.#created - this.#free.length;
   }
 
-  /** A slab, or `undefined` when the budget is used up: wait with `whenFree`. */
-  take(): ReceiveSlab | undefined {
+  /** A part of the pool, for one group. */
+  budget(): SlabBudget {
+    const budget = new SlabBudget(this);
+    this.#budgets.add(budget);
+    return budget;
+  }
+
+  /** Nothing is kept for it any more; what it holds may still come back. */
+  forget(budget: SlabBudget): void {
+    this.#budgets.delete(budget);
+    this.wakeNext();
+  }
+
+  take(budget: SlabBudget): ReceiveSlab | undefined {
+    if (!this.#mayTake(budget)) return undefined;
     const free = this.#free.pop();
     if (free) return free;
-    if (this.#created === this.#slabsMax) return undefined;
     this.#created += 1;
     const bytes = Buffer.allocUnsafeSlow(slabBytes);
     bytes.fill(0, 0, slabHeadroomBytes);
@@ -49,13 +78,64 @@ export class ReceiveSlabPool {
   giveBack(slab: ReceiveSlab): void {
     slab.retainedThrough = 0;
     this.#free.push(slab);
-    const next = this.#waiting.shift();
-    if (next) next();
+    this.wakeNext();
   }
 
-  /** Runs `retry` once when a slab was given back. First come, first served. */
+  wait(budget: SlabBudget, retry: () => void): void {
+    this.#waiting.push({ budget, retry });
+  }
+
+  /** First come, first served, among those whose budget allows it. */
+  wakeNext(): void {
+    const at = this.#waiting.findIndex(({ budget }) => this.#mayTake(budget));
+    if (at >= 0) this.#waiting.splice(at, 1)[0]?.retry();
+  }
+
+  #mayTake(budget: SlabBudget): boolean {
+    if (this.inUse >= this.#slabsMax) return false;
+    const kept = Math.floor(this.#slabsMax / (2 * Math.max(1, this.#budgets.size)));
+    if (budget.inUse < kept) return true;
+    let shared = 0;
+    for (const { inUse } of this.#budgets) shared += Math.max(0, inUse - kept);
+    return shared < this.#slabsMax - kept * this.#budgets.size;
+  }
+}
+
+/** One group's part of the pool. */
+export class SlabBudget implements ReceiveSlabs {
+  readonly #pool: ReceiveSlabPool;
+  #inUse = 0;
+
+  constructor(pool: ReceiveSlabPool) {
+    this.#pool = pool;
+  }
+
+  get inUse(): number {
+    return this.#inUse;
+  }
+
+  take(): ReceiveSlab | undefined {
+    const slab = this.#pool.take(this);
+    if (slab) this.#inUse += 1;
+    return slab;
+  }
+
+  giveBack(slab: ReceiveSlab): void {
+    this.#inUse -= 1;
+    this.#pool.giveBack(slab);
+  }
+
   whenFree(retry: () => void): void {
-    this.#waiting.push(retry);
+    this.#pool.wait(this, retry);
+  }
+
+  passOn(): void {
+    this.#pool.wakeNext();
+  }
+
+  /** The group is closed: what was kept for it is for others. */
+  close(): void {
+    this.#pool.forget(this);
   }
 }
 

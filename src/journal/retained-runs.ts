@@ -1,4 +1,4 @@
-import type { ReceiveSlab, ReceiveSlabPool } from './receive-slab.ts';
+import type { ReceiveSlab, ReceiveSlabs } from './receive-slab.ts';
 import type { LiveSegment } from './segment-chain.ts';
 
 /**
@@ -9,7 +9,7 @@ import type { LiveSegment } from './segment-chain.ts';
  * A ring of parallel arrays that grows to what was needed once: nothing is allocated per run.
  */
 export class RetainedRuns {
-  readonly #pool: ReceiveSlabPool;
+  readonly #pool: ReceiveSlabs;
   #slabs: (ReceiveSlab | undefined)[] = Array.from({ length: 64 });
   #segments: (LiveSegment | undefined)[] = Array.from({ length: 64 });
   #starts = new Uint32Array(64);
@@ -23,7 +23,7 @@ export class RetainedRuns {
   /** Slabs whose owner is done with them, in the order retired. */
   #retired: ReceiveSlab[] = [];
 
-  constructor(pool: ReceiveSlabPool) {
+  constructor(pool: ReceiveSlabs) {
     this.#pool = pool;
   }
 

@@ -1,4 +1,4 @@
-import type { ReceiveSlab, ReceiveSlabPool } from '../journal/receive-slab.ts';
+import type { ReceiveSlab, ReceiveSlabs } from '../journal/receive-slab.ts';
 import { assert, must } from '../platform/assert.ts';
 import { KiB, slabBytes, slabHeadroomBytes } from '../platform/limits.ts';
 
@@ -25,7 +25,7 @@ export const restBytesMax = 16 * KiB;
  * ("armed"): until then the slab is neither given away nor used from its beginning again.
  */
 export class ReceiveWindow {
-  readonly #pool: ReceiveSlabPool;
+  readonly #pool: ReceiveSlabs;
   #slab: ReceiveSlab | undefined;
   #rest: Buffer | undefined;
   #isBusy = false;
@@ -41,7 +41,7 @@ export class ReceiveWindow {
   /** What is incomplete does not fit here: it goes on in another slab. */
   mustMove = false;
 
-  constructor(pool: ReceiveSlabPool, headerBytes: number) {
+  constructor(pool: ReceiveSlabs, headerBytes: number) {
     this.#pool = pool;
     this.wanted = headerBytes;
   }

@@ -1,5 +1,4 @@
 import type { ExportDirectory } from '../group/export.ts';
-import type { ReceiveSlabPool } from '../journal/receive-slab.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
@@ -19,8 +18,6 @@ export interface NbdServerDeps {
   readonly network: Network;
   readonly clock: Clock;
   readonly exports: ExportDirectory;
-  /** Shared with the journals that the slabs go to. */
-  readonly slabs: ReceiveSlabPool;
 }
 
 export interface NbdServerOptions {
@@ -163,10 +160,10 @@ export class NbdServer {
       this.#forget(oldest);
       oldest.destroy();
     }
-    const { exports: directory, clock, slabs } = this.#deps;
+    const { exports: directory, clock } = this.#deps;
     const accepted = new NbdConnection(
       connection,
-      { clock, slabs, replies: this.#replies, directory, pressed: this.#pressed },
+      { clock, replies: this.#replies, directory, pressed: this.#pressed },
       { tlsMode: this.#options.tlsMode ?? 'off', tls: this.#options.tls },
       (closed) => this.#forget(closed),
     );

@@ -1,5 +1,5 @@
 import type { ExportSession } from '../group/export.ts';
-import type { ReceiveSlab, ReceiveSlabPool } from '../journal/receive-slab.ts';
+import type { ReceiveSlab } from '../journal/receive-slab.ts';
 import { assert } from '../platform/assert.ts';
 import type { Clock } from '../platform/clock.ts';
 import { KiB, MiB } from '../platform/limits.ts';
@@ -17,7 +17,6 @@ import { extendedRequestHeaderBytes, requestHeaderBytes } from './wire.ts';
 
 export interface TransmissionDeps {
   readonly clock: Clock;
-  readonly slabs: ReceiveSlabPool;
   readonly replies: ReplyBufferPool;
   /** Somebody waits for a slab or a reply buffer: whoever holds one without use is to give it back. */
   readonly pressed: () => void;
@@ -65,10 +64,8 @@ export class Transmission {
   /** Memory came free; the news goes on to the next who waits, used or not. */
   readonly #relieved = (): void => {
     this.#run();
-    const { replies, slabs } = this.#deps;
-    replies.passOn();
-    const slab = slabs.take();
-    if (slab) slabs.giveBack(slab);
+    this.#deps.replies.passOn();
+    this.session.slabs.passOn();
   };
   readonly #note = (): void => {
     this.#isWaitingForMemory = false;
@@ -101,7 +98,7 @@ export class Transmission {
     const isExtended = terms.replyForm === 'extended';
     const headerBytes = isExtended ? extendedRequestHeaderBytes : requestHeaderBytes;
     this.#writer = new ReplyWriter(connection, deps.replies, terms.replyForm);
-    this.#window = new ReceiveWindow(deps.slabs, headerBytes);
+    this.#window = new ReceiveWindow(session.slabs, headerBytes);
     this.#metrics = new RequestMetrics(deps.clock, session.metrics);
     this.#reads = new ReadAnswers(session, this.#writer, this.#metrics);
     this.#answers = new BatchAnswers(session, this.#writer, this.#reads, this.#metrics);
@@ -233,7 +230,7 @@ export class Transmission {
   #waitForSlab(): void {
     if (this.#isWaitingForMemory) return;
     this.#isWaitingForMemory = true;
-    this.#deps.slabs.whenFree(this.#note);
+    this.session.slabs.whenFree(this.#note);
     this.#deps.pressed();
   }
 

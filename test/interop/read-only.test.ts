@@ -19,14 +19,13 @@ describe.skipIf(!hasLibnbd)('libnbd on a read-only export', () => {
   let port = 0;
 
   beforeAll(async () => {
-    const slabs = new ReceiveSlabPool(16);
+    const slabs = new ReceiveSlabPool(16).budget();
     const settings = { name: 'fixed', sizeBytes: 1024 * 1024, readOnly: true, rotational: true };
     const volume = new MemoryExport(slabs, settings);
     server = new NbdServer({
       network: nodeNetwork,
       clock: nodeClock,
       exports: memoryDirectory([volume]),
-      slabs,
     });
     const [bound] = await server.listen([{ kind: 'tcp', host: '127.0.0.1', port: 0 }]);
     port = bound?.kind === 'tcp' ? bound.port : 0;

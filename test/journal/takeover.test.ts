@@ -167,7 +167,7 @@ describe('an area that fails', () => {
       times: 1,
     });
     // Two slabs of one chunk: the second record is stamped while the first one's run fails.
-    const slabs = [0, 1].map(() => must(machine.system.pool.take(), 'a slab is free'));
+    const slabs = [0, 1].map(() => must(machine.group().slabs.take(), 'a slab is free'));
     for (const [at, slab] of slabs.entries()) {
       const payload = machine.random.bytes(bytes);
       slab.bytes.set(payload, 64 + 28);

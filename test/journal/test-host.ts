@@ -90,7 +90,7 @@ export class TestHost implements ExportClient {
     const { pool } = this.#machine.system;
     while (pool.inUse * slabBytes >= pool.bytesMax) {
       let isFree = false;
-      pool.whenFree(() => {
+      this.session.slabs.whenFree(() => {
         isFree = true;
       });
       await this.#machine.until(() => isFree);
@@ -103,7 +103,7 @@ export class TestHost implements ExportClient {
 
   /** As `write`, after an `admit`. */
   writeNow(offset: number, bytes: Uint8Array): number {
-    const slab = must(this.#machine.system.pool.take(), 'a slab is free');
+    const slab = must(this.session.slabs.take(), 'a slab is free');
     slab.bytes.set(bytes, slabHeadroomBytes + 28);
     let number = this.session.stampWrite(slab, slabHeadroomBytes, 28, offset, bytes.length);
     const failure = this.session.commitRun();
@@ -120,7 +120,7 @@ export class TestHost implements ExportClient {
   /** TRIM or WRITE_ZEROES. */
   async clear(effect: 'zero' | 'hole', offset: number, length: number): Promise<number> {
     await this.#admit(64);
-    const slab = must(this.#machine.system.pool.take(), 'a slab is free');
+    const slab = must(this.session.slabs.take(), 'a slab is free');
     const number = this.session.stampRange(slab, slabHeadroomBytes, 28, effect, offset, length);
     const failure = this.session.commitRun();
     this.session.retire(slab);

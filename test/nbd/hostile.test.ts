@@ -316,4 +316,34 @@ describe('a client that', () => {
     await answered;
     await fourth.close();
   });
+
+  it('of a group that stands still leaves the hosts of another group their part', async () => {
+    const volumes = await serve(
+      [
+        {
+          name: 'stalled',
+          unsyncedBytesMax: 1,
+          durableMilliseconds: 60_000,
+          syncMilliseconds: 60_000,
+        },
+        { name: 'moving' },
+      ],
+      { slabsMax: 8, areGroups: true },
+    );
+    const payload = Buffer.alloc(4096, 5);
+    const goTo = encodeOption(NBD_OPT_GO, encodeInfoRequest({ name: 'stalled', information: [] }));
+    const write = Buffer.concat([request(NBD_CMD_WRITE, 0, 4096), payload]);
+    for (let count = 0; count < 20; count += 1) {
+      const socket = await connectRaw(volumes);
+      socket.resume();
+      socket.write(Buffer.concat([flags, goTo, write, write]));
+    }
+    await eventually('they hold all that is to be had', () => volumes.slabs.inUse === 6);
+    const client = await volumes.connect({ exportName: 'moving' });
+    const large = Buffer.alloc(1024 * 1024, 6);
+    for (let count = 0; count < 4; count += 1) await client.write(0, large);
+    expect(volumes.slabs.inUse).toBeLessThanOrEqual(8);
+    expect(await client.read(0, large.length)).toEqual(large);
+    await client.close();
+  });
 });

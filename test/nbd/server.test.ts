@@ -17,7 +17,6 @@ import { nodeClock } from '../../src/platform/clock.ts';
 import { JnbdError } from '../../src/platform/errors.ts';
 import type { ListenAddress } from '../../src/platform/network.ts';
 import { nodeNetwork } from '../../src/platform/node-network.ts';
-import { ReceiveSlabPool } from '../../src/journal/receive-slab.ts';
 import { memoryDirectory } from '../support/memory-export.ts';
 import { eventually, type ServedVolumes, serveVolumes } from '../support/nbd-server.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
@@ -42,9 +41,8 @@ async function serve(...args: Parameters<typeof serveVolumes>): Promise<ServedVo
 }
 
 function emptyServer(options: ConstructorParameters<typeof NbdServer>[1] = {}): NbdServer {
-  const slabs = new ReceiveSlabPool(4);
   const exports = memoryDirectory([]);
-  return new NbdServer({ network: nodeNetwork, clock: nodeClock, exports, slabs }, options);
+  return new NbdServer({ network: nodeNetwork, clock: nodeClock, exports }, options);
 }
 
 describe('addresses', () => {

@@ -10,7 +10,7 @@ import {
   readPending,
   type VolumeMetrics,
 } from '../../src/group/export.ts';
-import type { ReceiveSlab, ReceiveSlabPool } from '../../src/journal/receive-slab.ts';
+import type { ReceiveSlab, ReceiveSlabs } from '../../src/journal/receive-slab.ts';
 import { assert } from '../../src/platform/assert.ts';
 import type { JnbdError } from '../../src/platform/errors.ts';
 import { slabBytes, slabHeadroomBytes } from '../../src/platform/limits.ts';
@@ -67,7 +67,7 @@ export class MemoryExport implements Export {
   readonly sessions = new Set<MemorySession>();
   readonly retired = new Set<ReceiveSlab>();
   readonly metrics = createMetrics();
-  readonly #slabs: ReceiveSlabPool;
+  readonly slabs: ReceiveSlabs;
   newest = 0;
   durable = 0;
   unsyncedBytes = 0;
@@ -82,8 +82,8 @@ export class MemoryExport implements Export {
   #timer: NodeJS.Timeout | undefined;
   #due = 0;
 
-  constructor(slabs: ReceiveSlabPool, settings: MemoryExportSettings = {}) {
-    this.#slabs = slabs;
+  constructor(slabs: ReceiveSlabs, settings: MemoryExportSettings = {}) {
+    this.slabs = slabs;
     this.settings = settings;
     this.name = settings.name ?? 'memory';
     this.description = settings.description ?? 'a volume in memory';
@@ -117,7 +117,7 @@ export class MemoryExport implements Export {
 
   retire(slab: ReceiveSlab): void {
     assert(!this.retired.has(slab), 'a slab is retired once');
-    if (slab.retainedThrough <= this.durable) this.#slabs.giveBack(slab);
+    if (slab.retainedThrough <= this.durable) this.slabs.giveBack(slab);
     else this.retired.add(slab);
   }
 
@@ -163,7 +163,7 @@ export class MemoryExport implements Export {
     this.unsyncedBytes = 0;
     for (const slab of this.retired) {
       this.retired.delete(slab);
-      this.#slabs.giveBack(slab);
+      this.slabs.giveBack(slab);
     }
   }
 
@@ -203,6 +203,9 @@ export class MemorySession implements ExportSession {
 
   get metrics(): VolumeMetrics {
     return this.volume.metrics;
+  }
+  get slabs(): ReceiveSlabs {
+    return this.volume.slabs;
   }
   get sizeBytes(): number {
     return this.volume.sizeBytes;

@@ -21,6 +21,8 @@ export interface ServedVolumes {
 
 export interface ServeSettings extends NbdServerOptions {
   readonly slabsMax?: number;
+  /** Each volume is in a group of its own. */
+  readonly areGroups?: boolean;
   readonly listen?: ListenAddress;
 }
 
@@ -30,9 +32,10 @@ export async function serveVolumes(
   options: ServeSettings = {},
 ): Promise<ServedVolumes> {
   const slabs = new ReceiveSlabPool(options.slabsMax ?? 64);
-  const volumes = settings.map((each) => new MemoryExport(slabs, each));
+  const budget = options.areGroups ? undefined : slabs.budget();
+  const volumes = settings.map((each) => new MemoryExport(budget ?? slabs.budget(), each));
   const server = new NbdServer(
-    { network: nodeNetwork, clock: nodeClock, exports: memoryDirectory(volumes), slabs },
+    { network: nodeNetwork, clock: nodeClock, exports: memoryDirectory(volumes) },
     options,
   );
   const wanted = options.listen ?? { kind: 'tcp', host: '127.0.0.1', port: 0 };
