@@ -130,7 +130,12 @@ export class StatusReport {
         onFull: catalog.onFull,
         syncIntervalMilliseconds: catalog.syncIntervalMilliseconds,
         areaLayout: catalog.areaLayout,
-        areas: group.areas.map(({ path, role, state, failure }) => ({ path, role, state, failure })),
+        areas: group.areas.map(({ path, role, state, failure }) => ({
+          path,
+          role,
+          state,
+          failure,
+        })),
       },
       history: { from: applied, promisedSeconds: 0 },
       volumes: [...group.volumes.values()].map((volume) => this.#volume(group, volume, doors)),
