@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { System } from '../group/system.ts';
-import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
+import { JnbdError, refusedBySystem } from '../platform/errors.ts';
 import type { Metrics } from './metrics.ts';
 import type { ChangeVerbName } from './schema.ts';
 import { firstIssue, verbPath, verbs } from './schema.ts';
@@ -62,19 +62,8 @@ export class ControlService {
     try {
       return await this.#verbs.run(name, parsed.data as never, call);
     } catch (error) {
-      throw refusedBySystem(name, error) ?? error;
+      // It ends the verb, and not the process.
+      throw refusedBySystem(error, 'write_failed', name) ?? error;
     }
   }
-}
-
-/** What the system refused (a directory that cannot be made, a full disk) ends a verb, and not the process. */
-function refusedBySystem(name: VerbName, cause: unknown): JnbdError | undefined {
-  const code = systemErrorCode(cause);
-  if (cause instanceof JnbdError || code === undefined || !/^E[A-Z0-9]+$/.test(code))
-    return undefined;
-  return new JnbdError(
-    code === 'ENOSPC' || code === 'EDQUOT' ? 'disk_full' : 'write_failed',
-    `${name}: ${messageOf(cause)}`,
-    { cause },
-  );
 }

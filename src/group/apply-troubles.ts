@@ -95,9 +95,10 @@ export class ApplyTroubles {
     for (const volume of this.#volumes.values()) {
       const subject = `${this.#groupName}/${volume.catalog.name}`;
       this.#conditions.clear(subject, 'volume_space');
-      if (volume.syncFailed) continue;
+      // A restart opens its file, or believes it, again.
+      if (volume.syncFailed || !volume.file) continue;
       this.#conditions.clear(subject, 'volume_failed');
-      if (volume.state === 'abnormal' && volume.file) volume.become('normal');
+      if (volume.state === 'abnormal') volume.become('normal');
     }
     this.#conditions.clear(this.#applySubject, 'journal_failed');
     // Of a volume that is gone.

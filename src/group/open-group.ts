@@ -3,21 +3,17 @@ import { CheckpointFile } from '../journal/checkpoint.ts';
 import { HeadFile } from '../journal/head.ts';
 import { SegmentChain } from '../journal/segment-chain.ts';
 import { Watermarks } from '../journal/watermarks.ts';
-import { assert } from '../platform/assert.ts';
 import type { Clock } from '../platform/clock.ts';
-import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { segmentBytes } from '../platform/limits.ts';
 import { randomIdentifier } from '../platform/random.ts';
 import { BlockIndex } from '../volume/block-index.ts';
-import type { CatalogChange } from './catalog.ts';
 import { changeCatalog, readCatalog, writeCatalog } from './catalog.ts';
 import { Group } from './group.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { GroupFiles } from './group-files.ts';
-import { volumeFilePattern } from './group-files.ts';
+import { openVolumes, removeOrphans } from './open-volumes.ts';
 import { type FoundJournal, findJournal, type JournalTruths, recoverJournal } from './recovery.ts';
-import { Volume } from './volume.ts';
 
 /** Recovers a group from its directory, and serves it unless its journal is damaged. */
 export async function openGroup(
@@ -181,56 +177,4 @@ function raiseAreaCondition(group: Group, area: Area): void {
     message: area.failure,
     nextCommand: `jnbd group show ${group.name}`,
   });
-}
-
-function openVolumes(
-  disk: Disk,
-  group: Group,
-  files: GroupFiles,
-  changes: readonly { readonly change: CatalogChange }[],
-): void {
-  const fresh = new Set(
-    changes.flatMap(({ change }) => (change.change === 'volume_created' ? [change.volume.id] : [])),
-  );
-  for (const entry of group.catalog.volumes) {
-    const path = files.volume(entry.id);
-    if (entry.journalOnly) {
-      group.volumes.set(entry.name, new Volume(entry, undefined, ''));
-      continue;
-    }
-    if (!disk.existsSync(path) && !fresh.has(entry.id)) {
-      const volume = new Volume(entry, undefined, path);
-      volume.become('abnormal', `${path} is missing`);
-      group.volumes.set(entry.name, volume);
-      group.conditions.raise(`${group.name}/${entry.name}`, {
-        code: 'volume_missing',
-        severity: 'error',
-        message: `volume ${group.name}/${entry.name}: ${path} is missing; nothing was created in its place`,
-        nextCommand: `ls -l ${files.volumes}`,
-      });
-      continue;
-    }
-    const file = disk.openSync(path, 'open-or-create', 'volume');
-    if (file.sizeSync() < entry.sizeBytes) file.truncateSync(entry.sizeBytes);
-    group.volumes.set(entry.name, new Volume(entry, file, path));
-    if (entry.state === 'unused') {
-      group.conditions.raise(`${group.name}/${entry.name}`, {
-        code: 'import_unfinished',
-        severity: 'warning',
-        message: `volume ${group.name}/${entry.name} was being filled by volume create --from when the system stopped`,
-        nextCommand: `jnbd volume delete ${group.name}/${entry.name}`,
-      });
-    }
-  }
-  assert(group.volumes.size === group.catalog.volumes.length, 'volume names are unique');
-}
-
-/** Files of volumes that were deleted just before the system stopped. */
-function removeOrphans(disk: Disk, group: Group, files: GroupFiles): void {
-  const ids = new Set(group.catalog.volumes.map(({ id }) => id));
-  for (const name of disk.listSync(files.volumes)) {
-    const id = Number(volumeFilePattern.exec(name)?.[1] ?? Number.NaN);
-    if (id < group.catalog.nextVolumeId && !ids.has(id))
-      disk.removeFileSync(`${files.volumes}/${name}`);
-  }
 }

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { ReceiveSlabPool } from '../journal/receive-slab.ts';
 import type { AreaLayout } from '../journal/segment-chain.ts';
 import type { FileLock } from '../platform/disk.ts';
-import { JnbdError } from '../platform/errors.ts';
+import { JnbdError, refusedBySystem } from '../platform/errors.ts';
 import {
   journalCapacityBytesDefault,
   journalCapacityBytesMin,
@@ -247,8 +247,12 @@ export class System {
     for (const name of disk.listSync(directory)) {
       const files = this.#files(name);
       if (!disk.isDirectorySync(files.directory)) continue;
-      if (isUnfinished(disk, files)) removeGroupFiles(disk, files);
-      else this.groups.set(name, await openGroup(this.#deps, this.#groupLimits(), files));
+      try {
+        if (isUnfinished(disk, files)) removeGroupFiles(disk, files);
+        else this.groups.set(name, await openGroup(this.#deps, this.#groupLimits(), files));
+      } catch (error) {
+        throw refusedBySystem(error, 'read_failed', `cannot open group ${name}`) ?? error;
+      }
     }
   }
 }

@@ -94,6 +94,21 @@ export function systemErrorCode(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
+/**
+ * What the system refused (a full disk, a directory that cannot be made, a device that fails) as an
+ * error that can be told: `code`, or disk_full. Undefined where the cause is something else.
+ */
+export function refusedBySystem(
+  cause: unknown,
+  code: ErrorCode,
+  what: string,
+): JnbdError | undefined {
+  const systemCode = systemErrorCode(cause) ?? '';
+  if (cause instanceof JnbdError || !/^E[A-Z0-9]+$/.test(systemCode)) return undefined;
+  const isFull = systemCode === 'ENOSPC' || systemCode === 'EDQUOT';
+  return new JnbdError(isFull ? 'disk_full' : code, `${what}: ${messageOf(cause)}`, { cause });
+}
+
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

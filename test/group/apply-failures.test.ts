@@ -13,7 +13,8 @@ function conditions(machine: SimulatedMachine, group = 'g'): string[] {
 }
 
 function isFull(machine: SimulatedMachine): boolean {
-  return machine.group().areas.every(({ freeSlots }) => freeSlots.length === 0);
+  const areas = machine.group().areas.filter(({ role }) => role === 'journal');
+  return areas.every(({ freeSlots }) => freeSlots.length === 0);
 }
 
 /**
@@ -112,6 +113,34 @@ describe('a volume whose file is not there at the start', () => {
     await machine.pass(60_000);
     expect(machine.group().index.isEmpty).toBe(true);
     await setting.check(newest);
+  });
+});
+
+describe('a volume whose file cannot be opened at the start', () => {
+  test('keeps its records until it can, beside one that is used', async () => {
+    const setting = await serve('unreadable', { sizeBytes: 1 * MiB });
+    const { machine } = setting;
+    await machine.createVolume('w', MiB);
+    await setting.writeMuch(40);
+    await setting.flush();
+    const { newest } = machine.group().watermarks;
+    machine.kill();
+    const path = '/data/groups/g/volumes/0001.volume';
+    machine.machine.faults.add({ kind: 'read_error', operation: 'read', path });
+    await machine.start();
+    expect(conditions(machine)).toEqual(['volume_failed']);
+    expect(() => new TestHost(machine, 'g/v')).toThrow(`cannot open ${path}`);
+    expect(await writeAndRead(machine, 'g/w')).toBe(true);
+    machine.machine.faults.clear();
+    await machine.pass(60_000);
+    // Apply found it again; who reads needs a restart.
+    expect(machine.group().index.isEmpty).toBe(true);
+    expect(conditions(machine)).toEqual(['volume_failed']);
+    machine.kill();
+    await machine.start();
+    setting.reopen();
+    await setting.check(newest);
+    expect(conditions(machine)).toEqual([]);
   });
 });
 
