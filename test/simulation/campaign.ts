@@ -1,11 +1,7 @@
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import type { FaultCounter } from './faults.ts';
-import {
-  type CrashKind,
-  JournalSimulation,
-  type Outcome,
-  type SimulationOptions,
-} from './journal-simulation.ts';
+import type { CrashKind } from './crash-kind.ts';
+import { JournalSimulation, type Outcome, type SimulationOptions } from './journal-simulation.ts';
 import type { SimulatedRandom } from './simulated-random.ts';
 import type { Workload } from './work-host.ts';
 
@@ -88,7 +84,7 @@ export class Campaign {
         ...(onFull === undefined ? {} : { onFull }),
         syncInterval: random.pick(['1ms', '20ms', '50ms']),
       });
-      simulation.groupNames.add(name);
+      simulation.restarts.groupNames.add(name);
       for (const { name: volume, sizeBytes, journalOnly } of volumes) {
         await simulation.verb('volume-create', {
           volume: `${name}/${volume}`,
@@ -129,12 +125,12 @@ export class Campaign {
   /** Hosts on some of the volumes, several on one now and then. */
   connectHosts(workload?: Workload): void {
     const { simulation, random } = this;
-    for (const group of simulation.daemon.composed.system.groups.values()) {
+    for (const group of simulation.groups.values()) {
       if (group.state !== 'normal') continue;
       for (const volume of group.volumes.values()) {
         if (volume.state !== 'normal') continue;
         for (let count = random.pick([0, 1, 1, 2]); count > 0; count -= 1) {
-          simulation.connect(group.name, volume.catalog.name, workload ?? this.anyWorkload());
+          simulation.hosts.connect(group.name, volume.catalog.name, workload ?? this.anyWorkload());
         }
       }
     }
@@ -142,7 +138,7 @@ export class Campaign {
 
   disconnectHosts(): void {
     const { simulation } = this;
-    for (const host of simulation.hosts) simulation.disconnect(host);
+    for (const host of simulation.hosts) simulation.hosts.disconnect(host);
   }
 
   /** Hosts write and read for a while; they may be in the middle of it when this returns. */
@@ -158,11 +154,11 @@ export class Campaign {
       const bytes = Math.min(this.#bytesLeft, bytesMax);
       if (bytes > 0) host.work(random.int(requests) + 1, bytes);
     }
-    const before = simulation.tap.recordBytes;
+    const before = simulation.tap.segments.recordBytes;
     const outcome = random.chance(0.3)
       ? await simulation.pass(random.fraction() * random.pick([1, 5, 50]))
       : await simulation.hostsDone();
-    this.#bytesLeft -= simulation.tap.recordBytes - before;
+    this.#bytesLeft -= simulation.tap.segments.recordBytes - before;
     return outcome;
   }
 
@@ -212,7 +208,7 @@ export class Campaign {
     const { simulation } = this;
     simulation.machine.faults.clear();
     await this.end();
-    simulation.healed();
+    simulation.excuses.healed();
     await this.restart();
     await simulation.pass(20_000);
     simulation.checkFiles();

@@ -132,6 +132,12 @@ export class GroupModel {
     return this.base.number;
   }
 
+  /** Its journal is all there is of some volume: nothing of it is released. */
+  get hasJournalOnly(): boolean {
+    for (const { catalog } of this.current.volumes.values()) if (catalog.journalOnly) return true;
+    return false;
+  }
+
   record(number: number): ModelRecord | undefined {
     return this.#records[number - this.base.number - 1];
   }

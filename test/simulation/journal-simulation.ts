@@ -1,28 +1,27 @@
 import type { Group } from '../../src/group/group.ts';
-import { JnbdError, systemErrorCode } from '../../src/platform/errors.ts';
-import type { ReplyForm } from '../../src/nbd/negotiation.ts';
+import { JnbdError } from '../../src/platform/errors.ts';
+import { checkpointOnDevice } from './checkpoint-on-device.ts';
+import type { CrashKind } from './crash-kind.ts';
+import { describeGroups } from './describe-groups.ts';
+import { Excuses } from './excuses.ts';
 import type { FaultCounter } from './faults.ts';
 import type { GroupModel } from './group-model.ts';
-import { checkpointOnDevice, JournalTap } from './journal-tap.ts';
+import { HostCrew } from './host-crew.ts';
+import { JournalTap } from './journal-tap.ts';
+import { RestartCheck } from './restart-check.ts';
 import { SimulatedClock } from './simulated-clock.ts';
 import { SimulatedDaemon } from './simulated-daemon.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
-import type { HostRequest } from './simulated-host.ts';
 import { SimulatedNetwork } from './simulated-network.ts';
 import { SimulatedRandom } from './simulated-random.ts';
 import { TransitionWatch } from './transitions.ts';
-import { fillNoise, WorkHost, type Workload } from './work-host.ts';
+import { fillNoise } from './work-host.ts';
 
 /** What was promised did not hold. */
 export class SimulationFailed extends Error {}
 
 export type Outcome = 'done' | 'dead' | 'late';
-export type CrashKind = 'kill' | 'power' | 'stop';
 
-/** Why a host, or who gave a command, may be told of an error at the moment. */
-export type Excuse = 'disk' | 'space' | 'stopping' | 'stall' | 'start';
-
-const replyForms: readonly ReplyForm[] = ['simple', 'structured', 'extended'];
 const hangMilliseconds = 300_000;
 
 export interface SimulationOptions {
@@ -42,30 +41,15 @@ export class JournalSimulation {
   readonly machine: SimulatedDisk;
   readonly network: SimulatedNetwork;
   readonly tap: JournalTap;
-  readonly excuses = new Set<Excuse>();
-  /** Those that hold to the end. */
-  readonly standingExcuses = new Set<Excuse>();
-  /**
-   * Groups whose journal has to be found damaged, by the first number that cannot be read; `maybe`
-   * where it depends.
-   */
-  readonly expectedDamage = new Map<string, number | 'maybe'>();
-  /** Groups that are there for sure. */
-  readonly groupNames = new Set<string>();
+  readonly excuses = new Excuses();
+  readonly hosts: HostCrew;
+  readonly restarts: RestartCheck;
   readonly #transitions: TransitionWatch;
   readonly #violations: string[] = [];
-  readonly #hosts = new Set<WorkHost>();
   readonly #isVerbose: boolean;
   readonly #log: string[] = [];
-  /** What has to be there after the next start, by group id. */
-  readonly #mustHave = new Map<string, number>();
-  readonly #durableSeen = new Map<string, number>();
-  readonly #failedJournals = new Set<string>();
-  /** Groups that this life found, and could not use. */
-  readonly #unrecovered = new Set<string>();
   #daemon: SimulatedDaemon | undefined;
   #starts = 0;
-  #acks = 0;
 
   constructor(seed: number | string, counter: FaultCounter, options: SimulationOptions = {}) {
     this.random = new SimulatedRandom(`journal ${seed}`);
@@ -81,30 +65,30 @@ export class JournalSimulation {
         : { cacheMissChance: options.cacheMissChance }),
     });
     this.network = new SimulatedNetwork(this.clock, this.random);
+    const report = (text: string): void => this.report(text);
+    const note = (text: string): void => this.note(text);
     this.tap = new JournalTap(
       {
-        batch: (group) => this.#group(group)?.index.oldestFrozen?.lastNumber,
-        durable: (group) => this.#group(group)?.watermarks.durable,
+        batch: (group) => this.#serving(group)?.index.oldestFrozen?.lastNumber,
+        durable: (group) => this.#serving(group)?.watermarks.durable,
         hasName: (path, file) => this.machine.tree.find(path) === file,
         needed: (groupId) =>
-          this.isServing ? Number.POSITIVE_INFINITY : (this.#mustHave.get(groupId) ?? 0),
+          this.isServing ? Number.POSITIVE_INFINITY : this.restarts.mustHave(groupId),
       },
-      (text) => this.report(text),
+      report,
     );
     this.machine.observer = this.tap;
     this.#transitions = new TransitionWatch(counter);
     fillNoise(this.random.fork('noise'));
+    const { tap, network, excuses } = this;
+    const random = this.random.fork('hosts');
+    this.hosts = new HostCrew({ network, tap, counter, excuses, random, report });
+    this.restarts = new RestartCheck({ tap, counter, excuses, note }, report);
   }
 
   get daemon(): SimulatedDaemon {
     if (!this.#daemon) throw new Error('no daemon was started');
     return this.#daemon;
-  }
-
-  /** What went wrong so far was mended. */
-  healed(): void {
-    this.excuses.clear();
-    for (const excuse of this.standingExcuses) this.excuses.add(excuse);
   }
 
   get isServing(): boolean {
@@ -115,21 +99,18 @@ export class JournalSimulation {
     return this.#log;
   }
 
-  get acks(): number {
-    return this.#acks;
+  get groups(): ReadonlyMap<string, Group> {
+    return this.daemon.composed.system.groups;
   }
 
-  get hosts(): ReadonlySet<WorkHost> {
-    return this.#hosts;
+  #serving(name: string): Group | undefined {
+    return this.isServing ? this.groups.get(name) : undefined;
   }
 
-  #group(name: string): Group | undefined {
-    if (!this.#daemon?.isServing) return undefined;
-    return this.#daemon.composed.system.groups.get(name);
-  }
-
-  group(name: string): Group {
-    return this.daemon.composed.system.group(name);
+  modelOf(name: string): GroupModel {
+    const model = this.tap.model(name);
+    if (!model) throw new Error(`group ${name} has no model`);
+    return model;
   }
 
   report(text: string): void {
@@ -168,10 +149,7 @@ export class JournalSimulation {
         if (!this.clock.step()) return 'late';
       } catch (error) {
         // What a dying process does to itself hurts nobody.
-        if (!daemon?.isDead) {
-          const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-          this.fail(`the daemon failed: ${text}`);
-        }
+        if (!daemon?.isDead) this.fail(`the daemon failed: ${stackOf(error)}`);
       }
       await settlePromises();
     }
@@ -207,32 +185,24 @@ export class JournalSimulation {
   }
 
   #look(): void {
-    if (!this.#daemon?.isServing) return;
-    const { groups } = this.#daemon.composed.system;
-    this.#transitions.look(groups);
-    for (const [name, group] of groups) {
+    if (!this.isServing) return;
+    this.#transitions.look(this.groups);
+    for (const group of this.groups.values()) {
       const model = this.tap.models.get(group.catalog.groupId);
       if (!model) continue;
-      model.name = name;
-      const { durable, released } = group.watermarks;
-      if (this.#unrecovered.has(model.groupId)) continue;
-      if (group.state === 'normal' || this.#failedJournals.has(model.groupId)) {
-        this.#durableSeen.set(model.groupId, durable);
-      }
-      if (group.conditions.has(name, 'journal_failed') && group.state !== 'normal') {
-        if (!this.#failedJournals.has(model.groupId)) {
-          for (const entry of this.tap.ledger.unrecorded(model.groupId)) model.ghosts.push(entry);
-        }
-        this.#failedJournals.add(model.groupId);
-      }
-      if (released - model.base.number >= 256 && !isJournalOnly(model)) {
-        let number = released;
-        for (const host of this.#hosts) {
-          if (host.group === name) number = Math.min(number, host.lowestFloor);
-        }
-        model.fold(number);
-      }
+      this.restarts.look(group, model);
+      this.#foldReleased(group, model);
     }
+  }
+
+  #foldReleased({ name, watermarks }: Group, model: GroupModel): void {
+    const { released } = watermarks;
+    if (released - model.base.number < 256 || model.hasJournalOnly) return;
+    let number = released;
+    for (const host of this.hosts) {
+      if (host.group === name) number = Math.min(number, host.lowestFloor);
+    }
+    model.fold(number);
   }
 
   // --- lives
@@ -254,107 +224,27 @@ export class JournalSimulation {
       return this.#refusedToStart(result.error);
     }
     this.#look();
-    this.note(`started`);
-    for (const model of this.tap.models.values()) this.#checkRecovered(model);
+    this.note('started');
+    this.restarts.check(this.groups);
     this.check();
     return 'serving';
   }
 
   #refusedToStart(error: unknown): 'refused' {
-    const code = error instanceof JnbdError ? error.code : (systemErrorCode(error) ?? 'no code');
-    const text = error instanceof Error ? error.message : String(error);
+    const { code, message } = this.#operatingError(error, 'the start');
     this.counter.count(`start refused: ${code}`);
-    this.note(`start refused: ${text}`);
+    this.note(`start refused: ${message}`);
     if (!this.excuses.has('start') && !this.excuses.has('disk')) {
-      this.fail(`the daemon does not start: ${error instanceof Error ? error.stack : text}`);
+      this.fail(`the daemon does not start: ${stackOf(error)}`);
     }
     return 'refused';
   }
 
-  #checkRecovered(model: GroupModel): void {
-    const { system } = this.daemon.composed;
-    const group = [...system.groups.values()].find(
-      ({ catalog }) => catalog.groupId === model.groupId,
-    );
-    if (!group) {
-      if (this.groupNames.has(model.name)) this.report(`group ${model.name} is gone`);
-      this.tap.models.delete(model.groupId);
-      return;
-    }
-    const expected = this.expectedDamage.get(model.name);
-    if (group.conditions.has(group.name, 'journal_full') && this.excuses.has('stall')) {
-      this.note(`group ${group.name} is full at ${group.watermarks.durable}`);
-      this.counter.count('group opened full');
-      this.#unrecovered.add(model.groupId);
-      if (group.watermarks.durable < (this.#mustHave.get(model.groupId) ?? 0)) {
-        this.report(`group ${group.name} is full, and only ${group.watermarks.durable} is there`);
-      }
-      return;
-    }
-    if (group.state === 'abnormal' || typeof expected === 'number') {
-      this.#unrecovered.add(model.groupId);
-      this.#checkDamage(group, expected);
-      return;
-    }
-    const mustHave = this.#mustHave.get(model.groupId) ?? 0;
-    const { durable } = group.watermarks;
-    this.note(`group ${group.name}: recovered ${durable}, of ${mustHave} to ${model.newest}`);
-    if (durable < mustHave) {
-      this.report(
-        `group ${group.name}: update ${mustHave} was promised, but after the restart the last one is ${durable}`,
-      );
-      return;
-    }
-    if (durable > model.newest) {
-      this.report(
-        `group ${group.name}: after the restart the last update is ${durable}, but only ${model.newest} were ever written`,
-      );
-      return;
-    }
-    model.rollBack(durable);
-    this.#mustHave.delete(model.groupId);
-    this.#failedJournals.delete(model.groupId);
-    this.#durableSeen.set(model.groupId, durable);
-    this.#checkCatalog(group, model);
-  }
-
-  #checkDamage(group: Group, expected: number | 'maybe' | undefined): void {
-    if (group.state === 'abnormal' && (expected === 'maybe' || this.excuses.has('disk'))) {
-      this.note(`group ${group.name} is abnormal, as may be: ${group.failureText}`);
-      return;
-    }
-    if (expected === undefined) {
-      this.report(`group ${group.name} is abnormal, and nothing was damaged: ${group.failureText}`);
-      return;
-    }
-    if (group.state !== 'abnormal') {
-      this.report(
-        `group ${group.name}: update ${expected} was durable and is damaged, but the group is ${group.state} at ${group.watermarks.durable}`,
-      );
-      return;
-    }
-    this.counter.count('group found damaged');
-    const named = /updates (\d+) to (\d+) were durable/.exec(group.failureText);
-    if (!named || Number(named[1]) !== expected) {
-      this.report(
-        `group ${group.name}: update ${expected} is damaged, and the group says: ${group.failureText}`,
-      );
-    }
-  }
-
-  #checkCatalog(group: Group, model: GroupModel): void {
-    const expected = JSON.stringify(
-      [...model.current.volumes.values()].map(({ catalog }) => catalog),
-    );
-    const found = JSON.stringify(group.catalog.volumes);
-    if (expected !== found) {
-      this.report(`group ${group.name}: the volumes are ${found}, but should be ${expected}`);
-    }
-    if (this.excuses.has('disk')) return;
-    for (const { catalog, state, failure } of group.volumes.values()) {
-      if (state === catalog.state) continue;
-      this.report(`volume ${group.name}/${catalog.name} is ${state} after the restart: ${failure}`);
-    }
+  /** Any other error is one of programming, and ends the process. */
+  #operatingError(error: unknown, what: string): JnbdError {
+    if (!(error instanceof JnbdError)) this.fail(`${what}: ${stackOf(error)}`);
+    this.counter.count(`code ${error.code}`);
+    return error;
   }
 
   /** The daemon is dead, or is killed now; with it the hosts' connections. */
@@ -369,27 +259,10 @@ export class JournalSimulation {
       this.#daemon?.kill();
     }
     // Answers that were under way arrive, or the connection ends.
-    for (const host of this.#hosts) host.abandon();
+    this.hosts.abandon();
     this.clock.runFor(1);
-    for (const model of this.tap.models.values()) {
-      const durable = this.#durableSeen.get(model.groupId) ?? 0;
-      const isFailed = this.#failedJournals.has(model.groupId);
-      const lowest =
-        kind !== 'power' && !isFailed ? model.newestWhole : Math.max(model.promised, durable);
-      // A start that did not recover the group promised nothing more, nor less.
-      const before = this.#mustHave.get(model.groupId) ?? Number.POSITIVE_INFINITY;
-      this.#mustHave.set(model.groupId, Math.min(before, lowest));
-    }
+    this.restarts.ended(kind);
     this.#ended();
-  }
-
-  /** Of what was to be there after the next start, only what was durable. */
-  expectDurableOnly(): void {
-    for (const model of this.tap.models.values()) {
-      const durable = Math.max(model.promised, this.#durableSeen.get(model.groupId) ?? 0);
-      const before = this.#mustHave.get(model.groupId) ?? durable;
-      this.#mustHave.set(model.groupId, Math.min(before, durable));
-    }
   }
 
   /** What the device says of how far volumes are. */
@@ -404,10 +277,9 @@ export class JournalSimulation {
 
   #ended(): void {
     for (const { code } of this.#daemon?.events ?? []) this.counter.count(`event ${code}`);
-    this.#unrecovered.clear();
     this.#transitions.forget();
     this.tap.processEnded();
-    this.#hosts.clear();
+    this.hosts.clear();
     this.machine.faults.clear();
   }
 
@@ -422,10 +294,10 @@ export class JournalSimulation {
       return;
     }
     if (result === 'late') this.fail('the daemon does not stop');
-    if ('error' in result) this.fail(`stop failed: ${String(result.error)}`);
+    if ('error' in result) this.fail(`stop failed: ${stackOf(result.error)}`);
     this.#look();
     for (const model of this.tap.models.values()) {
-      if (!this.#failedJournals.has(model.groupId) && !this.#unrecovered.has(model.groupId)) {
+      if (this.restarts.isUsable(model)) {
         model.proveDurable(model.newest, 'the daemon ended in order at');
       }
     }
@@ -434,84 +306,15 @@ export class JournalSimulation {
     this.crash('stop');
   }
 
-  // --- hosts
-
-  connect(group: string, volume: string, workload: Workload): WorkHost {
-    const host = new WorkHost(
-      {
-        network: this.network,
-        tap: this.tap,
-        report: (text) => this.report(text),
-        failed: (failing, request) => this.#requestFailed(failing, request),
-        count: (what) => this.counter.count(what),
-      },
-      this.random.fork(`host ${this.clock.events} ${this.#hosts.size}`),
-      group,
-      volume,
-      workload,
-      this.random.pick(replyForms),
-    );
-    this.#hosts.add(host);
-    return host;
-  }
-
-  disconnect(host: WorkHost): void {
-    host.host.destroy();
-    this.#hosts.delete(host);
-  }
-
   /** Waits until every host is done; what happens meanwhile ends it early. */
   async hostsDone(milliseconds = hangMilliseconds): Promise<Outcome> {
-    const outcome = await this.until(
-      () => [...this.#hosts].every((host) => host.isIdle),
-      milliseconds,
-    );
+    const outcome = await this.until(() => this.hosts.areIdle, milliseconds);
     if (outcome === 'late' && !this.excuses.has('stall')) {
-      const waiting = [...this.#hosts]
-        .filter((host) => !host.isIdle)
-        .map((host) => `${host.group}/${host.volume} waits for ${host.host.underWay} answers`);
-      this.fail(`hosts hang: ${waiting.join(', ')}; ${this.#state()}`);
+      this.fail(`hosts hang: ${this.hosts.waiting()}; ${describeGroups(this.groups.values())}`);
     }
-    if (outcome === 'done') this.#checkHosts();
-    return outcome;
-  }
-
-  #checkHosts(): void {
-    for (const host of this.#hosts) {
-      if (!host.isCut) continue;
-      this.#hosts.delete(host);
-      if (
-        host.refusal === undefined &&
-        !this.excuses.has('stopping') &&
-        !this.excuses.has('disk')
-      ) {
-        this.report(`${host.group}/${host.volume}: the daemon cut the connection`);
-      }
-      if (host.refusal !== undefined && !this.#mayFail('EIO')) {
-        this.report(`${host.group}/${host.volume}: refused: ${host.refusal}`);
-      }
-    }
+    if (outcome === 'done') this.hosts.checkConnections();
     this.check();
-  }
-
-  #mayFail(error: 'EIO' | 'ENOSPC' | 'ESHUTDOWN'): boolean {
-    if (error === 'ENOSPC') return this.excuses.has('space');
-    if (error === 'ESHUTDOWN') return this.excuses.has('stopping');
-    return this.excuses.has('disk') || this.excuses.has('stall') || this.expectedDamage.size > 0;
-  }
-
-  #requestFailed(host: WorkHost, request: HostRequest): void {
-    const names: Readonly<Record<number, 'EIO' | 'ENOSPC' | 'ESHUTDOWN'>> = {
-      5: 'EIO',
-      28: 'ENOSPC',
-      108: 'ESHUTDOWN',
-    };
-    const name = names[request.errno];
-    this.counter.count(`error ${name ?? request.errno}`);
-    if (name !== undefined && this.#mayFail(name)) return;
-    this.report(
-      `${host.group}/${host.volume}: command ${request.type} of ${request.length} bytes at ${request.offset} failed with ${name ?? request.errno}: ${request.errorText}`,
-    );
+    return outcome;
   }
 
   /** Carries a verb out, as the command line does. */
@@ -524,67 +327,44 @@ export class JournalSimulation {
     const { control } = this.daemon.composed;
     const { signal } = abort ?? new AbortController();
     const call = { signal, progress: () => abort?.abort() };
+    const what = `${name} ${JSON.stringify(input)}`;
     const result = await this.settled(control.change(`/verbs/${name}`, input, call));
     if (result === 'dead') return 'dead';
-    if (result === 'late')
-      this.fail(`${name} ${JSON.stringify(input)} does not end: ${this.#state()}`);
+    if (result === 'late') {
+      this.fail(`${what} does not end: ${describeGroups(this.groups.values())}`);
+    }
     if ('error' in result) {
-      const { error } = result;
-      const code = error instanceof JnbdError ? error.code : (systemErrorCode(error) ?? 'no code');
+      const { code, message } = this.#operatingError(result.error, what);
       this.counter.count(`verb refused: ${code}`);
-      this.note(`${name} ${JSON.stringify(input)}: ${String(error)}`);
-      const isExpected = code === expectedCode;
-      if (!isExpected && !this.excuses.has('disk') && !this.excuses.has('space')) {
-        this.fail(
-          `${name} ${JSON.stringify(input)}: ${error instanceof Error ? error.stack : String(error)}`,
-        );
+      this.note(`${what}: ${message}`);
+      if (code !== expectedCode && !this.excuses.has('disk') && !this.excuses.has('space')) {
+        this.fail(`${what}: ${stackOf(result.error)}`);
       }
       return 'failed';
     }
     this.check();
     if (expectedCode !== undefined && abort === undefined) {
-      this.fail(`${name} ${JSON.stringify(input)} is done, but ${expectedCode} was to be expected`);
+      this.fail(`${what} is done, but ${expectedCode} was to be expected`);
     }
     return 'done';
   }
 
-  /** For who reads of a hang. */
-  #state(): string {
-    const groups = [...this.daemon.composed.system.groups.values()].map((group) => {
-      const { released, applied, durable, newest } = group.watermarks;
-      const areas = group.areas.map(
-        (area) => `${area.state} ${area.freeSlots.length}/${area.slots}`,
-      );
-      return `${group.name} ${group.state}, apply ${group.applyState}, ${released} <= ${applied} <= ${durable} <= ${newest}, areas ${areas.join(' and ')}, conditions ${
-        group.conditions
-          .list()
-          .map(({ code }) => code)
-          .join(' ') || 'none'
-      }`;
-    });
-    return groups.join('; ');
-  }
-
   /** Reads every volume whole and holds it against the history. */
   async verify(): Promise<Outcome> {
-    const hosts: WorkHost[] = [];
-    for (const { name, volumes } of this.daemon.composed.system.groups.values()) {
-      for (const volume of volumes.values()) {
-        if (volume.state !== 'normal' || volume.catalog.journalOnly) continue;
-        hosts.push(this.connect(name, volume.catalog.name, readingOnly));
-      }
-    }
-    let outcome = await this.until(() => hosts.every(({ host }) => host.isReady || host.isClosed));
+    const readers = this.hosts.connectReaders(this.groups.values());
+    let outcome = await this.until(() =>
+      readers.every(({ host }) => host.isReady || host.isClosed),
+    );
     if (outcome !== 'done') return outcome;
-    for (const host of hosts) if (host.host.isReady) host.verify();
+    for (const reader of readers) if (reader.host.isReady) reader.verify();
     outcome = await this.hostsDone();
-    for (const host of hosts) this.disconnect(host);
+    for (const reader of readers) this.hosts.disconnect(reader);
     return outcome;
   }
 
   /** The backing files themselves, where everything is applied. */
   checkFiles(): void {
-    for (const group of this.daemon.composed.system.groups.values()) {
+    for (const group of this.groups.values()) {
       const model = this.tap.models.get(group.catalog.groupId);
       if (!model || !group.index.isEmpty || group.state !== 'normal') continue;
       for (const { catalog, backingFile } of group.volumes.values()) {
@@ -602,24 +382,10 @@ export class JournalSimulation {
     }
     this.check();
   }
-
-  modelOf(name: string): GroupModel {
-    const model = this.tap.model(name);
-    if (!model) throw new Error(`group ${name} has no model`);
-    return model;
-  }
 }
 
-const readingOnly: Workload = {
-  mix: { write: 0, fua: 0, flush: 0, trim: 0, zeroes: 0, read: 1, status: 0, cache: 0 },
-  sizes: [4096],
-  alignment: 1,
-  hotBytes: 4096,
-  depth: 4,
-};
-
-function isJournalOnly(model: GroupModel): boolean {
-  return [...model.current.volumes.values()].some(({ catalog }) => catalog.journalOnly);
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** Every promise that can go on without this world's events has gone on. */

@@ -2,7 +2,8 @@ import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { FaultCounter } from './faults.ts';
-import { type ProfileName, runSeed } from './profiles.ts';
+import type { ProfileName } from './profiles.ts';
+import { runSeed } from './run-seed.ts';
 
 export const stepsDefault = 12;
 
@@ -64,8 +65,8 @@ export async function runHere(
       profile: result.profile,
       failure: result.failure,
       log: result.failure === undefined ? [] : simulation.log.slice(-12),
-      records: simulation.tap.records,
-      bytes: simulation.tap.recordBytes,
+      records: simulation.tap.segments.records,
+      bytes: simulation.tap.segments.recordBytes,
       events: simulation.clock.events,
       milliseconds: performance.now() - started,
     });

@@ -26,6 +26,8 @@ import {
   NBD_REPLY_TYPE_OFFSET_DATA,
   NBD_REPLY_TYPE_OFFSET_HOLE,
   NBD_REP_ACK,
+  NBD_REP_ERR_SHUTDOWN,
+  NBD_REP_ERR_UNKNOWN,
   NBD_REP_FLAG_ERROR,
   NBD_REP_INFO,
   NBD_REQUEST_MAGIC,
@@ -60,17 +62,28 @@ export interface HostRequest {
   errorText: string;
 }
 
+export interface HostRefusal {
+  /** What the daemon must have meant by the type of its reply. */
+  readonly code: 'volume_not_found' | 'shutting_down' | 'volume_abnormal';
+  readonly text: string;
+}
+
 export interface HostOwner {
   /** The export can be used. */
   ready(sizeBytes: number): void;
-  /** The server said no, with this sentence. */
-  refused(text: string): void;
+  /** The server said no. */
+  refused(refusal: HostRefusal): void;
   answered(request: HostRequest): void;
   /** The connection is gone, and with it the answers of `unanswered`. */
   disconnected(unanswered: readonly HostRequest[]): void;
 }
 
 const requestExtendedBytesMax = 64 * 1024 * 1024;
+
+const refusalCodes: Readonly<Record<number, HostRefusal['code']>> = {
+  [NBD_REP_ERR_UNKNOWN]: 'volume_not_found',
+  [NBD_REP_ERR_SHUTDOWN]: 'shutting_down',
+};
 
 class HostProtocolError extends Error {}
 
@@ -251,7 +264,8 @@ export class SimulatedHost {
     if (!this.#peek(optionReplyHeaderBytes + length)) return false;
     const data = this.#take(optionReplyHeaderBytes + length).subarray(optionReplyHeaderBytes);
     if (type >= NBD_REP_FLAG_ERROR) {
-      this.#owner.refused(data.toString());
+      const code = refusalCodes[type] ?? 'volume_abnormal';
+      this.#owner.refused({ code, text: data.toString() });
       this.destroy();
       return false;
     }

@@ -15,7 +15,12 @@ import {
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import type { GroupModel, RecordKind } from './group-model.ts';
 import type { LedgerEntry } from './request-ledger.ts';
-import { type HostOwner, type HostRequest, SimulatedHost } from './simulated-host.ts';
+import {
+  type HostOwner,
+  type HostRefusal,
+  type HostRequest,
+  SimulatedHost,
+} from './simulated-host.ts';
 import { nbdAddress } from './simulated-daemon.ts';
 import type { SimulatedNetwork } from './simulated-network.ts';
 import type { SimulatedRandom } from './simulated-random.ts';
@@ -50,6 +55,7 @@ export interface WorkSurroundings {
   readonly network: SimulatedNetwork;
   readonly tap: JournalTap;
   readonly report: (text: string) => void;
+  readonly opened: () => void;
   /** An error that a host was told; the simulation knows whether it may be. */
   readonly failed: (host: WorkHost, request: HostRequest) => void;
   readonly count: (what: string) => void;
@@ -80,7 +86,7 @@ export class WorkHost implements HostOwner {
   #quota = 0;
   #byteQuota = 0;
   #isAbandoned = false;
-  refusal: string | undefined;
+  refusal: HostRefusal | undefined;
   /** The connection ended without having been told to. */
   isCut = false;
 
@@ -142,11 +148,12 @@ export class WorkHost implements HostOwner {
   }
 
   ready(): void {
+    this.#surroundings.opened();
     this.#pump();
   }
 
-  refused(text: string): void {
-    this.refusal = text;
+  refused(refusal: HostRefusal): void {
+    this.refusal = refusal;
   }
 
   disconnected(): void {

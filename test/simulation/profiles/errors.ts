@@ -1,0 +1,61 @@
+import { MiB } from '../../../src/platform/limits.ts';
+import type { Campaign } from '../campaign.ts';
+import type { FaultRule } from '../faults.ts';
+import type { Profile } from './profile.ts';
+
+/** Writes and syncs fail. */
+export const errors: Profile = {
+  bytesMax: 16 * MiB,
+  async setUp(campaign) {
+    await campaign.createGroups(campaign.anyGroups());
+  },
+  async step(campaign) {
+    const { simulation, random } = campaign;
+    const { faults } = simulation.machine;
+    if (random.chance(0.5)) await campaign.traffic();
+    for (let count = random.between(1, 2); count > 0; count -= 1) {
+      simulation.excuses.add('disk');
+      faults.add(anyError(campaign));
+    }
+    await campaign.traffic();
+    await campaign.rest();
+    if (random.chance(0.5)) await campaign.traffic();
+    if (random.chance(0.3)) simulation.machine.dropCache();
+    if (random.chance(0.3)) {
+      faults.clear();
+      await campaign.rest();
+    }
+    const isFailed =
+      simulation.isServing &&
+      [...simulation.groups.values()].some(({ state }) => state === 'abnormal');
+    await campaign.end(isFailed ? 'kill' : undefined);
+    if (random.chance(0.2)) faults.add(anyError(campaign));
+    else simulation.excuses.delete('disk');
+    await campaign.restart();
+    if (isFailed && random.chance(0.5)) {
+      // What the page cache shows may be all there is of it.
+      await campaign.end('power');
+      simulation.excuses.delete('disk');
+      await campaign.restart();
+    }
+  },
+};
+
+function anyError(campaign: Campaign): FaultRule {
+  const { random } = campaign;
+  const times = random.pick([1, 1, 3]);
+  const nth = random.between(1, random.pick([1, 4, 20]));
+  const rules: FaultRule[] = [
+    { kind: 'sync_error', operation: 'sync', role: 'segment', nth, times },
+    { kind: 'sync_error', operation: 'sync', role: 'segment', nth, times },
+    { kind: 'write_error', operation: 'write', role: 'segment', nth, times },
+    { kind: 'write_error', operation: 'write', role: 'volume', nth, times },
+    { kind: 'sync_error', operation: 'sync', role: 'volume', nth, times: 1 },
+    { kind: 'read_error', operation: 'read', role: 'segment', nth, times },
+    { kind: 'read_error', operation: 'read', role: 'volume', nth, times },
+    { kind: 'sync_error', operation: 'sync', role: 'checkpoint', nth: 1, times: 1 },
+    { kind: 'write_error', operation: 'write', role: 'checkpoint', nth: 1, times: 1 },
+    { kind: 'no_space', operation: 'write', role: 'volume', nth, times },
+  ];
+  return random.pick(rules);
+}

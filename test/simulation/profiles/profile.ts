@@ -1,0 +1,9 @@
+import type { Campaign } from '../campaign.ts';
+
+/** What a seed's campaign is mostly about. */
+export interface Profile {
+  readonly bytesMax: number;
+  readonly cacheMissChance?: number;
+  setUp(campaign: Campaign): Promise<void>;
+  step(campaign: Campaign): Promise<void>;
+}
