@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { inspect, parseArgs } from 'node:util';
 import { ownName, peerNames } from './contestants.ts';
 import { benchNbd } from './nbd.ts';
+import { benchRecovery } from './recovery.ts';
 import { say } from './report.ts';
 import { quickRows, rows } from './rows.ts';
 import { benchStall } from './stall.ts';
@@ -36,6 +37,17 @@ Writes 1 MiB blocks as fast as they are taken to a volume on a disk held to a ra
   --disk HOW        control-group: a limit on what the daemon may write (default);
                     device: a device of its own that is slow for everybody, the kernel included
   --dir DIR         where the disk's file is made (default: on this repository's disk)
+  --json FILE       write everything measured`;
+
+const recoveryUsage = `usage: scripts/bench recovery [options]
+
+Kills a daemon with much in its journal that is not covered by a checkpoint, and measures its next start, for
+journals of several sizes.
+
+  --unapplied SIZE  what is written in records of 4 KiB before each kill (256MiB)
+  --journals S,...  sizes of the journals (1GiB,16GiB)
+  --rounds N        rounds (3)
+  --dir DIR         where the data is made (default: on this repository's disk)
   --json FILE       write everything measured`;
 
 const units: Record<string, number> = {
@@ -142,11 +154,37 @@ async function stall(args: string[]): Promise<number> {
   });
 }
 
+async function recovery(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      unapplied: { type: 'string', default: '256MiB' },
+      journals: { type: 'string', default: '1GiB,16GiB' },
+      rounds: { type: 'string', default: '3' },
+      dir: { type: 'string' },
+      json: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    say(recoveryUsage);
+    return 0;
+  }
+  return benchRecovery({
+    rounds: numberOf('rounds', values.rounds),
+    unappliedBytes: sizeOf(values.unapplied),
+    journalBytes: values.journals.split(',').map(sizeOf),
+    directory: values.dir ?? defaultDirectory(),
+    json: values.json,
+  });
+}
+
 async function main(): Promise<number> {
   const [verb, ...rest] = process.argv.slice(2);
   if (verb === 'nbd') return nbd(rest);
   if (verb === 'stall') return stall(rest);
-  process.stderr.write(`${nbdUsage}\n\n${stallUsage}\n`);
+  if (verb === 'recovery') return recovery(rest);
+  process.stderr.write(`${nbdUsage}\n\n${stallUsage}\n\n${recoveryUsage}\n`);
   return verb === '--help' ? 0 : 2;
 }
 
