@@ -191,8 +191,7 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
           'apply',
           failed,
         ),
-      event: (code, message, fields) =>
-        'nextCommand' in fields ? log.warn(code, message, fields) : log.info(code, message, fields),
+      event: (code, message, fields) => logEvent(log, code, message, fields),
       fatal,
       openUri: openNbdSource,
     },
@@ -240,6 +239,16 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
     log.flush();
   };
   return { listening, stopped: signalled(log).then(stop) };
+}
+
+/** Conditions come with what to type next, and go under the same text with `_cleared` behind their code. */
+function logEvent(log: Log, code: string, message: string, fields: Record<string, unknown>): void {
+  if (!('nextCommand' in fields)) log.info(code, message, fields);
+  else if (!code.endsWith('_cleared')) log.warn(code, message, fields);
+  else {
+    const { nextCommand: _, ...others } = fields;
+    log.info(code, `no longer: ${message}`, others);
+  }
 }
 
 /** The first SIGTERM or SIGINT. The next one, whichever it is, ends the process at once. */

@@ -96,12 +96,14 @@ async function runRead(
   print: (result: unknown, text: string) => void,
 ): Promise<void> {
   const client = new ControlClient(context.location);
-  for (;;) {
+  for (let isFirst = true; ; isFirst = false) {
     const result = command.read(await client.status(), parameters as never);
     const isWatched = command.repeats?.(parameters as never) ?? false;
-    if (isWatched && process.stdout.isTTY && !context.json)
+    const text = command.text(result as never);
+    if (isWatched && process.stdout.isTTY && !context.json) {
       process.stdout.write('\u001b[H\u001b[2J');
-    print(result, command.text(result as never));
+    }
+    print(result, isFirst || process.stdout.isTTY ? text : `\n${text}`);
     if (!isWatched) return;
     await new Promise((resolve) => setTimeout(resolve, watchMilliseconds));
   }

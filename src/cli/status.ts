@@ -31,9 +31,15 @@ function groupTables({ groups }: Status): string[] {
     table(groupHead, groups.map(groupLine)),
     ...(volumes.length > 0 ? [table(volumeHead, volumes)] : []),
     ...groups.flatMap(({ name, limitedBy }) =>
-      limitedBy === null ? [] : [`hosts of group ${name} wait for: ${limitedBy}`],
+      limitedBy === null ? [] : [limitText(name, limitedBy)],
     ),
   ];
+}
+
+function limitText(group: string, limitedBy: string): string {
+  return limitedBy === 'space'
+    ? `hosts of group ${group} are refused what needs new space`
+    : `hosts of group ${group} wait for: ${limitedBy}`;
 }
 
 function duration(seconds: number): string {

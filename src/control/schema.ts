@@ -62,6 +62,7 @@ function argument<T extends z.ZodType>(form: string, help: string, value: T): T 
   return own;
 }
 
+const path = z.string().min(1, { error: 'give a path' });
 const groupArgument = argument('<GROUP>', 'name of the group', groupName);
 const volumeArgument = argument('<GROUP/VOLUME>', 'the volume', volumePath);
 const onFullOption = option(
@@ -94,7 +95,7 @@ export const verbs = {
   serve: {
     kind: 'local',
     parameters: z.strictObject({
-      data: option('--data <DIR>', 'the data directory (default ./jnbd-data)', z.string().min(1)),
+      data: option('--data <DIR>', 'the data directory (default ./jnbd-data)', path),
       name: option('--name <NAME>', 'name of a new system (default jnbd)', groupName),
       nbd: repeatable(
         '--nbd <ADDRESS>',
@@ -106,7 +107,7 @@ export const verbs = {
         'serve status and metrics on HOST:PORT (default 127.0.0.1:10810)',
         tcpAddress,
       ),
-      config: option('--config <FILE>', 'read these options from a YAML file', z.string().min(1)),
+      config: option('--config <FILE>', 'read these options from a YAML file', path),
       memory: option('--memory <SIZE>', 'memory for data in flight (default 192MiB)', size),
       tls: option(
         '--tls <MODE>',
@@ -116,12 +117,12 @@ export const verbs = {
       tlsDir: option(
         '--tls-dir <DIR>',
         'directory with ca-cert.pem, server-cert.pem and server-key.pem',
-        z.string().min(1),
+        path,
       ),
       pskFile: option(
         '--psk-file <FILE>',
         'pre-shared keys, one USER:HEXADECIMAL-KEY a line',
-        z.string().min(1),
+        path,
       ),
       clientCerts: option(
         '--client-certs <MODE>',
@@ -207,7 +208,7 @@ export const verbs = {
       from: option(
         '--from <FILE|URI>',
         'fill it with the contents of a file or of an NBD export',
-        z.string().min(1),
+        path,
       ),
       journalOnly: flag('--journal-only', 'journal what is written, store nothing'),
     }),

@@ -136,6 +136,11 @@ export class System {
         `--journal-size ${formatExactSize(capacityBytes)} is too small; at least ${formatSize(journalCapacityBytesMin)}`,
       );
     }
+    const paths = settings.journalDirectories?.map((path) => resolve(path)) ?? [];
+    const twice = paths.find((path, at) => paths.indexOf(path) !== at);
+    if (twice !== undefined) {
+      throw new JnbdError('argument_invalid', `--journal-dir ${twice} is named twice`);
+    }
     this.#claim(name);
     try {
       const files = this.#files(name);

@@ -195,7 +195,7 @@ export async function deleteVolume(group: Group, name: string, force: boolean): 
     if (volume.sessions.size > 0) {
       throw new JnbdError(
         'volume_in_use',
-        `volume ${subject} has ${volume.sessions.size} connected clients; disconnect them first`,
+        `volume ${subject} is in use by connected clients (${volume.sessions.size}); disconnect them first`,
       );
     }
     const { state, failure } = volume;

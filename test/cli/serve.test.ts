@@ -226,7 +226,8 @@ describe('addresses', () => {
     ['--listen', '0.0.0.0:0'],
     ['--listen', '[::]:0'],
   ])('%s %s is refused without --insecure', async (option, address) => {
-    const result = await jnbd(['serve', '--data', data, option, address, '--json']);
+    const other = [option === '--nbd' ? '--listen' : '--nbd', '127.0.0.1:0'];
+    const result = await jnbd(['serve', '--data', data, option, address, ...other, '--json']);
     expect(result.code).toBe(4);
     expect(result.json).toMatchObject({ error: { code: 'address_not_allowed' } });
     expect(result.stderr).toContain('--insecure');
@@ -307,6 +308,7 @@ describe('settings', () => {
     [['--config', '/nonexistent'], 'configuration_invalid', /nonexistent/],
     [['--nbd', 'localhost'], 'argument_invalid', /HOST:PORT or unix:PATH/],
     [['--name', 'a b'], 'argument_invalid', /no name/],
+    [['--psk-file', ''], 'argument_invalid', /--psk-file: give a path/],
   ])('%j is refused', async (args, code, text) => {
     const result = await jnbd(['serve', '--data', data, ...args, '--json']);
     expect(result.code).toBe(2);

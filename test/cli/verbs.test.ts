@@ -320,6 +320,10 @@ describe('usage', () => {
     [['group', 'create', 'x', 'y'], /too many arguments/],
     [['group', 'create', 'x', '--journal-size', '1MiB'], /1MiB is too small; at least 64MiB/],
     [['group', 'create', 'x', '--sync-interval', '20'], /'20' is not a time/],
+    [
+      ['group', 'create', 'x', '--journal-dir', '/tmp/x', '--journal-dir', '/tmp/x/'],
+      /--journal-dir \/tmp\/x is named twice/,
+    ],
     [['group', 'configure', 'g1', '--on-full', 'x'], /suspend or throttle or fail, not 'x'/],
     [['group', 'configure', 'g1', '--sync-interval', '2h'], /from 1ms to 60s/],
     [['volume', 'create', 'g1/x', '--fron', 'y'], /'--fron' \(Did you mean --from\?\) \(see/],
