@@ -10,6 +10,8 @@ export function printJson(value: unknown): void {
 }
 
 export function printError(error: JnbdError, isJson: boolean, isTold: boolean): void {
-  if (isTold) process.stderr.write(`jnbd: ${error.message}\n`);
+  // What others say (OpenSSL) may have several lines; an error of ours is one.
+  const line = error.message.trim().replace(/\s*\n\s*/g, ' ');
+  if (isTold) process.stderr.write(`jnbd: ${line}\n`);
   if (isJson) printJson({ error: { code: error.code, message: error.message } });
 }

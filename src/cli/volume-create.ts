@@ -3,6 +3,8 @@ import { formatSize } from '../platform/size-text.ts';
 import type { ChangeCommand } from './command.ts';
 import { done } from './texts.ts';
 
+const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 export const command: ChangeCommand<'volume create'> = {
   kind: 'change',
   name: 'volume create',
@@ -21,6 +23,12 @@ export const command: ChangeCommand<'volume create'> = {
       Presets.shades_classic,
     );
     let isStarted = false;
+    // A bar that is not ended leaves the terminal without line breaks.
+    const leave = (signal: NodeJS.Signals): void => {
+      bar.stop();
+      process.kill(process.pid, signal);
+    };
+    for (const signal of endSignals) process.once(signal, leave);
     return {
       show({ bytes, totalBytes }) {
         const payload = { size: formatSize(totalBytes) };
@@ -28,7 +36,10 @@ export const command: ChangeCommand<'volume create'> = {
         isStarted = true;
         bar.update(bytes, payload);
       },
-      end: () => bar.stop(),
+      end() {
+        for (const signal of endSignals) process.removeListener(signal, leave);
+        bar.stop();
+      },
     };
   },
   text: ({ result, group, volume }) =>

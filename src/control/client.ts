@@ -59,10 +59,7 @@ export class ControlClient {
     );
     if (response.statusCode !== 200) throw problemOf(body);
     if (result === undefined) {
-      throw new JnbdError(
-        'daemon_unreachable',
-        `the daemon ended before jnbd ${name} was done; see with jnbd status what is there`,
-      );
+      throw ended();
     }
     return result as Result<Name>;
   }
@@ -101,7 +98,7 @@ export class ControlClient {
       });
       request.once('error', (error) => {
         clearTimeout(timer);
-        fail(error);
+        fail(systemErrorCode(error) === 'ECONNRESET' ? ended(error) : error);
       });
       request.once('response', (response) => {
         let body = '';
@@ -118,7 +115,7 @@ export class ControlClient {
             fail(error);
           }
         });
-        response.once('error', fail);
+        response.once('error', (cause) => fail(ended(cause)));
         response.once('end', () => {
           resolve({ response, body });
         });
@@ -165,6 +162,14 @@ export class ControlClient {
       cause,
     });
   }
+}
+
+function ended(cause?: unknown): JnbdError {
+  return new JnbdError(
+    'daemon_unreachable',
+    'the daemon ended before this was done; start it again, and see with jnbd status what is there',
+    { cause },
+  );
 }
 
 function unreachableText(directory: string, cause: unknown): string {

@@ -303,6 +303,6 @@ function refuseUnfinished(group: Group, volume: Volume): void {
     'state_refuses',
     volume.sessions.size > 0
       ? `volume ${name} is being filled by another command; wait for that one`
-      : `volume ${name} exists, but the import into it was not finished; delete it first: jnbd volume delete ${name} --force`,
+      : `volume ${name} exists, but the import into it was not finished; delete it first: jnbd volume delete ${name}`,
   );
 }

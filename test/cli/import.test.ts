@@ -14,8 +14,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Status, status as statusSchema } from '../../src/control/schema-status.ts';
 import { NbdClient } from '../../src/nbd/client.ts';
 import { build, jnbd } from '../support/built-program.ts';
-import { until } from '../support/children.ts';
-import { Daemon } from '../support/daemon.ts';
+import { Child, until } from '../support/children.ts';
+import { Daemon, program } from '../support/daemon.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
 
 const MiB = 1024 * 1024;
@@ -235,6 +235,55 @@ describe('an import that does not end well', () => {
     const created = await daemon.client('volume', 'create', 'g/stopped', '--size', '1MiB');
     expect(created).toMatchObject({ result: 'done' });
     await daemon.client('volume', 'delete', 'g/stopped', '--force');
+  });
+
+  describe.skipIf(spawnSync('script', ['--version']).status !== 0)('on a terminal', () => {
+    /** A terminal in which the copy is under way. */
+    async function terminalWithCopy(name: string): Promise<Child> {
+      const words = ['volume', 'create', name, '--from', join(directory.path, 'large')];
+      const command = [process.execPath, program, ...words, '--data', daemon.dataDirectory];
+      const quoted = command.map((word) => `'${word}'`).join(' ');
+      const terminal = new Child('script', ['-qefc', quoted, '/dev/null'], {
+        stdio: ['pipe', 'pipe', 'pipe'],
+      });
+      await until(
+        () => terminal.output,
+        15,
+        () => terminal.output.includes('copying'),
+      );
+      return terminal;
+    }
+
+    it('leaves it as it was when Ctrl-C ends the command', async () => {
+      const terminal = await terminalWithCopy('g/typed');
+      expect(terminal.output).toContain('\u001b[?7l');
+      terminal.stdin?.write('\u0003');
+      expect(await terminal.exit).toMatchObject({ code: 128 + 2 });
+      const last = (text: string) => terminal.output.lastIndexOf(text);
+      await until(
+        () => terminal.output.slice(-300),
+        5,
+        () => last('\u001b[?7h') > last('\u001b[?7l'),
+      );
+      await until(
+        () => 'the volume is still there',
+        10,
+        async () => !(await volumes()).some(({ name }) => name === 'typed'),
+      );
+    });
+
+    it('says that the daemon ended when it did', async () => {
+      const terminal = await terminalWithCopy('g/cut');
+      await daemon.kill();
+      expect(await terminal.exit).toMatchObject({ code: 6 });
+      await until(
+        () => terminal.output,
+        5,
+        () => terminal.output.includes('the daemon ended before this was done; start it again'),
+      );
+      await daemon.start();
+      await daemon.client('volume', 'delete', 'g/cut');
+    });
   });
 
   it('leaves an unused volume after SIGKILL, which is told and deleted', async () => {
