@@ -15,7 +15,8 @@ export type DaemonLocation =
   | { readonly kind: 'directory'; readonly directory: string }
   | { readonly kind: 'url'; readonly url: string };
 
-const connectMillisecondsMax = 10_000;
+/** For a connection, and for the answer where nothing is changed. */
+const answerMillisecondsMax = 10_000;
 
 /** Speaks to a daemon. Errors are JnbdError: those of the daemon, or daemon_unreachable. */
 export class ControlClient {
@@ -88,11 +89,17 @@ export class ControlClient {
         },
       });
       const timer = setTimeout(() => {
-        request.destroy(new Error(`no connection within ${connectMillisecondsMax / 1000} s`));
-      }, connectMillisecondsMax);
+        request.destroy(
+          new JnbdError(
+            'timed_out',
+            `the daemon ${this.#where()} did not answer within ${answerMillisecondsMax / 1000} s; see whether it is stopped, or its disk`,
+          ),
+        );
+      }, answerMillisecondsMax);
       request.once('socket', (socket) => {
         socket.once('connect', () => {
-          clearTimeout(timer);
+          // What changes something may take its time.
+          if (line) clearTimeout(timer);
           release();
         });
       });
@@ -115,8 +122,12 @@ export class ControlClient {
             fail(error);
           }
         });
-        response.once('error', (cause) => fail(ended(cause)));
+        response.once('error', (cause) => {
+          clearTimeout(timer);
+          fail(cause instanceof JnbdError ? cause : ended(cause));
+        });
         response.once('end', () => {
+          clearTimeout(timer);
           resolve({ response, body });
         });
       });
@@ -141,6 +152,12 @@ export class ControlClient {
     }
   }
 
+  #where(): string {
+    return this.#location.kind === 'url'
+      ? `at ${this.#location.url}`
+      : `of ${this.#location.directory}`;
+  }
+
   #url(text: string): URL {
     const url = URL.canParse(text) ? new URL(text) : undefined;
     if (url?.protocol === 'http:') return url;
@@ -154,7 +171,7 @@ export class ControlClient {
     if (this.#location.kind === 'url') {
       return new JnbdError(
         'daemon_unreachable',
-        `no daemon answers at ${this.#location.url} (${messageOf(cause)}); see whether it runs, and its --listen`,
+        `no daemon answers ${this.#where()} (${messageOf(cause)}); see whether it runs, and its --listen`,
         { cause },
       );
     }

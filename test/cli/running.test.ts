@@ -235,3 +235,14 @@ describe('clients', () => {
     await same.close();
   });
 });
+
+describe('a daemon that does not answer', () => {
+  it('is told after ten seconds', async () => {
+    const daemon = await start();
+    process.kill(daemon.pid, 'SIGSTOP');
+    const result = await jnbd(['status', '--data', data, '--json']);
+    expect(result.json).toMatchObject({ error: { code: 'timed_out' } });
+    expect(result.stderr).toContain(`the daemon of ${data} did not answer within 10 s`);
+    expect(result.code).toBe(5);
+  });
+});
