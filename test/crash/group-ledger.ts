@@ -311,7 +311,7 @@ export class GroupLedger {
     if (operation.seenBytes === operation.length) this.#open.delete(operation.id);
   }
 
-  /** The pieces of a write come in their order, and none comes twice. */
+  /** The pieces of a write come in their order, and none comes twice; a range comes whole. */
   #operationOf(
     kind: OperationKind,
     volume: VolumeModel,
@@ -323,15 +323,16 @@ export class GroupLedger {
       operation?.kind === kind &&
       operation.volume === volume &&
       operation.offset + operation.seenBytes === offset &&
-      operation.seenBytes + length <= operation.length &&
-      (!operation.payload ||
-        operation.payload.compare(
-          payload,
-          0,
-          length,
-          operation.seenBytes,
-          operation.seenBytes + length,
-        ) === 0);
+      (operation.payload
+        ? operation.seenBytes + length <= operation.length &&
+          operation.payload.compare(
+            payload,
+            0,
+            length,
+            operation.seenBytes,
+            operation.seenBytes + length,
+          ) === 0
+        : length === operation.length);
     if (kind === 'write') {
       const firstWhole = (sectorBytes - (offset % sectorBytes)) % sectorBytes;
       const stamp = this.#contents.stampAt(payload, firstWhole);

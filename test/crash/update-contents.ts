@@ -50,9 +50,10 @@ export class UpdateContents {
     const from = (operation * 40_503 * 4 + firstSector * sectorBytes) % patternBytes;
     this.#pattern.copy(bytes, 0, from, from + bytes.length);
     for (let at = 0; at < bytes.length; at += sectorBytes) {
-      bytes.writeUInt32LE(magic, at);
-      bytes.writeUInt32LE(this.#run, at + 4);
-      bytes.writeUInt32LE(operation, at + 8);
+      // First what tells operations apart: a write may be cut behind any byte.
+      bytes.writeUInt32LE(operation, at);
+      bytes.writeUInt32LE(magic, at + 4);
+      bytes.writeUInt32LE(this.#run, at + 8);
       bytes.writeUInt32LE(volume, at + 12);
       bytes.writeUInt32LE(firstSector + at / sectorBytes, at + 16);
     }
@@ -61,11 +62,11 @@ export class UpdateContents {
   /** Undefined: no operation of this run wrote the sector that begins there. */
   stampAt(bytes: Buffer, at: number): Stamp | undefined {
     if (at + stampBytes > bytes.length) return undefined;
-    if (bytes.readUInt32LE(at) !== magic || bytes.readUInt32LE(at + 4) !== this.#run) {
+    if (bytes.readUInt32LE(at + 4) !== magic || bytes.readUInt32LE(at + 8) !== this.#run) {
       return undefined;
     }
     return {
-      operation: bytes.readUInt32LE(at + 8),
+      operation: bytes.readUInt32LE(at),
       volume: bytes.readUInt32LE(at + 12),
       sector: bytes.readUInt32LE(at + 16),
     };
