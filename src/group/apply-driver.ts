@@ -39,7 +39,7 @@ export interface ApplyOwner {
 /** `idle`: nothing to do yet. `applying`: the worker has a table. `waiting`: it failed; tried again later. */
 export type ApplyState = 'idle' | 'applying' | 'waiting' | 'closed';
 
-const validTransitions: Record<ApplyState, readonly ApplyState[]> = {
+export const applyTransitions: Record<ApplyState, readonly ApplyState[]> = {
   idle: ['applying', 'closed'],
   applying: ['idle', 'waiting', 'closed'],
   waiting: ['applying', 'closed'],
@@ -164,7 +164,7 @@ export class ApplyDriver {
   }
 
   #become(state: ApplyState): void {
-    assert(validTransitions[this.#state].includes(state), `apply ${this.#state} -> ${state}`);
+    assert(applyTransitions[this.#state].includes(state), `apply ${this.#state} -> ${state}`);
     this.#state = state;
   }
 

@@ -3,7 +3,7 @@ import { assert } from '../platform/assert.ts';
 /** K2. A volume made by `volume create --from` is `unused` until its contents are complete. */
 export type VolumeState = 'normal' | 'abnormal' | 'unused';
 
-const volumeTransitions: Record<VolumeState, readonly VolumeState[]> = {
+export const volumeTransitions: Record<VolumeState, readonly VolumeState[]> = {
   unused: ['normal', 'abnormal'],
   normal: ['abnormal', 'unused'],
   abnormal: ['normal', 'unused'],
@@ -27,7 +27,7 @@ export function acceptsHostWrites(state: VolumeState): boolean {
  */
 export type GroupState = 'recovering' | 'normal' | 'abnormal' | 'closing' | 'closed';
 
-const groupTransitions: Record<GroupState, readonly GroupState[]> = {
+export const groupTransitions: Record<GroupState, readonly GroupState[]> = {
   recovering: ['normal', 'abnormal'],
   normal: ['abnormal', 'closing'],
   abnormal: ['normal', 'closing'],

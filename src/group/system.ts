@@ -144,6 +144,11 @@ export class System {
     this.#claim(name);
     try {
       const files = this.#files(name);
+      // Of a deletion that failed, or of a creation that could not be undone.
+      const { disk } = this.#deps;
+      if (disk.isDirectorySync(files.directory) && isUnfinished(disk, files)) {
+        removeGroupFiles(disk, files);
+      }
       const catalog = this.#newCatalog(name, capacityBytes, settings);
       await makeGroupFiles(this.#deps, files, catalog);
       const group = await openGroup(this.#deps, this.#groupLimits(), files);

@@ -154,18 +154,15 @@ export class SegmentChain {
   /**
    * Opens a segment that begins at `firstNumber`: the start of an incarnation, or the takeover of a
    * failed area. Its header is written, not synced: the caller syncs before it calls anything in it
-   * durable. A prepared segment is dropped and its sequence skipped, so that no two headers on disk
-   * claim one place. Undefined: no area has a free segment. Throws AreaFailure.
+   * durable. A prepared segment is dropped. Undefined: no area has a free segment. Throws AreaFailure.
    *
    * `headerLater`: records that hosts wait for move here, if need be to the emergency area. The caller
    * calls `writeHeader` when all of them are written; before, a crash leaves everything where it was.
    */
   begin(firstNumber: number, durable: number, headerLater = false): LiveSegment | undefined {
-    const dropped = this.#standby ?? this.#preparing;
-    if (dropped) this.#nextSequence = dropped.header.sequence + 1;
     this.dropStandby();
     const area = this.#choose() ?? (headerLater ? this.#emergencyArea() : undefined);
-    const segment = this.#takeSegment(area, this.#nextSequence, firstNumber, durable);
+    const segment = this.#takeSegment(area, firstNumber, durable);
     if (!segment) return undefined;
     if (!headerLater) this.writeHeader(segment);
     this.#become(segment);
@@ -208,7 +205,7 @@ export class SegmentChain {
     if (this.#standby || this.#preparing || !this.#current || this.spareSegments === 0) return;
     let preparing: LiveSegment | undefined;
     try {
-      preparing = this.#takeSegment(this.#choose(), this.#nextSequence, 0, durable);
+      preparing = this.#takeSegment(this.#choose(), 0, durable);
       if (preparing) this.writeHeader(preparing);
     } catch (error) {
       if (!(error instanceof AreaFailure)) throw error;
@@ -263,7 +260,6 @@ export class SegmentChain {
 
   #become(segment: LiveSegment): void {
     this.#bySequence.set(segment.header.sequence, segment);
-    this.#nextSequence = segment.header.sequence + 1;
     this.#current = segment;
   }
 
@@ -297,14 +293,16 @@ export class SegmentChain {
     );
   }
 
+  /** Whatever becomes of it, no other header on disk may claim the same place: a sequence is given once. */
   #takeSegment(
     area: Area | undefined,
-    sequence: number,
     firstNumber: number,
     durable: number,
   ): LiveSegment | undefined {
     const slot = area?.freeSlots.pop();
     if (!area || slot === undefined) return undefined;
+    const sequence = this.#nextSequence;
+    this.#nextSequence += 1;
     const salt = this.#random.bytes(4);
     const header: SegmentHeader = {
       ...this.#identity,

@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest';
+import { MiB } from '../../src/platform/limits.ts';
+import { SimulatedMachine } from '../journal/simulated-system.ts';
+
+test('a group whose deletion failed on the way is made anew, and nothing of it is left', async () => {
+  const machine = new SimulatedMachine('half');
+  const system = await machine.start();
+  await machine.createGroup({ journalDirectories: ['/areas/a'] });
+  await machine.createVolume('v', MiB);
+  const path = '/areas/a/000002.segment';
+  machine.machine.faults.add({ kind: 'write_error', operation: 'entry', path, times: 1 });
+  await expect(machine.run(system.deleteGroup('g', true))).rejects.toThrow('EIO');
+  expect(machine.disk.existsSync(path)).toBe(true);
+  expect(system.groups.size).toBe(0);
+  await machine.createGroup();
+  expect(machine.disk.existsSync('/areas/a')).toBe(false);
+  await machine.createVolume('w', MiB);
+  machine.losePower();
+  await machine.start();
+  expect([...machine.group().volumes.keys()]).toEqual(['w']);
+});
