@@ -132,12 +132,13 @@ describe('the end', () => {
     const writes = Array.from({ length: 64 }, (_, i) =>
       client.write(i * 64 * KiB, Buffer.alloc(64 * KiB, i), { fua: true }),
     );
+    const ending = Promise.allSettled(writes);
     await writes[0];
     const started = performance.now();
     await daemon.stop();
     expect(performance.now() - started).toBeLessThan(2000);
     expect(daemon.exited).toEqual({ code: 0, signal: null });
-    const ends = await Promise.allSettled(writes);
+    const ends = await ending;
     client.destroy();
 
     // A write that was answered is there; one that was not may be there.
