@@ -77,13 +77,14 @@ export class Campaign {
     const { simulation, random } = this;
     for (const { name, areas, layout, onFull, volumes } of shapes) {
       const journalDir = Array.from({ length: areas }, (_, at) => `/areas/${name}-${at}`);
-      await simulation.verb('group-create', {
+      const result = await simulation.verb('group-create', {
         group: name,
         journalSize: '64MiB',
         ...(areas === 0 ? {} : { journalDir, areas: layout ?? 'striped' }),
         ...(onFull === undefined ? {} : { onFull }),
         syncInterval: random.pick(['1ms', '20ms', '50ms']),
       });
+      if (result !== 'done') return;
       simulation.restarts.groupNames.add(name);
       for (const { name: volume, sizeBytes, journalOnly } of volumes) {
         await simulation.verb('volume-create', {

@@ -1,6 +1,11 @@
-import { KiB, MiB } from '../../src/platform/limits.ts';
+import type { Group } from '../../src/group/group.ts';
+import type { Volume } from '../../src/group/volume.ts';
+import { KiB } from '../../src/platform/limits.ts';
 import type { Campaign } from './campaign.ts';
-import { SimulatedDaemon } from './simulated-daemon.ts';
+import { importVolume } from './imports.ts';
+import { secondDaemon } from './second-daemon.ts';
+
+type Refusal = readonly [verb: string, input: Record<string, unknown>, code: string];
 
 /** Creates, fills, grows or deletes a volume, or tries what must be refused. */
 export async function changeSomething(campaign: Campaign): Promise<void> {
@@ -22,81 +27,60 @@ export async function changeSomething(campaign: Campaign): Promise<void> {
   } else if (!volume) {
     return;
   } else if (what === 'resize') {
-    const size = volume.catalog.sizeBytes + random.pick([512, 64 * KiB, 300 * KiB]);
-    await simulation.verb('volume-resize', {
-      volume: `${group.name}/${volume.catalog.name}`,
-      size: String(size),
-    });
+    await growVolume(campaign, group, volume);
   } else if (what === 'delete') {
-    if (volumes.length === 1) return;
-    for (const host of simulation.hosts) {
-      if (host.group === group.name && host.volume === volume.catalog.name)
-        simulation.hosts.disconnect(host);
-    }
-    if ((await simulation.pass(5)) !== 'done') return;
-    await simulation.verb('volume-delete', {
-      volume: `${group.name}/${volume.catalog.name}`,
-      force: true,
-    });
+    if (volumes.length > 1) await deleteVolume(campaign, group, volume);
   } else {
-    const path = `${group.name}/${volume.catalog.name}`;
-    const size = String(volume.catalog.sizeBytes + 512);
-    const [verb, input, code] = random.pick([
-      ['volume-create', { volume: path, size }, 'exists_differently'],
-      ['volume-resize', { volume: path, size: '512' }, 'volume_shrink'],
-      [
-        'volume-delete',
-        { volume: path },
-        volume.sessions.size > 0 ? 'volume_in_use' : 'confirmation_needed',
-      ],
-      ['group-delete', { group: group.name }, 'group_not_empty'],
-      ['volume-resize', { volume: `${group.name}/none`, size }, 'volume_not_found'],
-    ] as const);
+    const [verb, input, code] = random.pick(refusals(group, volume));
     await simulation.verb(verb, input, code);
   }
 }
 
-/** A file with holes. */
-function writeSource({ simulation, random }: Campaign, contents: Buffer): void {
-  const disk = simulation.machine.attach();
-  const file = disk.openSync('/source', 'open-or-create', 'import');
-  file.truncateSync(0);
-  file.truncateSync(contents.length);
-  for (let at = 0; at < contents.length; at += 32 * KiB) {
-    if (random.chance(0.3)) continue;
-    const length = Math.min(32 * KiB, contents.length - at);
-    random.fill(contents, at, length);
-    file.writeSync(contents, at, length, at);
+async function growVolume(
+  { simulation, random }: Campaign,
+  group: Group,
+  { catalog, state }: Volume,
+): Promise<void> {
+  if (state === 'unused') return;
+  const size = catalog.sizeBytes + random.pick([512, 64 * KiB, 300 * KiB]);
+  await simulation.verb('volume-resize', {
+    volume: `${group.name}/${catalog.name}`,
+    size: String(size),
+  });
+}
+
+export async function deleteVolume(
+  campaign: Campaign,
+  group: Group,
+  { catalog, state }: Volume,
+): Promise<void> {
+  const { simulation } = campaign;
+  for (const host of simulation.hosts) {
+    if (host.group === group.name && host.volume === catalog.name)
+      simulation.hosts.disconnect(host);
   }
-  disk.kill();
+  if ((await simulation.pass(5)) !== 'done') return;
+  await simulation.verb('volume-delete', {
+    volume: `${group.name}/${catalog.name}`,
+    ...(state === 'unused' ? {} : { force: true }),
+  });
 }
 
-async function importVolume(campaign: Campaign, name: string): Promise<void> {
-  const { simulation, random } = campaign;
-  const contents = Buffer.alloc(random.pick([64 * KiB, 300 * KiB + 512, 1 * MiB]));
-  simulation.machine.faults.without(() => writeSource(campaign, contents));
-  simulation.tap.ledger.imports.add(contents);
-  const isAborted = random.chance(0.2);
-  await simulation.verb(
-    'volume-create',
-    { volume: name, from: '/source' },
-    isAborted ? 'state_refuses' : undefined,
-    isAborted ? new AbortController() : undefined,
-  );
-  simulation.tap.ledger.imports.delete(contents);
-}
-
-/** Another daemon on the same directory is refused, and harms nobody. */
-async function secondDaemon(campaign: Campaign): Promise<void> {
-  const { simulation, random } = campaign;
-  const second = new SimulatedDaemon(simulation, random.fork(`second ${simulation.clock.events}`));
-  const result = await simulation.settled(second.starting);
-  const isKilled = second.isDead;
-  second.exited();
-  if (isKilled || typeof result === 'string') return;
-  if (!('error' in result)) return simulation.fail('two daemons serve one data directory');
-  const code: unknown = Reflect.get(result.error as object, 'code');
-  simulation.counter.count(`start refused: ${String(code)}`);
-  if (code !== 'data_directory_locked')
-    simulation.fail(`the second daemon: ${String(result.error)}`);
+function refusals(group: Group, { catalog, sessions, state }: Volume): Refusal[] {
+  const volume = `${group.name}/${catalog.name}`;
+  const size = String(catalog.sizeBytes + 512);
+  const all: Refusal[] = [
+    ['volume-create', { volume, size }, 'exists_differently'],
+    ['volume-create', { volume: `${volume}-odd`, size: '511' }, 'argument_invalid'],
+    ['volume-create', { volume: `${volume}-none`, from: '/not-there' }, 'source_unreadable'],
+    ['volume-create', { volume: 'nobody/v', size }, 'group_not_found'],
+    ['group-delete', { group: group.name }, 'group_not_empty'],
+    ['volume-resize', { volume: `${group.name}/none`, size }, 'volume_not_found'],
+  ];
+  if (state === 'unused') return all;
+  return [
+    ...all,
+    ['volume-resize', { volume, size: '512' }, 'volume_shrink'],
+    ['volume-delete', { volume }, sessions.size > 0 ? 'volume_in_use' : 'confirmation_needed'],
+  ];
 }

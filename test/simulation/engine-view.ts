@@ -7,6 +7,8 @@ export interface EngineView {
   durable(group: string): number | undefined;
   /** Up to this records must be there: all of them, unless the group is still being recovered. */
   needed(groupId: string): number;
+  /** A sync failed of what is in a journal: what only the page cache has of it may be gone. */
+  journalSyncFailed(): void;
   /** Whether the file still has its name. */
   hasName(path: string, file: SimulatedFile): boolean;
 }

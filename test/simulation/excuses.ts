@@ -1,5 +1,5 @@
 /** Why a host, or who gave a command, may be told of an error at the moment. */
-export type Excuse = 'disk' | 'space' | 'stopping' | 'stall' | 'start';
+export type Excuse = 'disk' | 'space' | 'stopping' | 'stall' | 'start' | 'volume';
 
 /** The errors of NBD that need one. */
 export type ExcusedError = 'EIO' | 'ENOSPC' | 'ESHUTDOWN';

@@ -129,7 +129,8 @@ export class HostCrew {
       }
       counter.count('session refused');
       counter.count(`code ${host.refusal.code}`);
-      if (!excuses.mayFail('EIO')) report(`${name}: refused: ${host.refusal.text}`);
+      const isClosing = host.refusal.code === 'shutting_down' && excuses.has('stopping');
+      if (!isClosing && !excuses.mayFail('EIO')) report(`${name}: refused: ${host.refusal.text}`);
     }
   }
 

@@ -4,6 +4,7 @@ import { checkpointOnDevice } from './checkpoint-on-device.ts';
 import type { CrashKind } from './crash-kind.ts';
 import { describeGroups } from './describe-groups.ts';
 import { Excuses } from './excuses.ts';
+import { codeKinds } from './expected-codes.ts';
 import type { FaultCounter } from './faults.ts';
 import type { GroupModel } from './group-model.ts';
 import { HostCrew } from './host-crew.ts';
@@ -71,6 +72,10 @@ export class JournalSimulation {
       {
         batch: (group) => this.#serving(group)?.index.oldestFrozen?.lastNumber,
         durable: (group) => this.#serving(group)?.watermarks.durable,
+        journalSyncFailed: () => {
+          // Later the records are written again, from memory.
+          if (!this.isServing) this.restarts.expectDurableOnly();
+        },
         hasName: (path, file) => this.machine.tree.find(path) === file,
         needed: (groupId) =>
           this.isServing ? Number.POSITIVE_INFINITY : this.restarts.mustHave(groupId),
@@ -78,6 +83,7 @@ export class JournalSimulation {
       report,
     );
     this.machine.observer = this.tap;
+    counter.expect(codeKinds);
     this.#transitions = new TransitionWatch(counter);
     fillNoise(this.random.fork('noise'));
     const { tap, network, excuses } = this;
@@ -231,7 +237,7 @@ export class JournalSimulation {
   }
 
   #refusedToStart(error: unknown): 'refused' {
-    const { code, message } = this.#operatingError(error, 'the start');
+    const { code, message } = this.operatingError(error, 'the start');
     this.counter.count(`start refused: ${code}`);
     this.note(`start refused: ${message}`);
     if (!this.excuses.has('start') && !this.excuses.has('disk')) {
@@ -241,7 +247,7 @@ export class JournalSimulation {
   }
 
   /** Any other error is one of programming, and ends the process. */
-  #operatingError(error: unknown, what: string): JnbdError {
+  operatingError(error: unknown, what: string): JnbdError {
     if (!(error instanceof JnbdError)) this.fail(`${what}: ${stackOf(error)}`);
     this.counter.count(`code ${error.code}`);
     return error;
@@ -288,6 +294,7 @@ export class JournalSimulation {
     this.excuses.add('stopping');
     const { daemon } = this;
     const result = await this.settled(daemon.composed.stop(1000));
+    this.hosts.checkConnections();
     this.excuses.delete('stopping');
     if (result === 'dead') {
       this.crash('kill');
@@ -334,7 +341,7 @@ export class JournalSimulation {
       this.fail(`${what} does not end: ${describeGroups(this.groups.values())}`);
     }
     if ('error' in result) {
-      const { code, message } = this.#operatingError(result.error, what);
+      const { code, message } = this.operatingError(result.error, what);
       this.counter.count(`verb refused: ${code}`);
       this.note(`${what}: ${message}`);
       if (code !== expectedCode && !this.excuses.has('disk') && !this.excuses.has('space')) {

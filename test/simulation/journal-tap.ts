@@ -24,8 +24,10 @@ export class JournalTap implements DiskObserver {
   readonly checkpoints = new Map<string, number>();
   readonly segments: SegmentTap;
   readonly #volumes: VolumeTap;
+  readonly #engine: EngineView;
 
   constructor(engine: EngineView, report: (text: string) => void) {
+    this.#engine = engine;
     this.segments = new SegmentTap(this, engine, report);
     this.#volumes = new VolumeTap((group) => this.model(group), this.syncs, engine, report);
   }
@@ -51,6 +53,7 @@ export class JournalTap implements DiskObserver {
     ok: boolean,
   ): void {
     this.syncs.ended(file, changeNumber, ok);
+    if (!ok && role === 'segment') this.#engine.journalSyncFailed();
     if (role !== 'checkpoint' || !ok || !isCheckpoint(path)) return;
     const applied = newestCheckpoint(file);
     if (applied !== undefined) this.checkpoints.set(groupDirectory(path), applied);

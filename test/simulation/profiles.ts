@@ -1,12 +1,15 @@
 import { changes } from './profiles/changes.ts';
+import { commands } from './profiles/commands.ts';
 import { crashes } from './profiles/crashes.ts';
 import { damage } from './profiles/damage.ts';
 import { deaths } from './profiles/deaths.ts';
 import { errors } from './profiles/errors.ts';
+import { full } from './profiles/full.ts';
 import { journalOnly } from './profiles/journal-only.ts';
 import type { Profile } from './profiles/profile.ts';
 import { rounds } from './profiles/rounds.ts';
 import { space } from './profiles/space.ts';
+import { starts } from './profiles/starts.ts';
 
 export const profiles = {
   crashes,
@@ -17,6 +20,9 @@ export const profiles = {
   damage,
   journalOnly,
   changes,
+  commands,
+  starts,
+  full,
 } as const satisfies Record<string, Profile>;
 
 export type ProfileName = keyof typeof profiles;

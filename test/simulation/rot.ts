@@ -86,6 +86,7 @@ export async function rotSmallFile(campaign: Campaign): Promise<void> {
     '/data/groups/alpha/checkpoint',
     '/data/groups/alpha/head',
     `${directory}/area`,
+    '/data/jnbd.json',
   ]);
   const file = fileAt(campaign, path);
   const undo: (() => void)[] = [];

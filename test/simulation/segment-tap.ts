@@ -19,6 +19,7 @@ import type { SyncTracker } from './sync-tracker.ts';
 interface SegmentUse {
   readonly id: number;
   readonly header: SegmentHeader;
+  readonly file: SimulatedFile;
   /** Highest number of a record in it. */
   lastNumber: number;
   /** Marks in it: what was said to be durable, and where. */
@@ -82,7 +83,7 @@ export class SegmentTap {
   }
 
   written(file: SimulatedFile, write: Written): void {
-    if (write.position === 0) this.#begin(write);
+    if (write.position === 0) this.#begin(file, write);
     else this.#append(file, write);
   }
 
@@ -90,24 +91,35 @@ export class SegmentTap {
     this.#headless.clear();
   }
 
-  #begin(write: Written): void {
-    this.#checkReuse(write.path);
-    const block = write.bytes.subarray(write.start, write.start + write.length);
-    const decoded =
-      write.length >= segmentHeaderBytes ? decodeSegmentHeader(block) : { kind: 'bad' as const };
-    if (decoded.kind !== 'header') {
-      this.#uses.delete(write.path);
+  #begin(file: SimulatedFile, write: Written): void {
+    const { path } = write;
+    this.#checkReuse(path);
+    // One of the two copies of a header may be whole where the write was cut short.
+    const header = headerIn(file, false);
+    if (!header) {
+      this.#uses.delete(path);
       return;
     }
-    const { header } = decoded;
+    if (this.#uses.get(path)?.header.salt === header.salt) return;
+    this.#checkSequence(path, header);
     if (!this.#models.has(header.groupId)) {
       this.#models.set(header.groupId, new GroupModel(header.groupId, this.#syncs, this.#report));
     }
-    this.#uses.set(write.path, { id: this.#nextUse, header, lastNumber: 0, marks: [] });
+    this.#uses.set(path, { id: this.#nextUse, header, file, lastNumber: 0, marks: [] });
     this.#nextUse += 1;
     const early = this.#headless.get(write.path) ?? [];
     this.#headless.delete(write.path);
     for (const before of early) this.#append(before.file, before.write);
+  }
+
+  /** Sequences order the segments of a group: two with the same have no order. */
+  #checkSequence(path: string, { groupId, sequence }: SegmentHeader): void {
+    for (const [other, { header, file }] of this.#uses) {
+      if (other === path || header.groupId !== groupId || header.sequence !== sequence) continue;
+      // What a power loss or a failed sync took from the device was never seen.
+      if (headerIn(file, true)?.salt !== header.salt) continue;
+      this.#report(`${path} and ${other} both have sequence ${sequence}`);
+    }
   }
 
   /** A segment file is used again: nothing may be in it that anybody needs (SAFETY 2, 6, 7). */
@@ -273,4 +285,12 @@ function foundIn(file: SimulatedFile, { length, position }: Written) {
   const bytes = new Uint8Array(length + wideRecordHeaderBytes + recordPayloadBytesMax);
   const count = file.read(bytes, 0, bytes.length, position);
   return { bytes: bytes.subarray(0, count), start: 0 };
+}
+
+function headerIn(file: SimulatedFile, isOnDevice: boolean): SegmentHeader | undefined {
+  const block = Buffer.alloc(segmentHeaderBytes);
+  if (isOnDevice) file.readDirect(block, 0, block.length, 0);
+  else file.read(block, 0, block.length, 0);
+  const decoded = decodeSegmentHeader(block);
+  return decoded.kind === 'header' ? decoded.header : undefined;
 }

@@ -39,7 +39,7 @@ export class SimulatedDaemon {
   #isDead = false;
   readonly #kill: () => void;
 
-  constructor(world: SimulatedWorld, random: SimulatedRandom) {
+  constructor(world: SimulatedWorld, random: SimulatedRandom, directory: string = dataDirectory) {
     const clock = new ProcessClock(world.clock);
     const network = world.network.attach(clock);
     this.#kill = () => {
@@ -64,9 +64,11 @@ export class SimulatedDaemon {
       event: (code, message) => this.events.push({ code, message }),
       ...surroundings,
     };
-    this.starting = composeDaemon(dependencies, options).then((composed) => {
-      this.#composed = composed;
-    });
+    this.starting = composeDaemon(dependencies, { ...options, dataDirectory: directory }).then(
+      (composed) => {
+        this.#composed = composed;
+      },
+    );
     // Whoever waits for it learns of a failure; after a death nobody does.
     this.starting.catch(() => undefined);
   }
@@ -95,8 +97,7 @@ export class SimulatedDaemon {
   }
 }
 
-const options: DaemonOptions = {
-  dataDirectory,
+const options: Omit<DaemonOptions, 'dataDirectory'> = {
   name: undefined,
   version: '0.0.0',
   memoryBytes: 64 * MiB,

@@ -1,36 +1,70 @@
+import { applyTransitions } from '../../src/group/apply-driver.ts';
 import type { Group } from '../../src/group/group.ts';
+import { groupTransitions, volumeTransitions } from '../../src/group/states.ts';
+import { Area, type AreaState } from '../../src/journal/area.ts';
+import type { Journal, JournalState } from '../../src/journal/journal.ts';
+import { SimulatedClock } from './simulated-clock.ts';
+import { SimulatedDisk } from './simulated-disk.ts';
+import { SimulatedRandom } from './simulated-random.ts';
 import type { FaultCounter } from './faults.ts';
 
-/** Every change of state that a campaign has to bring about; those that this version cannot are left out. */
-export const transitionKinds = [
-  'group recovering -> normal',
-  'group recovering -> abnormal',
-  'group normal -> abnormal',
-  'group normal -> closing',
-  'group abnormal -> closing',
-  'group closing -> closed',
-  'volume unused -> normal',
-  'volume normal -> abnormal',
-  'volume abnormal -> normal',
-  'area healthy -> slow',
-  'area healthy -> failed',
-  'area healthy -> missing',
-  'area slow -> healthy',
-  'area slow -> failed',
-  'apply idle -> applying',
-  'apply applying -> idle',
-  'apply applying -> waiting',
-  'apply waiting -> applying',
-  'apply idle -> closed',
-  'apply applying -> closed',
-  'apply waiting -> closed',
-] as const;
+function ofTable(what: string, table: Readonly<Record<string, readonly string[]>>): string[] {
+  return Object.entries(table).flatMap(([from, all]) =>
+    all.map((to) => `${what} ${from} -> ${to}`),
+  );
+}
+
+const areaStates = Object.keys({
+  healthy: true,
+  slow: true,
+  failed: true,
+  missing: true,
+} satisfies Record<AreaState, true>) as AreaState[];
+
+/** An area keeps its table to itself, but tells what it refuses. */
+function areaTransitions(): string[] {
+  const disk = new SimulatedDisk({
+    clock: new SimulatedClock(),
+    random: new SimulatedRandom('areas'),
+  }).attach();
+  const allows = (from: AreaState, to: AreaState): boolean => {
+    const area = new Area(disk, '/area', 0);
+    if (from !== area.state) area.become(from, '');
+    try {
+      area.become(to, '');
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  return areaStates.flatMap((from) =>
+    areaStates.filter((to) => from !== to && allows(from, to)).map((to) => `area ${from} -> ${to}`),
+  );
+}
+
+const journalTransitions: Record<JournalState, readonly JournalState[]> = {
+  open: ['failed', 'closed'],
+  failed: [],
+  closed: [],
+};
+
+/** Every change of state that the engine allows: a campaign has to bring each of them about. */
+export const transitionKinds: readonly string[] = [
+  ...ofTable('group', groupTransitions),
+  ...ofTable('volume', volumeTransitions),
+  ...ofTable('apply', applyTransitions),
+  ...ofTable('journal', journalTransitions),
+  ...areaTransitions(),
+];
 
 /** Counts changes of state by looking after every event. */
 export class TransitionWatch {
   readonly #counter: FaultCounter;
-  readonly #last = new Map<string, string>();
-  readonly #groups = new Map<string, Group>();
+  readonly #last = new Map<object, string>();
+  readonly #lastApply = new Map<Group, string>();
+  readonly #groups = new Set<Group>();
+  /** A group that never served has none. */
+  readonly #journals = new Map<Group, Journal>();
 
   constructor(counter: FaultCounter) {
     this.#counter = counter;
@@ -40,35 +74,46 @@ export class TransitionWatch {
   /** A process ended: the next one starts from nothing. */
   forget(): void {
     this.#last.clear();
+    this.#lastApply.clear();
     this.#groups.clear();
+    this.#journals.clear();
   }
 
   look(groups: ReadonlyMap<string, Group>): void {
-    for (const [name, group] of groups) this.#groups.set(name, group);
-    for (const [name, group] of this.#groups) {
-      this.#see(`group ${name}`, 'group', 'recovering', group.state);
-      this.#see(`apply ${name}`, 'apply', 'idle', group.applyState);
-      for (const area of group.areas) {
-        this.#see(`area ${name} ${area.path}`, 'area', 'healthy', area.state);
-      }
+    // Also those that are deleted: they close.
+    for (const group of groups.values()) this.#groups.add(group);
+    for (const group of this.#groups) {
+      this.#seeGroup(group);
+      this.#see(this.#lastApply, group, 'apply', 'idle', group.applyState);
+      if (group.state === 'normal') this.#journals.set(group, group.journal);
+      const journal = this.#journals.get(group);
+      if (journal) this.#see(this.#last, journal, 'journal', 'open', journal.state);
+      for (const area of group.areas) this.#see(this.#last, area, 'area', 'healthy', area.state);
       for (const volume of group.volumes.values()) {
-        const key = `volume ${name} ${volume.catalog.id}`;
-        this.#see(key, 'volume', volume.catalog.state, volume.state);
+        this.#see(this.#last, volume, 'volume', volume.catalog.state, volume.state);
       }
     }
   }
 
-  #see(key: string, what: string, initial: string, state: string): void {
-    const before = this.#last.get(key) ?? initial;
-    if (before === state && this.#last.has(key)) return;
-    this.#last.set(key, state);
-    if (before === state) return;
-    if (what === 'group' && state === 'closed' && before !== 'closing') {
+  #seeGroup(group: Group): void {
+    const before = this.#last.get(group) ?? 'recovering';
+    if (group.state === 'closed' && before !== 'closing' && before !== 'closed') {
       // It closes within one event where nothing is owed.
-      this.#counter.count(`group ${before} -> closing`);
-      this.#counter.count('group closing -> closed');
-    } else {
-      this.#counter.count(`${what} ${before} -> ${state}`);
+      this.#see(this.#last, group, 'group', before, 'closing');
     }
+    this.#see(this.#last, group, 'group', 'recovering', group.state);
+  }
+
+  #see<T extends object>(
+    last: Map<T, string>,
+    key: T,
+    what: string,
+    initial: string,
+    state: string,
+  ): void {
+    const before = last.get(key) ?? initial;
+    if (before === state && last.has(key)) return;
+    last.set(key, state);
+    if (before !== state) this.#counter.count(`${what} ${before} -> ${state}`);
   }
 }

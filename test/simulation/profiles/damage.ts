@@ -1,6 +1,6 @@
 import { MiB } from '../../../src/platform/limits.ts';
 import type { CrashKind } from '../crash-kind.ts';
-import { loseArea } from '../losses.ts';
+import { loseArea, loseVolume } from '../losses.ts';
 import { rotHeader, rotRecord, rotSmallFile } from '../rot.ts';
 import type { Profile } from './profile.ts';
 
@@ -23,7 +23,7 @@ export const damage: Profile = {
     await campaign.traffic();
     if (random.chance(0.5)) await campaign.rest();
     await campaign.end(random.pick<CrashKind>(['kill', 'kill', 'stop', 'power']));
-    const harm = random.pick([rotRecord, rotRecord, rotHeader, rotSmallFile, loseArea]);
+    const harm = random.pick([rotRecord, rotRecord, rotHeader, rotSmallFile, loseArea, loseVolume]);
     await harm(campaign);
   },
 };

@@ -1,0 +1,79 @@
+import type { ConditionCode } from '../../src/group/conditions.ts';
+import type { ErrorCode } from '../../src/platform/errors.ts';
+
+const reached = 'reached';
+
+/**
+ * Every error of the engine: `reached` ones have to be told by some start, verb or handshake of a
+ * campaign; of the others, who tells them and is no part of the simulation.
+ */
+export const errorCodes: Record<ErrorCode, string> = {
+  argument_invalid: reached,
+  configuration_invalid: 'the configuration file and the command line',
+  address_in_use: reached,
+  address_not_allowed: 'addresses of the machine',
+  certificate_invalid: 'TLS',
+  group_not_found: reached,
+  volume_not_found: reached,
+  export_not_found: 'our client of other NBD servers',
+  exists_differently: reached,
+  group_not_empty: reached,
+  volume_in_use: reached,
+  volume_shrink: reached,
+  confirmation_needed: reached,
+  state_refuses: reached,
+  data_directory_locked: reached,
+  data_directory_foreign: reached,
+  data_directory_read_only: reached,
+  format_newer: reached,
+  area_missing: 'a condition, and the offline inspection',
+  area_foreign: reached,
+  disk_full: reached,
+  journal_full: 'a condition',
+  memory_exhausted: 'nobody yet',
+  read_failed: reached,
+  write_failed: reached,
+  sync_failed: reached,
+  journal_failed: reached,
+  journal_damaged: reached,
+  catalog_damaged: reached,
+  checkpoint_damaged: reached,
+  volume_missing: 'a condition, and the offline inspection',
+  volume_abnormal: reached,
+  daemon_unreachable: 'the command line, and our client of other NBD servers',
+  shutting_down: reached,
+  timed_out: 'nobody yet',
+  source_unreadable: reached,
+  unsupported: 'nobody yet',
+  internal: 'the control server, of programming errors',
+};
+
+/** Whether a condition can end before the daemon does. */
+const conditions: Record<ConditionCode, 'ends' | 'stays'> = {
+  area_failed: 'stays',
+  journal_in_emergency_area: 'stays',
+  area_missing: 'stays',
+  area_slow: 'ends',
+  catalog_behind: 'ends',
+  journal_failed: 'ends',
+  journal_damaged: 'stays',
+  journal_full: 'ends',
+  volume_space: 'ends',
+  volume_failed: 'ends',
+  volume_missing: 'ends',
+  import_unfinished: 'ends',
+};
+
+/** What campaigns have to bring about, as it is counted. */
+export const codeKinds: readonly string[] = [
+  ...Object.entries(errorCodes)
+    .filter(([, where]) => where === reached)
+    .map(([code]) => `code ${code}`),
+  ...Object.entries(conditions).flatMap(([code, ending]) =>
+    ending === 'ends' ? [`event ${code}`, `event ${code}_cleared`] : [`event ${code}`],
+  ),
+  'error EIO',
+  'error ENOSPC',
+  'error ESHUTDOWN',
+  'error EIO of a journal-only read',
+];
