@@ -138,6 +138,14 @@ export interface ExportSession {
   read(offset: number, length: number, bytes: Buffer, start: number, token: number): number;
 
   /**
+   * How many bytes from `offset` on, `length` at most, are in the backing file alone and in its page
+   * cache. Until the caller returns to the event loop they may be sent from `fileDescriptor`, where
+   * they stand at the same offset. 0: `read` them.
+   */
+  bytesInFile(offset: number, length: number): number;
+  readonly fileDescriptor: number;
+
+  /**
    * Fills `out` with the extents of the range, equal neighbours merged, until it is covered or `out`
    * is full. The last extent may reach beyond the range, never beyond the volume. Returns an errno.
    */

@@ -195,6 +195,27 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     if (this.#open) this.client.readCompleted(token, failure ? this.#readFailed(failure) : 0);
   }
 
+  /**
+   * The socket refers to the file's pages until the host takes them, and apply may change them before.
+   * What it writes is durable (invariant 1), and of a write that is under way together with this
+   * read: a disk promises nothing there, and a read that the thread pool does late sees it as well.
+   * Journal segments are never sent so: used again, their pages would show what is no part of it.
+   */
+  bytesInFile(offset: number, length: number): number {
+    const { file, state, catalog } = this.#volume;
+    if (!file || state === 'abnormal') return 0;
+    const bytes = this.#group.reader.bytesInFile(catalog.id, offset, length);
+    try {
+      return bytes > 0 && file.isCachedSync(offset, bytes) ? bytes : 0;
+    } catch {
+      return 0; // `read` will say why.
+    }
+  }
+
+  get fileDescriptor(): number {
+    return this.#volume.file?.descriptor ?? -1;
+  }
+
   extents(offset: number, length: number, out: ExtentList): number {
     out.count = 0;
     const volume = this.#volume;

@@ -1,6 +1,7 @@
 import type { ExportSession } from '../group/export.ts';
 import { assert, must } from '../platform/assert.ts';
-import { ReadLayout } from './read-layout.ts';
+import { KiB } from '../platform/limits.ts';
+import { ReadLayout, wholeReadBytesMax } from './read-layout.ts';
 import type { RequestIdentity } from './reply-codec.ts';
 import type { ReplyBuffer } from './reply-buffers.ts';
 import type { ReplyWriter } from './reply-writer.ts';
@@ -9,6 +10,11 @@ import { NBD_CMD_READ } from './wire.ts';
 
 /** Pieces of one long read that are under way at a time. */
 const piecesMax = 4;
+/**
+ * A socket that took less of a file than it was offered is full. So much is then copied and left to
+ * the connection, which tells when it has gone.
+ */
+const copiedBytesWhenFull = 16 * KiB;
 
 /** A part of a reply that waits for the disk, or for its turn. */
 interface Piece extends RequestIdentity {
@@ -35,6 +41,9 @@ interface Stream extends LongRead {
   next: number;
   /** Whether anything of the answer was sent. */
   isBegun: boolean;
+  /** Data up to here was promised by a header that went out ahead of it; and what of it is unsent. */
+  promisedEnd: number;
+  owed: number;
   readonly pieces: Piece[];
   error: number;
 }
@@ -45,7 +54,8 @@ export type PumpResult = 'done' | 'waiting' | 'yielded' | 'needs buffer' | 'brok
 /**
  * Answers READ. A read that fits a buffer is answered whole: laid out behind the other replies of its
  * batch, and detached from them when the disk must be asked. A longer one is streamed in order,
- * piece after piece, as the socket drains; nothing else is parsed meanwhile.
+ * piece after piece, as the socket drains; nothing else is parsed meanwhile. What is in the page
+ * cache of the backing file is not copied: the kernel is told to send it from there.
  */
 export class ReadAnswers {
   readonly #session: ExportSession;
@@ -55,7 +65,7 @@ export class ReadAnswers {
   /** By token. */
   readonly #pieces: Piece[] = [];
   readonly #freePieces: Piece[] = [];
-  /** Pieces that became ready while a stream was in the middle of a simple reply. */
+  /** Pieces that became ready while a stream was inside a simple reply, or a chunk. */
   readonly #deferred: Piece[] = [];
   #stream: Stream | undefined;
   #pending = 0;
@@ -89,9 +99,19 @@ export class ReadAnswers {
     return bytes;
   }
 
-  /** Whether other replies must wait: the body of a simple reply cannot be interrupted. */
+  /** Whether other replies must wait: the data behind a header cannot be interrupted. */
   get isInsideReply(): boolean {
-    return this.#stream !== undefined && this.#writer.form === 'simple';
+    const stream = this.#stream;
+    return stream !== undefined && (this.#writer.form === 'simple' || stream.owed > 0);
+  }
+
+  /**
+   * Complete replies wait, with their buffers, for a stream that nothing under way brings on: their
+   * buffers must not be what keeps it from a buffer of its own.
+   */
+  get isUrgent(): boolean {
+    if (this.#deferred.length === 0 || !this.#writer.isDrained) return false;
+    return this.#stream?.pieces.length === 0;
   }
 
   /** Answers a read of at most `wholeReadBytesMax`; the caller has seen to room in the buffer. */
@@ -122,8 +142,16 @@ export class ReadAnswers {
   /** Begins a read that does not fit a buffer; `pump` carries it on. */
   beginStream(read: LongRead, startedAt: number): void {
     assert(this.#stream === undefined, 'one long read at a time');
-    const next = read.offset;
-    this.#stream = { ...read, startedAt, next, isBegun: false, pieces: [], error: 0 };
+    this.#stream = {
+      ...read,
+      startedAt,
+      next: read.offset,
+      isBegun: false,
+      promisedEnd: read.offset,
+      owed: 0,
+      pieces: [],
+      error: 0,
+    };
   }
 
   /** Sends what is ready of the stream and lays out what may follow, about `bytesMax` of it. */
@@ -134,12 +162,17 @@ export class ReadAnswers {
     let laidOut = 0;
     for (;;) {
       while (pieces[0]?.pending === 0) this.#sendFirst(stream);
+      this.#sendDeferred();
       if (pieces.length === 0 && stream.error !== 0) return this.#failStream(stream);
       if (pieces.length === 0 && stream.next === end) return this.#endStream(stream);
       if (stream.next === end || stream.error !== 0 || pieces.length >= piecesMax) return 'waiting';
       if (laidOut >= bytesMax) return 'yielded';
-      if (!this.#writer.open()) return 'needs buffer';
-      laidOut += this.#layOutNext(stream, end - stream.next);
+      const fileBytes = pieces.length === 0 ? this.#fileBytes(stream, end) : 0;
+      // Not copied for want of room in the socket: `drained` brings us back.
+      if (fileBytes > 0 && !this.#writer.isDrained) return 'waiting';
+      if (!this.#writer.open(this.isUrgent)) return 'needs buffer';
+      if (fileBytes > 0) laidOut += this.#sendFile(stream, end, fileBytes);
+      else laidOut += this.#layOutNext(stream, end - stream.next, wholeReadBytesMax);
     }
   }
 
@@ -212,11 +245,45 @@ export class ReadAnswers {
     this.#pending += this.#layout.pending;
   }
 
-  #layOutNext(stream: Stream, left: number): number {
-    const { request, next, startedAt } = stream;
+  /** How much of what is next may be sent from the backing file itself. */
+  #fileBytes(stream: Stream, end: number): number {
+    const { next, promisedEnd } = stream;
+    const isPromised = promisedEnd > next;
+    return this.#layout.fileBytes(next, (isPromised ? promisedEnd : end) - next, isPromised);
+  }
+
+  /** The header that such data needs, and as much of it as the socket takes. */
+  #sendFile(stream: Stream, end: number, bytes: number): number {
+    const writer = this.#writer;
+    const { request, next } = stream;
+    if (next >= stream.promisedEnd) {
+      if (writer.form !== 'simple') {
+        this.#layout.dataHeader(request, next, bytes, next + bytes === end);
+      } else if (next === stream.offset) writer.simpleHeader(request);
+      stream.promisedEnd = next + bytes;
+      stream.owed = bytes;
+      stream.isBegun = true;
+    }
+    const sent = writer.sendFile(this.#session.fileDescriptor, next, bytes);
+    stream.next += sent;
+    stream.owed -= sent;
+    this.#streamedBytes += sent;
+    if (sent < bytes) {
+      return sent + this.#layOutNext(stream, bytes - sent, copiedBytesWhenFull);
+    }
+    writer.flush();
+    return sent;
+  }
+
+  #layOutNext(stream: Stream, left: number, copiedBytesMax: number): number {
+    const { request, next, promisedEnd, startedAt } = stream;
     const start = this.#writer.at;
     const piece = this.#claim();
-    const covered = this.#layout.piece(request, next, left, next === stream.offset, piece.token);
+    const { token } = piece;
+    const covered =
+      promisedEnd > next
+        ? this.#layout.rest(next, Math.min(promisedEnd - next, copiedBytesMax), token)
+        : this.#layout.piece(request, next, left, next === stream.offset, token);
     stream.next += covered;
     this.#detach(piece, request, start, covered, startedAt, true);
     this.#writer.flush();
@@ -234,6 +301,7 @@ export class ReadAnswers {
       return;
     }
     stream.isBegun = true;
+    if (stream.owed > 0) stream.owed -= piece.length;
     this.#writer.sendDetached(must(piece.buffer, 'its buffer'), piece.start, piece.end);
     this.#free(piece);
   }
@@ -241,21 +309,26 @@ export class ReadAnswers {
   #endStream(stream: Stream): PumpResult {
     this.#stream = undefined;
     this.#metrics.count(NBD_CMD_READ, stream.length, false, stream.startedAt);
-    for (const piece of this.#deferred.splice(0)) this.#finish(piece);
+    this.#sendDeferred();
     return 'done';
   }
 
   #failStream(stream: Stream): PumpResult {
     const writer = this.#writer;
     // The header said that all is well, and there is no way to take that back.
-    if (writer.form === 'simple' && stream.isBegun) return 'broken';
-    if (!writer.open()) return 'needs buffer';
+    if (stream.owed > 0 || (writer.form === 'simple' && stream.isBegun)) return 'broken';
+    if (!writer.open(this.isUrgent)) return 'needs buffer';
     writer.failure(stream.request, stream.error, this.#session.errorText);
     writer.flush();
     this.#stream = undefined;
     this.#metrics.count(NBD_CMD_READ, 0, true, stream.startedAt);
-    for (const piece of this.#deferred.splice(0)) this.#finish(piece);
+    this.#sendDeferred();
     return 'done';
+  }
+
+  #sendDeferred(): void {
+    if (this.#deferred.length === 0 || this.isInsideReply) return;
+    for (const piece of this.#deferred.splice(0)) this.#finish(piece);
   }
 
   /** A whole read is complete: it goes out, or what went wrong goes in its place. */

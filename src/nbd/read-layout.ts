@@ -17,6 +17,9 @@ import {
 const sparseBytesMin = 64 * KiB;
 const sparseExtentsMax = 64;
 const chunkBytesMax = 44;
+/** What is sent from the backing file itself: less is copied as quickly. */
+const fileBytesMin = 64 * KiB;
+const fileBytesMax = 256 * KiB;
 /** Longest read that is answered from one buffer; also the longest that is never fragmented. */
 export const wholeReadBytesMax = replyBufferBytes - 8 * KiB;
 
@@ -91,6 +94,36 @@ export class ReadLayout {
     return fits;
   }
 
+  /** More of the data of a chunk whose header is out already. */
+  rest(offset: number, length: number, token: number): number {
+    this.#begin(token);
+    const fits = Math.min(length, wholeReadBytesMax);
+    this.#data(offset, fits);
+    return fits;
+  }
+
+  /**
+   * How many bytes from `offset` on may be sent from the backing file itself, as data; 0 also where
+   * that is not worth it. `isPromised`: a header said that data follows, holes or not.
+   */
+  fileBytes(offset: number, length: number, isPromised: boolean): number {
+    if (!this.#writer.sendsFiles || length < fileBytesMin) return 0;
+    const bytes = this.#session.bytesInFile(offset, Math.min(length, fileBytesMax));
+    if (bytes < fileBytesMin) return 0;
+    return isPromised || this.#writer.form === 'simple' ? bytes : this.#dataBytes(offset, bytes);
+  }
+
+  /** How much of the range there is before the first hole. */
+  #dataBytes(offset: number, length: number): number {
+    const extents = this.#extents;
+    if (this.#session.extents(offset, length, extents) !== 0) return 0;
+    let data = 0;
+    for (let index = 0; index < extents.count && !this.#isWorthAHole(index); index += 1) {
+      data += extents.lengths[index] ?? 0;
+    }
+    return data < fileBytesMin ? 0 : Math.min(data, length);
+  }
+
   #begin(token: number): void {
     this.#token = token;
     this.error = 0;
@@ -106,11 +139,16 @@ export class ReadLayout {
     else if (result !== 0 && this.error === 0) this.error = result;
   }
 
-  #dataChunk(request: RequestIdentity, offset: number, length: number, isLast: boolean): void {
+  /** The header of a chunk of data. */
+  dataHeader(request: RequestIdentity, offset: number, length: number, isLast: boolean): void {
     const writer = this.#writer;
     writer.chunk(request, NBD_REPLY_TYPE_OFFSET_DATA, 8 + length, isLast);
     writeUint64(writer.buffer.view, writer.at, offset);
     writer.advance(8);
+  }
+
+  #dataChunk(request: RequestIdentity, offset: number, length: number, isLast: boolean): void {
+    this.dataHeader(request, offset, length, isLast);
     this.#data(offset, length);
   }
 

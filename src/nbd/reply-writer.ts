@@ -74,10 +74,13 @@ export class ReplyWriter {
     return this.form === 'extended' ? extendedReplyHeaderBytes : structuredReplyHeaderBytes;
   }
 
-  /** Takes a buffer to write into. False: none may be had now. */
-  open(): boolean {
+  /**
+   * Takes a buffer to write into. False: none may be had now. `isUrgent`: what this connection holds
+   * already is not counted against it.
+   */
+  open(isUrgent = false): boolean {
     if (this.#current) return true;
-    const buffer = this.#pool.take(this.#held);
+    const buffer = this.#pool.take(isUrgent ? 0 : this.#held);
     if (!buffer) return false;
     this.#held += 1;
     this.#current = buffer;
@@ -166,6 +169,30 @@ export class ReplyWriter {
   sendDetached(buffer: ReplyBuffer, start: number, end: number): void {
     this.#send(buffer, start, end);
     this.release(buffer);
+  }
+
+  /** Whether `sendFile` is worth trying at all. */
+  get sendsFiles(): boolean {
+    return this.#connection.sendsFiles;
+  }
+
+  /** Whether it is worth trying now; if not, the owner of the connection will be told when. */
+  get isDrained(): boolean {
+    return this.#connection.pendingBytes === 0;
+  }
+
+  /**
+   * Sends all that was written, and behind it bytes of a file: as many as the socket takes at once.
+   * Returns how many of the file; what was written and not taken is sent before anything else is.
+   */
+  sendFile(descriptor: number, position: number, length: number): number {
+    if (this.#isClosed) return 0;
+    const { bytes } = this.buffer;
+    const start = this.#sentTo;
+    const end = this.#at;
+    const sent = this.#connection.sendFile(bytes, start, end, descriptor, position, length);
+    this.#sentTo = Math.min(end, start + sent);
+    return Math.max(0, sent - (end - start));
   }
 
   /** Sends what is complete. What was detached stays. */

@@ -221,7 +221,8 @@ export class Transmission {
   #waitForReplyMemory(): void {
     // Who holds some already has had its share: it goes on when its own come back, by `drained` or
     // `readCompleted`, and nobody is to be cut off for its sake.
-    if (this.#isWaitingForMemory || this.#writer.held > 0) return;
+    if (this.#isWaitingForMemory) return;
+    if (this.#writer.held > 0 && !this.#reads.isUrgent) return;
     this.#isWaitingForMemory = true;
     this.#deps.replies.whenFree(this.#note);
     this.#deps.pressed();

@@ -22,13 +22,18 @@ export type FileRole =
 
 export interface DiskFile {
   readonly path: string;
-  /** The descriptor of a real file (for advice and tests); -1 in a simulation. */
+  /** The descriptor of a real file (for advice, tests and sending from it); -1 in a simulation and once closed. */
   readonly descriptor: number;
 
   /** Reads up to `length` bytes; fewer only at the end of the file. May block on the device. */
   readSync(bytes: Uint8Array, start: number, length: number, position: number): number;
   /** As `readSync`, but returns -1 at once where the device would have to be asked. */
   readIfCachedSync(bytes: Uint8Array, start: number, length: number, position: number): number;
+  /**
+   * Whether the page cache has the whole range, so that it can be sent from the file without waiting
+   * for the device. False where that cannot be told.
+   */
+  isCachedSync(position: number, length: number): boolean;
   read(bytes: Uint8Array, start: number, length: number, position: number, done: ReadDone): void;
   /**
    * As `readSync`, past the page cache, so that what is read is what the device holds. `position`,

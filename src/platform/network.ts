@@ -49,6 +49,22 @@ export interface Connection {
   start(owner: ConnectionOwner): void;
   /** Sends in order. `bytes` must not change until `drained`, unless the result, `pendingBytes`, is 0. */
   send(bytes: Uint8Array): number;
+  /** Whether `sendFile` is worth trying: not under TLS, and not where the system cannot do it. */
+  readonly sendsFiles: boolean;
+  /**
+   * Sends `bytes[start, end)` and, behind it, `length` bytes of a file from `position` on, without
+   * copying them: as much as can leave this process at once, which is 0 while anything is pending.
+   * `bytes` is free again on return; the file's pages are referred to until the other side has taken
+   * them. Tells nothing of errors: whatever is left and sent by `send` meets them.
+   */
+  sendFile(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    descriptor: number,
+    position: number,
+    length: number,
+  ): number;
   /** Starts TLS as the server. `secured` follows, or `closed`. */
   secure(credentials: TlsCredentials): void;
   /** Stops and resumes receiving; a chunk already on its way may still arrive. */

@@ -8,7 +8,7 @@ import {
   type TlsCredentials,
 } from './network.ts';
 import { TlsUpgrade } from './node-tls.ts';
-import { peerState } from './system-calls.ts';
+import { cannotSend, peerState, sendFile, sendMore } from './system-calls.ts';
 
 /** After `end` the other side has this long to close too, then it is cut off. */
 const lingerMilliseconds = 2_000;
@@ -43,6 +43,7 @@ export class NodeConnection implements Connection {
   #isPaused = false;
   #watch: NodeJS.Timeout | undefined;
   #endedMilliseconds = 0;
+  #sendsFiles: boolean;
   #isPending = false;
   #isEnding = false;
   #isClosed = false;
@@ -57,6 +58,8 @@ export class NodeConnection implements Connection {
   constructor(accepted: net.Socket, path: string | undefined) {
     this.#socket = accepted;
     this.#handle = handleOf(accepted);
+    // Without the size of its queue there is no telling whether the handle still holds something.
+    this.#sendsFiles = this.#handle?.writeQueueSize === 0;
     const { remoteAddress: host = 'unknown', remotePort: port = 0 } = accepted;
     this.peer = path ?? formatAddress({ kind: 'tcp', host, port });
     accepted.on('error', () => undefined);
@@ -152,7 +155,33 @@ export class NodeConnection implements Connection {
     return pending;
   }
 
+  get sendsFiles(): boolean {
+    return this.#sendsFiles;
+  }
+
+  sendFile(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    descriptor: number,
+    position: number,
+    length: number,
+  ): number {
+    if (!this.#sendsFiles || this.#isEnding || this.#isClosed || this.#socket.destroyed) return 0;
+    // Straight to the socket: nothing of what was sent before may still be on its way there.
+    if (this.#socket.writableLength > 0 || this.#handle?.writeQueueSize !== 0) return 0;
+    const socket = this.#handle.fd ?? -1;
+    if (socket < 0 || descriptor < 0) return 0;
+    const head = end > start ? sendMore(socket, bytes, start, end) : 0;
+    if (head === cannotSend) this.#sendsFiles = false;
+    if (head < end - start) return Math.max(0, head);
+    const count = sendFile(socket, descriptor, position, length);
+    if (count === cannotSend) this.#sendsFiles = false;
+    return head + Math.max(0, count);
+  }
+
   secure(credentials: TlsCredentials): void {
+    this.#sendsFiles = false;
     const plain = this.#socket;
     const upgrade = new TlsUpgrade(plain, credentials, (failure) => {
       if (failure) this.destroy();

@@ -11,6 +11,9 @@ const { O_RDONLY, O_DIRECT } = fs.constants;
 let zeroes: Uint8Array | undefined;
 const zeroesBytes = 256 * KiB;
 
+/** Where single bytes are read to, to see whether that waits. */
+const probe = new Uint8Array(new ArrayBuffer(1));
+
 const tmpfsType = 0x01021994;
 
 /**
@@ -24,6 +27,7 @@ export class NodeDiskFile implements DiskFile {
   #directDescriptor: number | undefined;
   #readsDirectly = true;
   #whenCannotTell: 'ask' | 'read' | 'miss' = 'ask';
+  #tellsCached = true;
   #asynchronousCalls = 0;
   #descriptorToClose = -1;
 
@@ -67,6 +71,18 @@ export class NodeDiskFile implements DiskFile {
   #readUntold(bytes: Uint8Array, start: number, length: number, position: number): number {
     if (this.#whenCannotTell === 'miss') return -1;
     return this.readSync(bytes, start, length, position);
+  }
+
+  isCachedSync(position: number, length: number): boolean {
+    if (!this.#tellsCached || this.#descriptor === -1) return false;
+    const isCached = systemCalls.hasPagesCached(this.#descriptor, position, length);
+    if (isCached === undefined) this.#tellsCached = false;
+    // Pages that are just being read in were counted too. They come in order: the ends tell.
+    return isCached === true && this.#isThere(position) && this.#isThere(position + length - 1);
+  }
+
+  #isThere(position: number): boolean {
+    return systemCalls.readCached(this.#descriptor, probe, 0, 1, position) === 1;
   }
 
   read(bytes: Uint8Array, start: number, length: number, position: number, done: ReadDone): void {

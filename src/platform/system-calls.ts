@@ -47,6 +47,13 @@ const preadv2 =
   bind('int64_t preadv2(int fd, uint64_t vectors, int count, int64_t offset, int flags)') ??
   preadv2ByNumber();
 
+const getPageSize = bind('int getpagesize()');
+const send = bind('int64_t send(int fd, uint64_t bytes, ulong length, int flags)');
+const sendfile = bind('int64_t sendfile(int fd, int from, uint64_t offset, ulong length)');
+const cachestat = bind(
+  'long syscall(long number, long fd, uint64_t range, uint64_t counts, long flags)',
+);
+
 /** musl has `preadv2` since 1.2.5; before that the kernel is asked by number. */
 function preadv2ByNumber(): NativeFunction | undefined {
   const number = { x64: 327, arm64: 286, riscv64: 286, loong64: 286 }[process.arch as string];
@@ -316,5 +323,76 @@ export function readCached(
     if (number === EAGAIN) return notCached;
     if (number === EOPNOTSUPP || number === ENOSYS || number === EINVAL) return cannotTell;
     if (number !== EINTR) throw systemError(number, 'preadv2');
+  }
+}
+
+/** The same on all the supported architectures; no C library has a function for it. */
+const cachestatNumber = 451;
+/** `struct cachestat_range`, { offset, length }, and `struct cachestat`, whose first of five is used. */
+const cacheQuery = new Uint32Array(14);
+const cacheQueryAddress = addressOf(new Uint8Array(cacheQuery.buffer)) ?? 0;
+const pageBytes = getPageSize?.() ?? 4096;
+
+/**
+ * Whether the page cache has all pages of the range, those that are just being read in included.
+ * `undefined` where this cannot be told: before Linux 6.5, and for some files.
+ */
+export function hasPagesCached(fd: number, position: number, length: number): boolean | undefined {
+  if (cachestat === undefined) return undefined;
+  cacheQuery[low] = position % two32;
+  cacheQuery[high] = position / two32;
+  cacheQuery[2 + low] = length % two32;
+  cacheQuery[2 + high] = length / two32;
+  if (cachestat(cachestatNumber, fd, cacheQueryAddress, cacheQueryAddress + 16, 0) !== 0) {
+    return undefined;
+  }
+  const cached = (cacheQuery[4 + low] ?? 0) + (cacheQuery[4 + high] ?? 0) * two32;
+  const first = Math.floor(position / pageBytes);
+  return cached === Math.ceil((position + length) / pageBytes) - first;
+}
+
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_MORE = 0x8000;
+
+/** `sendMore` or `sendFile` failed for good: this socket, or this file, is to be sent another way. */
+export const cannotSend = -1;
+
+/**
+ * Sends `bytes[start, end)`, of which a continuation follows at once, without waiting: bytes that the
+ * socket took, 0 when it is full, or `cannotSend`.
+ */
+export function sendMore(fd: number, bytes: Uint8Array, start: number, end: number): number {
+  if (send === undefined) return cannotSend;
+  if (!(start >= 0 && start <= end && end <= bytes.length)) {
+    throw new RangeError(`range ${start} to ${end} is outside of ${bytes.length} bytes`);
+  }
+  const from = bufferAddress(bytes.buffer) + bytes.byteOffset + start;
+  for (;;) {
+    const count = send(fd, from, end - start, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE);
+    if (count >= 0) return count;
+    const number = errno();
+    if (number === EAGAIN) return 0;
+    if (number !== EINTR) return cannotSend;
+  }
+}
+
+const fileOffset = new Uint32Array(2);
+const fileOffsetAddress = addressOf(new Uint8Array(fileOffset.buffer)) ?? 0;
+
+/**
+ * Sends from a file to a socket that does not block: bytes that the socket took, 0 when it is full or
+ * the file has ended, or `cannotSend`. Waits for the device where the page cache has not the range.
+ */
+export function sendFile(fd: number, from: number, position: number, length: number): number {
+  if (sendfile === undefined) return cannotSend;
+  fileOffset[low] = position % two32;
+  fileOffset[high] = position / two32;
+  for (;;) {
+    const count = sendfile(fd, from, fileOffsetAddress, length);
+    if (count >= 0) return count;
+    const number = errno();
+    if (number === EAGAIN) return 0;
+    if (number !== EINTR) return cannotSend;
   }
 }

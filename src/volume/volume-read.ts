@@ -1,9 +1,13 @@
 import type { LiveSegment, SegmentChain } from '../journal/segment-chain.ts';
 import { must } from '../platform/assert.ts';
 import type { DiskFile } from '../platform/disk.ts';
+import { blockBytes } from '../platform/limits.ts';
 import type { BlockIndex } from './block-index.ts';
 import type { NodeKind } from './node-kind.ts';
 import { nodeKind } from './node-kind.ts';
+
+/** A search for where the index begins to have something goes on in steps of this. */
+const searchBytes = 16 * blockBytes;
 
 /** Who asked for a read that could not be answered at once. */
 export interface ReadOwner {
@@ -65,6 +69,30 @@ export class VolumeReader {
     pending.begun();
     return 'pending';
   }
+
+  /** How many bytes from `offset` on, `length` at most, the index has nothing of. */
+  bytesInFile(volume: number, offset: number, length: number): number {
+    if (this.#index.isEmpty) return length;
+    const end = offset + length;
+    const first = this.#firstIndexed;
+    first.at = end;
+    for (let at = offset; at < first.at; ) {
+      // To where a block ends, so that none is looked up twice.
+      const stop = Math.min(end, at - (at % blockBytes) + searchBytes);
+      this.#index.search(volume, at, stop - at, first);
+      at = stop;
+    }
+    return first.at - offset;
+  }
+
+  /** Where the first piece begins that the index has. */
+  readonly #firstIndexed = {
+    at: 0,
+    piece(_kind: NodeKind, start: number): void {
+      this.at = Math.min(this.at, start);
+    },
+    missing: (): void => undefined,
+  };
 
   #currentPending(): PendingRead | undefined {
     return this.#pending;

@@ -53,6 +53,26 @@ test.skipIf(!tellsWhatIsCached && !isInMemory)(
   },
 );
 
+test.skipIf(!tellsWhatIsCached)('a range is cached when all of its pages are', () => {
+  const file = open();
+  file.truncateSync(4 * MiB);
+  file.writeSync(pattern(1 * MiB), 0, 1 * MiB, 0);
+  // Before Linux 6.5 nothing is known; then it must be no.
+  const isKnown = systemCalls.hasPagesCached(file.descriptor, 0, 4096) !== undefined;
+  expect(file.isCachedSync(0, 1 * MiB)).toBe(isKnown);
+  expect(file.isCachedSync(4095, 2)).toBe(isKnown);
+  expect(file.isCachedSync(1 * MiB - 100, 100)).toBe(isKnown);
+  expect(file.isCachedSync(0, 2 * MiB)).toBe(false);
+  expect(file.isCachedSync(2 * MiB, 64 * KiB)).toBe(false);
+  expect(file.isCachedSync(4 * MiB, 64 * KiB)).toBe(false);
+  dropCache(file);
+  expect(file.isCachedSync(0, 64 * KiB)).toBe(false);
+  contents(file, 0, 1 * MiB);
+  expect(file.isCachedSync(0, 1 * MiB)).toBe(isKnown);
+  file.closeSync();
+  expect(file.isCachedSync(0, 64 * KiB)).toBe(false);
+});
+
 test('a cached read outside of the buffer throws and writes nowhere', () => {
   const file = open();
   file.writeSync(pattern(8192), 0, 8192, 0);

@@ -67,6 +67,10 @@ export class SimulatedDiskFile implements DiskFile {
     return this.#file.read(bytes, start, length, position);
   }
 
+  isCachedSync(): boolean {
+    return false;
+  }
+
   read(bytes: Uint8Array, start: number, length: number, position: number, done: ReadDone): void {
     this.#check('read');
     this.#checkRange(bytes, start, length, position);

@@ -200,6 +200,7 @@ export class ClientEnd {
 /** The daemon's end, as `Connection` promises it to behave. */
 class ServerEnd implements Connection {
   readonly peer: string;
+  readonly sendsFiles = false;
   readonly #link: Link;
   readonly #clock: Clock;
   readonly #random: SimulatedRandom;
@@ -230,6 +231,10 @@ class ServerEnd implements Connection {
 
   get untakenBytes(): number {
     return this.#pendingBytes;
+  }
+
+  sendFile(): number {
+    return 0;
   }
 
   start(owner: ConnectionOwner): void {

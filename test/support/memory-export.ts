@@ -344,6 +344,11 @@ export class MemorySession implements ExportSession {
     return readPending;
   }
 
+  bytesInFile(): number {
+    return 0;
+  }
+  readonly fileDescriptor = -1;
+
   extents(offset: number, length: number, out: ExtentList): number {
     out.count = 0;
     let at = offset;
