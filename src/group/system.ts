@@ -66,6 +66,8 @@ export class System {
   readonly #identity: SystemIdentity;
   /** Names of groups that are being made or deleted. */
   readonly #busy = new Set<string>();
+  /** Names of groups that could not be made or deleted to the end; what is there is nobody's. */
+  readonly #left = new Set<string>();
 
   private constructor(
     deps: SystemDependencies,
@@ -142,18 +144,17 @@ export class System {
       throw new JnbdError('argument_invalid', `--journal-dir ${twice} is named twice`);
     }
     this.#claim(name);
+    const files = this.#files(name);
     try {
-      const files = this.#files(name);
-      // Of a deletion that failed, or of a creation that could not be undone.
-      const { disk } = this.#deps;
-      if (disk.isDirectorySync(files.directory) && isUnfinished(disk, files)) {
-        removeGroupFiles(disk, files);
-      }
+      this.#removeLeft(name);
       const catalog = this.#newCatalog(name, capacityBytes, settings);
       await makeGroupFiles(this.#deps, files, catalog);
       const group = await openGroup(this.#deps, this.#groupLimits(), files);
       this.groups.set(name, group);
       return { group, created: true };
+    } catch (error) {
+      if (this.#deps.disk.isDirectorySync(files.directory)) this.#left.add(name);
+      throw error;
     } finally {
       this.#busy.delete(name);
     }
@@ -162,7 +163,7 @@ export class System {
   /** False: it did not exist. */
   async deleteGroup(name: string, force: boolean): Promise<boolean> {
     const group = this.groups.get(name);
-    if (!group) return false;
+    if (!group) return this.#removeLeft(name);
     const volumes = [...group.volumes.values()];
     if (volumes.length > 0 && !force) {
       throw new JnbdError(
@@ -180,11 +181,19 @@ export class System {
     try {
       await group.close();
       this.groups.delete(name);
-      removeGroupFiles(this.#deps.disk, this.#files(name));
-      return true;
+      this.#left.add(name);
+      return this.#removeLeft(name);
     } finally {
       this.#busy.delete(name);
     }
+  }
+
+  /** False: nothing was left. */
+  #removeLeft(name: string): boolean {
+    if (!this.#left.has(name)) return false;
+    removeGroupFiles(this.#deps.disk, this.#files(name));
+    this.#left.delete(name);
+    return true;
   }
 
   /** Closes every group: what is owed is synced. */

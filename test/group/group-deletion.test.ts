@@ -19,3 +19,32 @@ test('a group whose deletion failed on the way is made anew, and nothing of it i
   await machine.start();
   expect([...machine.group().volumes.keys()]).toEqual(['w']);
 });
+
+test('a deletion that failed is done when it is asked for again', async () => {
+  const machine = new SimulatedMachine('again');
+  const system = await machine.start();
+  await machine.createGroup({ journalDirectories: ['/areas/a'] });
+  const path = '/data/groups/g';
+  machine.machine.faults.add({ kind: 'write_error', operation: 'entry', path, times: 1 });
+  await expect(machine.run(system.deleteGroup('g', true))).rejects.toThrow('EIO');
+  expect(machine.disk.existsSync(`${path}/catalog`)).toBe(true);
+  expect(await machine.run(system.deleteGroup('g', true))).toBe(true);
+  expect([machine.disk.existsSync(path), machine.disk.existsSync('/areas/a')]).toEqual([
+    false,
+    false,
+  ]);
+  expect(await machine.run(system.deleteGroup('g', true))).toBe(false);
+});
+
+test('a group that was made but could not be opened is made anew', async () => {
+  const machine = new SimulatedMachine('unopened');
+  await machine.start();
+  const path = '/data/groups/g/head';
+  machine.machine.faults.add({ kind: 'read_error', operation: 'read', path, times: 1 });
+  await expect(machine.createGroup()).rejects.toThrow('EIO');
+  await machine.createGroup();
+  await machine.createVolume('v', MiB);
+  machine.kill();
+  await machine.start();
+  expect(machine.group().state).toBe('normal');
+});

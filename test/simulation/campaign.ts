@@ -1,4 +1,5 @@
 import { KiB, MiB } from '../../src/platform/limits.ts';
+import { checkBackingFiles } from './backing-files.ts';
 import type { FaultCounter } from './faults.ts';
 import type { CrashKind } from './crash-kind.ts';
 import { JournalSimulation, type Outcome, type SimulationOptions } from './journal-simulation.ts';
@@ -85,6 +86,7 @@ export class Campaign {
         syncInterval: random.pick(['1ms', '20ms', '50ms']),
       });
       if (result !== 'done') return;
+      simulation.tap.forgetOthers(name, simulation.groups.get(name)?.catalog.groupId);
       simulation.restarts.groupNames.add(name);
       for (const { name: volume, sizeBytes, journalOnly } of volumes) {
         await simulation.verb('volume-create', {
@@ -212,7 +214,7 @@ export class Campaign {
     simulation.excuses.healed();
     await this.restart();
     await simulation.pass(20_000);
-    simulation.checkFiles();
+    checkBackingFiles(simulation);
     await simulation.verify();
     await simulation.stop();
     await this.restart();

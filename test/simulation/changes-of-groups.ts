@@ -21,7 +21,7 @@ export async function changeGroups(campaign: Campaign): Promise<void> {
   const result = await simulation.verb('group-delete', { group: name, force: true });
   if (result === 'dead') return;
   if (simulation.groups.get(name) === group) simulation.restarts.groupNames.add(name);
-  else simulation.tap.models.delete(group.catalog.groupId);
+  else if (result === 'done') simulation.tap.models.delete(group.catalog.groupId);
   const left = [`/data/groups/${name}`, ...group.areas.map(({ path }) => path)].filter(
     (path) => simulation.machine.tree.find(path) !== undefined,
   );

@@ -368,27 +368,6 @@ export class JournalSimulation {
     for (const reader of readers) this.hosts.disconnect(reader);
     return outcome;
   }
-
-  /** The backing files themselves, where everything is applied. */
-  checkFiles(): void {
-    for (const group of this.groups.values()) {
-      const model = this.tap.models.get(group.catalog.groupId);
-      if (!model || !group.index.isEmpty || group.state !== 'normal') continue;
-      for (const { catalog, backingFile } of group.volumes.values()) {
-        const image = model.current.volumes.get(catalog.id);
-        const node = this.machine.tree.find(backingFile);
-        if (!image || catalog.journalOnly || !node || node.isDirectory) continue;
-        const found = Buffer.alloc(image.contents.length);
-        node.read(found, 0, found.length, 0);
-        if (!found.equals(image.contents)) {
-          this.report(
-            `${backingFile} is not what update ${model.newest} left, though all is applied`,
-          );
-        }
-      }
-    }
-    this.check();
-  }
 }
 
 function stackOf(error: unknown): string {

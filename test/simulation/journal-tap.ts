@@ -36,6 +36,13 @@ export class JournalTap implements DiskObserver {
     return [...this.models.values()].find(({ name }) => name === group);
   }
 
+  /** The group of that name is this one: another that could not be deleted to the end is gone. */
+  forgetOthers(name: string, groupId: string | undefined): void {
+    for (const model of this.models.values()) {
+      if (model.name === name && model.groupId !== groupId) this.models.delete(model.groupId);
+    }
+  }
+
   written(file: SimulatedFile, write: Written): void {
     if (write.length === 0) return;
     if (write.role === 'segment') this.segments.written(file, write);
