@@ -103,7 +103,7 @@ export class GroupCommit {
       this.#again = true;
       return;
     }
-    const target = this.#watermarks.newest;
+    const target = this.#appended;
     const segments: LiveSegment[] = [];
     for (const segment of this.#chain.live()) if (segment.dirty) segments.push(segment);
     if (segments.length === 0) {
@@ -163,6 +163,11 @@ export class GroupCommit {
     if (this.#watermarks.durable < this.#watermarks.newest) this.start();
   };
 
+  /** Whoever asks whether a record is admitted may do so in the middle of a run: that is not covered. */
+  get #appended(): number {
+    return Math.max(this.#watermarks.durable, this.#retained.lastNumber);
+  }
+
   #onlyCurrentIsDirty(): boolean {
     const { current } = this.#chain;
     for (const segment of this.#chain.live()) {
@@ -182,7 +187,7 @@ export class GroupCommit {
     }
     segment.dirty = false;
     this.#noteTime();
-    this.#advance(this.#watermarks.newest);
+    this.#advance(this.#appended);
   }
 
   /** A single sync that met a checkpoint's says little: it counts as twice the bound, not more. */

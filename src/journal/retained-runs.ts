@@ -20,6 +20,7 @@ export class RetainedRuns {
   #head = 0;
   #count = 0;
   #bytes = 0;
+  #lastNumber = 0;
   /** Slabs whose owner is done with them, in the order retired. */
   #retired: ReceiveSlab[] = [];
 
@@ -33,6 +34,11 @@ export class RetainedRuns {
 
   get count(): number {
     return this.#count;
+  }
+
+  /** Of the last run that was appended; 0: there was none. Higher numbers are only being stamped. */
+  get lastNumber(): number {
+    return this.#lastNumber;
   }
 
   /** Bytes [start, end) of the slab, which lie, or will, where the segment's records end now. */
@@ -53,6 +59,7 @@ export class RetainedRuns {
     this.#lastNumbers[at] = lastNumber;
     this.#count += 1;
     this.#bytes += end - start;
+    this.#lastNumber = lastNumber;
     slab.retainedThrough = lastNumber;
   }
 
