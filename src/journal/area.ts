@@ -3,6 +3,7 @@ import type { Clock } from '../platform/clock.ts';
 import type { Disk, DiskFile } from '../platform/disk.ts';
 import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
 import { segmentBytes } from '../platform/limits.ts';
+import { formatSize } from '../platform/size-text.ts';
 import { segmentFileName, segmentFilePattern } from './segment.ts';
 
 /**
@@ -141,7 +142,7 @@ export async function createArea(
         removeSegments(disk, path);
         throw new JnbdError(
           'disk_full',
-          `journal directory ${path} has no room for ${slots} segments of ${segmentBytes} bytes; free space or choose a smaller --journal-size`,
+          `journal directory ${path} has no room for ${slots} segments of ${formatSize(segmentBytes)}; free space or choose a smaller --journal-size`,
           { cause },
         );
       }
