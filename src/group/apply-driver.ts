@@ -15,6 +15,7 @@ import type { BlockTable } from '../volume/block-table.ts';
 const batchNodesMin = 2 ** 16;
 const batchMillisecondsMax = 200;
 const retryMilliseconds = 1000;
+const releaseAgainMilliseconds = 100;
 /**
  * A checkpoint starts when this much journal was applied since the last one (2 GiB: what a recovery
  * reads again in a few seconds), or after this long. More often would mean writing blocks to the
@@ -73,6 +74,7 @@ export class ApplyDriver {
   /** A volume's sync failed: there will be no checkpoint until a restart. */
   #checkpointsEnded = false;
   #checkpointTimer: Timer | undefined;
+  #releaseTimer: Timer | undefined;
   #checkpointDue = false;
   /** The last one could not be written; the timer runs until it is tried again. */
   #checkpointFailing = false;
@@ -156,6 +158,7 @@ export class ApplyDriver {
     this.#become('closed');
     this.#timer?.cancel();
     this.#checkpointTimer?.cancel();
+    this.#releaseTimer?.cancel();
     return this.#port.close();
   }
 
@@ -292,5 +295,12 @@ export class ApplyDriver {
     const released = this.#retention.releasable(this.#checkpointed);
     if (released > this.#watermarks.released) this.#watermarks.setReleased(released);
     this.#chain.release(this.#watermarks.released, this.#keptSequence);
+    // Hosts may be waiting for nothing else, and without them nothing else would come here.
+    if (!this.#chain.isReleaseHeld || this.#state === 'closed') return;
+    this.#releaseTimer ??= this.#clock.after(releaseAgainMilliseconds, () => {
+      this.#releaseTimer = undefined;
+      this.releaseSegments();
+      this.#owner.released();
+    });
   }
 }

@@ -59,6 +59,8 @@ export class SegmentChain {
   #preparing: LiveSegment | undefined;
   #nextSequence: number;
   #unnoted: SegmentHeader | undefined;
+  /** The last release was stopped by a segment that is read, or synced. */
+  #isReleaseHeld = false;
   #turn = 0;
   #preferred: Area | undefined;
 
@@ -242,15 +244,24 @@ export class SegmentChain {
     this.#preparing = undefined;
   }
 
+  /** More could be freed, once readers and syncs are done with it: nobody tells when. */
+  get isReleaseHeld(): boolean {
+    return this.#isReleaseHeld;
+  }
+
   /**
    * Frees whole segments that hold nothing after `released` and come before the sequence `kept`, the
    * one that the checkpoint is in: recovery begins there. Returns how many.
    */
   release(released: number, kept: number): number {
     let freed = 0;
+    this.#isReleaseHeld = false;
     for (const [sequence, segment] of this.#bySequence) {
       if (segment === this.#current || sequence >= kept || segment.lastNumber > released) break;
-      if (segment.pins > 0 || segment.dirty) break;
+      if (segment.pins > 0 || segment.dirty) {
+        this.#isReleaseHeld = true;
+        break;
+      }
       this.#bySequence.delete(sequence);
       segment.area.freeSlots.push(segment.slot);
       freed += 1;
