@@ -1,3 +1,5 @@
+import { blockBytes } from '../../src/platform/limits.ts';
+import { allocated, either } from './group-model.ts';
 import type { JournalSimulation } from './journal-simulation.ts';
 
 /** Holds the backing files themselves against the history, where everything is applied. */
@@ -14,6 +16,17 @@ export function checkBackingFiles(simulation: JournalSimulation): void {
       if (!found.equals(image.contents)) {
         simulation.report(
           `${backingFile} is not what update ${model.newest} left, though all is applied`,
+        );
+      }
+      const wrong = image.space.findIndex((space, block) => {
+        if (space === either) return false;
+        const isThere = node.pagesNeeded(block * blockBytes, blockBytes) === 0;
+        return isThere !== (space === allocated);
+      });
+      if (wrong !== -1) {
+        const what = image.space[wrong] === allocated ? 'no space' : 'space';
+        simulation.report(
+          `${backingFile} has ${what} at ${wrong * blockBytes}, otherwise than what hosts asked for`,
         );
       }
     }

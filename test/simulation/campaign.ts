@@ -54,6 +54,11 @@ export class Campaign {
     return this.#favouriteBytes;
   }
 
+  /** How much a host may write, of what a profile would like. */
+  bytesLeft(wanted: number): number {
+    return Math.max(0, Math.min(wanted, this.#bytesLeft));
+  }
+
   /** Nothing but chance: one or two groups of a few small volumes. */
   anyGroups(): GroupShape[] {
     const { random } = this;
@@ -154,7 +159,7 @@ export class Campaign {
     }
     const requests = requestsMax ?? random.pick([1, 3, 20, 100, 300]);
     for (const host of simulation.hosts) {
-      const bytes = Math.min(this.#bytesLeft, bytesMax);
+      const bytes = this.bytesLeft(bytesMax);
       if (bytes > 0) host.work(random.int(requests) + 1, bytes);
     }
     const before = simulation.tap.segments.recordBytes;

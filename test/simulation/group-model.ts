@@ -1,5 +1,6 @@
 import { type CatalogChange, type CatalogVolume, decodeChange } from '../../src/group/catalog.ts';
 import { must } from '../../src/platform/assert.ts';
+import { blockBytes } from '../../src/platform/limits.ts';
 import type { SimulatedFile } from './simulated-file.ts';
 import type { SyncTracker } from './sync-tracker.ts';
 
@@ -28,7 +29,13 @@ export interface ModelRecord {
 export interface VolumeImage {
   catalog: CatalogVolume;
   contents: Buffer;
+  /** Of each whole block, whether its space is to be there: `allocated`, `hole` or `either`. */
+  space: Uint8Array;
 }
+
+export const either = 0;
+export const allocated = 1;
+export const hole = 2;
 
 /** What a group's volumes are after the records 1 to `number`. */
 export class GroupImage {
@@ -38,8 +45,9 @@ export class GroupImage {
   static copyOf(other: GroupImage): GroupImage {
     const copy = new GroupImage();
     copy.number = other.number;
-    for (const [id, { catalog, contents }] of other.volumes) {
-      copy.volumes.set(id, { catalog, contents: Buffer.from(contents) });
+    for (const [id, { catalog, contents, space }] of other.volumes) {
+      const copied = { contents: Buffer.from(contents), space: Uint8Array.from(space) };
+      copy.volumes.set(id, { catalog, ...copied });
     }
     return copy;
   }
@@ -57,6 +65,7 @@ export class GroupImage {
     } else {
       volume.contents.fill(0, record.offset, record.offset + record.length);
     }
+    noteSpace(volume.space, record);
   }
 
   #change(change: CatalogChange): void {
@@ -65,6 +74,7 @@ export class GroupImage {
         this.volumes.set(change.volume.id, {
           catalog: change.volume,
           contents: Buffer.alloc(change.volume.journalOnly ? 0 : change.volume.sizeBytes),
+          space: new Uint8Array(Math.floor(change.volume.sizeBytes / blockBytes)).fill(hole),
         });
         return;
       case 'volume_changed': {
@@ -75,6 +85,11 @@ export class GroupImage {
           const grown = Buffer.alloc(sizeBytes);
           volume.contents.copy(grown);
           volume.contents = grown;
+          const space = new Uint8Array(Math.floor(sizeBytes / blockBytes)).fill(hole);
+          space.set(volume.space);
+          // What was the rest of the last block may have been written.
+          space.fill(either, volume.space.length, volume.space.length + 1);
+          volume.space = space;
         }
         return;
       }
@@ -273,5 +288,19 @@ function overlay(bytes: Buffer, offset: number, volume: number, record: ModelRec
     bytes.set(payload.subarray(start - record.offset, end - record.offset), start - offset);
   } else {
     bytes.fill(0, start - offset, end - offset);
+  }
+}
+
+function noteSpace(space: Uint8Array, { kind, offset, length }: ModelRecord): void {
+  const end = offset + length;
+  const firstTouched = Math.floor(offset / blockBytes);
+  const firstWhole = Math.ceil(offset / blockBytes);
+  const endWhole = Math.floor(end / blockBytes);
+  const endTouched = Math.ceil(end / blockBytes);
+  for (let block = firstTouched; block < Math.min(endTouched, space.length); block += 1) {
+    const isWhole = block >= firstWhole && block < endWhole;
+    if (kind === 'write' || (kind === 'zero' && isWhole)) space[block] = allocated;
+    else if (kind === 'hole' && isWhole) space[block] = hole;
+    else space[block] = either;
   }
 }

@@ -13,6 +13,10 @@ export const errors: Profile = {
     const { simulation, random } = campaign;
     const { faults } = simulation.machine;
     if (random.chance(0.5)) await campaign.traffic();
+    if (random.chance(0.15)) {
+      await failJournals(campaign);
+      return;
+    }
     for (let count = random.between(1, 2); count > 0; count -= 1) {
       simulation.excuses.add('disk');
       faults.add(anyError(campaign));
@@ -40,6 +44,33 @@ export const errors: Profile = {
     }
   },
 };
+
+/** No area can be written any more: what was not durable is gone with the page cache. */
+async function failJournals(campaign: Campaign): Promise<void> {
+  const { simulation, random } = campaign;
+  const { faults } = simulation.machine;
+  if (!simulation.isServing) return;
+  simulation.excuses.add('disk');
+  campaign.connectHosts({
+    ...campaign.anyWorkload(),
+    mix: { write: 40, fua: 0, flush: 3, trim: 5, zeroes: 5, read: 40, status: 3, cache: 1 },
+  });
+  for (const host of simulation.hosts) host.work(60, 1 * MiB);
+  await simulation.pass(random.fraction() * 3);
+  const operation = random.pick(['sync', 'write'] as const);
+  const kind = operation === 'sync' ? 'sync_error' : 'write_error';
+  faults.add({ kind, operation, role: 'segment', nth: 1, times: 1000 });
+  await simulation.hostsDone();
+  simulation.machine.dropCache();
+  // These are still connected, and read what can be read.
+  for (const host of simulation.hosts) host.work(60, 1 * MiB);
+  if (simulation.isServing) await simulation.hostsDone();
+  await campaign.end(random.pick(['kill', 'power']));
+  await campaign.restart();
+  await campaign.end('power');
+  simulation.excuses.delete('disk');
+  await campaign.restart();
+}
 
 function anyError(campaign: Campaign): FaultRule {
   const { random } = campaign;

@@ -5,7 +5,7 @@ import type { Profile } from './profile.ts';
 
 /** Apply of one group cannot go on until its journal is full; the other group must not feel it. */
 export const full: Profile = {
-  bytesMax: 120 * MiB,
+  bytesMax: 60 * MiB,
   async setUp(campaign) {
     const volumes = [
       { name: 'v0', sizeBytes: 4 * MiB },

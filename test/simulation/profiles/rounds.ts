@@ -1,9 +1,10 @@
 import { KiB, MiB } from '../../../src/platform/limits.ts';
+import type { Campaign } from '../campaign.ts';
 import type { Profile } from './profile.ts';
 
 /** The journal goes round and round while reads of what is in it take long. */
 export const rounds: Profile = {
-  bytesMax: 150 * MiB,
+  bytesMax: 180 * MiB,
   cacheMissChance: 0.3,
   async setUp(campaign) {
     const { random } = campaign;
@@ -44,6 +45,7 @@ export const rounds: Profile = {
       random.pick([8, 8, 50]) * MiB,
     );
     if (random.chance(0.2)) await campaign.rest();
+    if (random.chance(0.2)) await chase(campaign);
     if (random.chance(0.3)) {
       await campaign.end();
       await campaign.restart();
@@ -61,3 +63,31 @@ export const rounds: Profile = {
     }
   },
 };
+
+/** Reads take so long that the journal is written all over again meanwhile. */
+async function chase(campaign: Campaign): Promise<void> {
+  const { simulation, random } = campaign;
+  if (!simulation.isServing) return;
+  campaign.disconnectHosts();
+  const { faults } = simulation.machine;
+  faults.clear();
+  const slow = { kind: 'slow', operation: 'read', role: 'segment', isLaterOnly: true } as const;
+  faults.add({ ...slow, milliseconds: 20_000, probability: 0.5 });
+  const writing = { write: 60, fua: 1, flush: 1, trim: 0, zeroes: 0, read: 0, status: 0, cache: 0 };
+  const workload = { alignment: 512, hotBytes: 3 * MiB, depth: 8 };
+  const writer = simulation.hosts.connect('alpha', 'v0', {
+    ...workload,
+    mix: writing,
+    sizes: [256 * KiB, 1 * MiB],
+  });
+  const reader = simulation.hosts.connect('alpha', 'v0', {
+    ...workload,
+    mix: { ...writing, write: 0, fua: 0, flush: 0, read: 1 },
+    sizes: [4 * KiB],
+  });
+  writer.work(100, 4 * MiB);
+  await simulation.until(() => writer.isIdle);
+  reader.work(random.between(8, 40), 1);
+  writer.work(200, campaign.bytesLeft(80 * MiB));
+  if ((await simulation.hostsDone()) === 'done') faults.clear();
+}

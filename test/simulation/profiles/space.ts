@@ -1,4 +1,5 @@
 import { KiB, MiB } from '../../../src/platform/limits.ts';
+import type { Campaign } from '../campaign.ts';
 import type { Profile } from './profile.ts';
 
 /** The disk is small, and now and then somebody else fills it. */
@@ -36,6 +37,7 @@ export const space: Profile = {
       undefined,
       24 * MiB,
     );
+    if (random.chance(0.3)) await burst(campaign);
     // With nobody else on the disk, what was accepted fits.
     if (!campaign.isSpaceShared && campaign.hasBeenFull) {
       simulation.fail('apply had no room for what was accepted');
@@ -58,3 +60,22 @@ export const space: Profile = {
     }
   },
 };
+
+/** More than there is room for, faster than any of it can be applied. */
+async function burst(campaign: Campaign): Promise<void> {
+  const { simulation, random } = campaign;
+  if (!simulation.isServing) return;
+  const zeroes = random.pick([0, 30]);
+  const host = simulation.hosts.connect('alpha', 'v1', {
+    mix: { write: 60, fua: 0, flush: 0, trim: 0, zeroes, read: 0, status: 0, cache: 0 },
+    sizes: [1 * MiB],
+    clearSizes: [32 * MiB],
+    alignment: 1 * MiB,
+    hotBytes: 40 * MiB,
+    depth: 64,
+  });
+  host.work(64, 40 * MiB);
+  await simulation.hostsDone();
+  // What it was promised, it gets.
+  await simulation.pass(2000);
+}
