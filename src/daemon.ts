@@ -15,9 +15,8 @@ import { ControlService } from './control/service.ts';
 import { StatusReport } from './control/status.ts';
 import { Verbs } from './control/verbs.ts';
 import { SystemExports } from './group/exports.ts';
-import type { GroupDependencies } from './group/group-dependencies.ts';
 import type { BlockSource } from './group/import.ts';
-import { System } from './group/system.ts';
+import { System, type SystemDependencies } from './group/system.ts';
 import { openNbdSource } from './nbd/import-source.ts';
 import { NbdServer, type NbdServerOptions } from './nbd/server.ts';
 import { loadServerTls } from './nbd/tls.ts';
@@ -36,7 +35,7 @@ import { readVersion } from './platform/version.ts';
 import type { FromApply, ToApply } from './volume/apply-messages.ts';
 
 /** All that a daemon knows of the world. */
-export interface DaemonDependencies extends Omit<GroupDependencies, 'pool'> {
+export interface DaemonDependencies extends SystemDependencies {
   readonly network: Network;
   readonly watch: ProcessWatch;
   /** Reads from another NBD server; `undefined` where the text is no URI of one. */

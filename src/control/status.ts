@@ -1,5 +1,6 @@
 import type { ExportDirectory } from '../group/export.ts';
 import type { Group } from '../group/group.ts';
+import { generationOf } from '../group/lineage.ts';
 import type { System } from '../group/system.ts';
 import type { Volume } from '../group/volume.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -106,8 +107,8 @@ export class StatusReport {
       role: 'primary',
       state: group.state,
       connection: 'none',
-      generation: catalog.generation,
-      generationSystem: catalog.generationSystem,
+      generation: generationOf(catalog.lineage),
+      generationSystem: catalog.lineage.at(-1)?.system ?? this.#sources.system.systemId,
       limitedBy: limitedBy(group),
       watermarks: { released, applied, durable, newest },
       lag: {

@@ -9,6 +9,7 @@ import type { BlockIndex } from '../volume/block-index.ts';
 import type { Catalog, CatalogChange } from './catalog.ts';
 import { changeCatalog, encodeChange, writeCatalog } from './catalog.ts';
 import type { Conditions } from './conditions.ts';
+import { extendLineage, type Stretch } from './lineage.ts';
 
 interface PendingChange {
   readonly number: number;
@@ -89,6 +90,16 @@ export class CatalogChanges {
     this.#fileFollowed();
   }
 
+  /**
+   * Where the file cannot be replaced it follows later: until it did, nobody is told of what is numbered
+   * from here on, so nobody misses the stretch after a crash.
+   */
+  extendLineage(stretch: Stretch): void {
+    const lineage = extendLineage(this.#catalog.lineage, stretch);
+    this.#catalog = { ...this.#catalog, lineage };
+    this.#writeFile();
+  }
+
   stop(): void {
     this.#retry?.cancel();
   }
@@ -108,7 +119,7 @@ export class CatalogChanges {
       this.#conditions.raise(this.#catalog.name, {
         code: 'catalog_behind',
         severity: 'error',
-        message: `cannot replace ${this.#path}: ${messageOf(error)}; the change is in the journal, and tried again every second`,
+        message: `cannot replace ${this.#path}: ${messageOf(error)}; it is tried again every second`,
         nextCommand: `df ${this.#path}`,
       });
       this.#retry?.cancel();

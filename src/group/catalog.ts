@@ -4,6 +4,7 @@ import { assert } from '../platform/assert.ts';
 import { crc32 } from '../platform/checksum.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
+import type { Lineage } from './lineage.ts';
 import type { VolumeState } from './states.ts';
 
 /** What a full journal means for hosts, when it is not apply that is behind. */
@@ -36,8 +37,8 @@ export interface Catalog {
   readonly formatVersion: 1;
   readonly groupId: string;
   readonly name: string;
-  readonly generation: number;
-  readonly generationSystem: number;
+  /** Empty until the group was opened once. */
+  readonly lineage: Lineage;
   readonly number: number;
   readonly nextVolumeId: number;
   readonly volumes: readonly CatalogVolume[];

@@ -11,6 +11,8 @@ export interface GroupDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly pool: ReceiveSlabPool;
+  /** Whose stretches of the lineage begin here. */
+  readonly systemId: number;
   readonly startApply: (failed: (error: Error) => void) => WorkerPort<ToApply, FromApply>;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
   /** A worker ended by itself: nothing can be promised any more. */

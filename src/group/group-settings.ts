@@ -45,7 +45,7 @@ export function configureGroup(group: Group, changes: GroupChanges): boolean {
   ) {
     return false;
   }
-  group.replaceCatalog({ ...catalog, onFull, areaLayout, syncIntervalMilliseconds });
+  group.changes.replace({ ...catalog, onFull, areaLayout, syncIntervalMilliseconds });
   group.chain.setLayout(areaLayout);
   group.journal.setSyncInterval(syncIntervalMilliseconds);
   return true;

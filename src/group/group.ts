@@ -44,6 +44,7 @@ export class Group {
   readonly extents: VolumeExtents;
   readonly guard: SpaceGuard;
   readonly conditions: Conditions;
+  readonly changes: CatalogChanges;
   readonly retention = new Retention();
   readonly volumes = new Map<string, Volume>();
   readonly areas: readonly Area[];
@@ -54,7 +55,6 @@ export class Group {
   readonly #watch: JournalWatch;
   readonly #limits: GroupLimits;
   readonly #head: HeadFile;
-  readonly #changes: CatalogChanges;
   readonly #hosts: WaitingHosts;
   #state: GroupState = 'recovering';
   #failureText = '';
@@ -83,7 +83,7 @@ export class Group {
     this.conditions = new Conditions(({ code, message, nextCommand }, raised) => {
       deps.event(raised ? code : `${code}_cleared`, message, { group: name, nextCommand });
     });
-    this.#changes = new CatalogChanges(deps, this.conditions, files.catalog, opened.catalog);
+    this.changes = new CatalogChanges(deps, this.conditions, files.catalog, opened.catalog);
     this.#hosts = new WaitingHosts(deps.clock);
     this.areas = opened.areas;
     this.watermarks = opened.watermarks;
@@ -107,7 +107,7 @@ export class Group {
     return this.catalog.name;
   }
   get catalog(): Catalog {
-    return this.#changes.catalog;
+    return this.changes.catalog;
   }
   get state(): GroupState {
     return this.#state;
@@ -183,7 +183,7 @@ export class Group {
       owner: {
         volumes: () => this.#applyVolumes(),
         appliedAdvanced: () => this.#appliedAdvanced(),
-        mayCheckpoint: () => !this.#changes.isFileBehind,
+        mayCheckpoint: () => !this.changes.isFileBehind,
         released: () => this.#released(),
         applyFailed: (failure) => {
           this.guard.look();
@@ -225,7 +225,7 @@ export class Group {
       });
     }
     this.#watch.stop();
-    this.#changes.stop();
+    this.changes.stop();
     await this.#driver?.close();
     this.#head.close();
     this.guard.close();
@@ -266,7 +266,7 @@ export class Group {
 
   #durableAdvanced(): void {
     const { durable } = this.watermarks;
-    this.#changes.durableAdvanced(durable);
+    this.changes.durableAdvanced(durable);
     for (const volume of this.volumes.values()) {
       for (const session of volume.sessions) session.durableAdvanced(durable);
     }
@@ -321,7 +321,7 @@ export class Group {
     this.#deps.clock.soon(() => {
       for (const session of this.#sessions()) this.#failWaiting(session);
       this.#hosts.wake();
-      this.#changes.fail(new JnbdError('journal_failed', this.#failureText));
+      this.changes.fail(new JnbdError('journal_failed', this.#failureText));
     });
   }
 
@@ -338,7 +338,7 @@ export class Group {
       await new Promise<void>((resolve) => this.#deps.clock.after(5, resolve));
       if (this.refusesWrites) throw new JnbdError('state_refuses', this.#failureText);
     }
-    await this.#changes.append(this.journal, this.index, change);
+    await this.changes.append(this.journal, this.index, change);
   }
 
   #admitsChange(recordBytes: number): boolean {
@@ -361,11 +361,6 @@ export class Group {
     if (volume.catalog.journalOnly && this.retention.get('journal-only') === undefined) {
       this.retention.set('journal-only', this.watermarks.released);
     }
-  }
-
-  /** For settings of this system alone, which are not in the journal. */
-  replaceCatalog(catalog: Catalog): void {
-    this.#changes.replace(catalog);
   }
 
   /**

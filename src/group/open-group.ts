@@ -12,6 +12,7 @@ import { changeCatalog, readCatalog, writeCatalog } from './catalog.ts';
 import { Group } from './group.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { GroupFiles } from './group-files.ts';
+import { generationOf, type Stretch } from './lineage.ts';
 import { openVolumes, removeOrphans } from './open-volumes.ts';
 import { type FoundJournal, findJournal, type JournalTruths, recoverJournal } from './recovery.ts';
 
@@ -43,12 +44,18 @@ export async function openGroup(
     }
   }
   const incarnation = randomIdentifier(random);
-  const { groupId, generation, generationSystem, areaLayout } = catalog;
+  const { groupId, areaLayout } = catalog;
+  const stretch: Stretch = {
+    generation: generationOf(catalog.lineage),
+    system: deps.systemId,
+    incarnation,
+    firstNumber: outcome.lastNumber + 1,
+  };
   const chain = new SegmentChain(
     { clock, random },
     found.areas,
     areaLayout,
-    { groupId, generation, generationSystem, incarnation },
+    { groupId, generation: stretch.generation, generationSystem: stretch.system, incarnation },
     live,
     nextSequence(found, truths),
   );
@@ -84,6 +91,7 @@ export async function openGroup(
   if (catalog.volumes.some(({ journalOnly }) => journalOnly))
     group.retention.set('journal-only', watermarks.released);
   removeOrphans(disk, group, files);
+  group.changes.extendLineage(stretch);
   group.startApply(checkpoint.sequence);
   await beginIncarnation(deps.clock, group, outcome.lastNumber);
   return group;

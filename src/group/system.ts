@@ -53,7 +53,7 @@ export function divideMemory(memoryBytes: number): MemoryShares {
   };
 }
 
-type SystemDependencies = Omit<GroupDependencies, 'pool'>;
+export type SystemDependencies = Omit<GroupDependencies, 'pool' | 'systemId'>;
 
 /** One data directory: its lock, its identity and its groups. */
 export class System {
@@ -79,7 +79,7 @@ export class System {
     this.directory = directory;
     this.memory = memory;
     this.pool = new ReceiveSlabPool(memory.slabs);
-    this.#deps = { ...deps, pool: this.pool };
+    this.#deps = { ...deps, pool: this.pool, systemId: identity.systemId };
     this.#lock = lock;
     this.#identity = identity;
   }
@@ -242,8 +242,7 @@ export class System {
       formatVersion: 1,
       groupId: Buffer.from(random.bytes(16)).toString('hex'),
       name,
-      generation: 1,
-      generationSystem: this.systemId,
+      lineage: [],
       number: 0,
       nextVolumeId: 1,
       volumes: [],

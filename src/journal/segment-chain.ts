@@ -38,6 +38,16 @@ export interface LiveSegment {
   pins: number;
 }
 
+/**
+ * All segments of about 25 days share a time base, on all systems: a record that goes to another
+ * segment keeps its time, and only its salt changes. Times reach 25 days further.
+ */
+const timeBaseMilliseconds = 2 ** 31;
+
+export function timeBaseOf(wallMilliseconds: number): number {
+  return Math.floor(wallMilliseconds / timeBaseMilliseconds) * timeBaseMilliseconds;
+}
+
 /** The largest record, its mark and the roll behind it. */
 const recordBytesMax = recordPayloadBytesMax + wideRecordHeaderBytes + recordHeaderBytes;
 /** Records end here: a roll must fit behind them. */
@@ -320,7 +330,7 @@ export class SegmentChain {
       sequence,
       firstNumber,
       durable,
-      timeBaseMilliseconds: this.#clock.wallMilliseconds(),
+      timeBaseMilliseconds: timeBaseOf(this.#clock.wallMilliseconds()),
       salt: new DataView(salt.buffer, salt.byteOffset).getUint32(0),
     };
     try {

@@ -51,7 +51,7 @@ export class SimulatedMachine {
     const random = this.random.fork(`start ${this.#starts}`);
     this.#starts += 1;
     const disk = this.#disk;
-    const deps: Omit<GroupDependencies, 'pool'> = {
+    const deps: Omit<GroupDependencies, 'pool' | 'systemId'> = {
       disk,
       clock,
       random,
