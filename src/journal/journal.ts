@@ -1,39 +1,21 @@
-import type { Clock, Timer } from '../platform/clock.ts';
+import { assert } from '../platform/assert.ts';
+import type { Clock } from '../platform/clock.ts';
 import { slabBytes } from '../platform/limits.ts';
 import type { Area } from './area.ts';
 import { AreaFailure } from './area.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { HeadFile } from './head.ts';
-import type { RecordMoved } from './move-run.ts';
+import type { JournalOwner, JournalState, StampedPlace } from './journal-owner.ts';
+import { IdleMark, type MarkNeed } from './idle-mark.ts';
 import { moveRuns } from './move-run.ts';
 import type { ReceiveSlab } from './receive-slab.ts';
 import { scratchSlab } from './receive-slab.ts';
-import type { RecordType } from './record.ts';
-import { hasPayload, recordHeaderBytes, recordType, stampRecord } from './record.ts';
+import type { RecordHeader, RecordSegment, RecordType } from './record.ts';
+import { hasPayload, recordHeaderBytes, recordType, restampRecord, stampRecord } from './record.ts';
 import type { RetainedRuns } from './retained-runs.ts';
 import { Run } from './run.ts';
-import type { LiveSegment, SegmentChain } from './segment-chain.ts';
+import type { SegmentChain } from './segment-chain.ts';
 import type { Watermarks } from './watermarks.ts';
-
-/** What the journal tells its group. */
-export interface JournalOwner {
-  durableAdvanced(): void;
-  /** Appending that was refused may go on. */
-  roomAppeared(): void;
-  areaChanged(area: Area): void;
-  /** A record moved from a failed area: same number, new place. */
-  readonly recordMoved: RecordMoved;
-  /** Nothing after `durable` will ever be durable, and nothing more can be appended. */
-  journalFailed(failure: Error): void;
-}
-
-export type JournalState = 'open' | 'failed' | 'closed';
-
-/** Where the payload of the record last stamped lies. */
-export interface StampedPlace {
-  segment: LiveSegment;
-  payloadOffset: number;
-}
 
 /**
  * The writing end of a group's journal: stamps records where they were received, appends them a run
@@ -51,14 +33,13 @@ export class Journal {
   readonly #watermarks: Watermarks;
   readonly #owner: JournalOwner;
   readonly #unsyncedBytesMax: number;
-  #markAfterMilliseconds: number;
   readonly #commit: GroupCommit;
   readonly #scratch = scratchSlab(64);
   readonly #run = new Run();
   #state: JournalState = 'open';
 
   #lastMarked: number;
-  #markTimer: Timer | undefined;
+  readonly #idleMark: IdleMark;
 
   constructor(
     deps: {
@@ -77,7 +58,6 @@ export class Journal {
     this.#watermarks = deps.watermarks;
     this.#owner = deps.owner;
     this.#unsyncedBytesMax = options.unsyncedBytesMax;
-    this.#markAfterMilliseconds = options.syncIntervalMilliseconds * 4;
     this.#commit = new GroupCommit(
       {
         ...deps,
@@ -93,6 +73,14 @@ export class Journal {
       },
     );
     this.#lastMarked = this.#watermarks.durable;
+    this.#idleMark = new IdleMark(this.#clock, options.syncIntervalMilliseconds, {
+      look: () => this.#lookAtMark(),
+      write: () => {
+        this.#writeMark();
+        // Not a sync of its own: of two at once, the kernel tells only one of a failure.
+        this.#commit.start();
+      },
+    });
     this.place = { segment: this.#chain.current, payloadOffset: 0 };
     this.#prepareStandby();
   }
@@ -104,7 +92,7 @@ export class Journal {
   /** From the next append on. */
   setSyncInterval(milliseconds: number): void {
     this.#commit.setInterval(milliseconds);
-    this.#markAfterMilliseconds = milliseconds * 4;
+    this.#idleMark.setInterval(milliseconds);
   }
 
   /** What is not synced has reached its bound: hosts wait for a sync. */
@@ -147,6 +135,23 @@ export class Journal {
     this.place.payloadOffset = segment.endOffset + run.bytes + headerBytes;
     run.append(headerBytes, recordBytes, type, volume, length, number, offset);
     return number;
+  }
+
+  /**
+   * The record at `start` of the slab, proved, that another system numbered and stamped for a segment
+   * of its own: it goes out with the run, under the same number. The caller asked `admits`.
+   */
+  stampReceived(slab: ReceiveSlab, start: number, header: RecordHeader, from: RecordSegment): void {
+    const recordBytes = header.headerBytes + header.payloadBytes;
+    this.#extendRun(slab, start, recordBytes);
+    const run = this.#run;
+    const segment = this.#chain.current;
+    const number = this.#watermarks.next();
+    assert(number === header.number, `received ${header.number} where ${number} is next`);
+    this.place.segment = segment;
+    this.place.payloadOffset = segment.endOffset + run.bytes + header.headerBytes;
+    restampRecord(slab.bytes, slab.view, start, header, from, segment.header);
+    run.appendStamped(recordBytes);
   }
 
   /** Makes `headerBytes` of the slab that mean nothing a part of the run, if they lie inside one. */
@@ -245,6 +250,12 @@ export class Journal {
     run.prependMark(this.#lastMarked);
   }
 
+  #lookAtMark(): MarkNeed {
+    const { durable, newest } = this.#watermarks;
+    if (this.#state !== 'open' || this.#lastMarked === durable) return 'none';
+    return durable < newest || this.#commit.running ? 'later' : 'now';
+  }
+
   #writeMark(): void {
     if (!this.#chain.hasRoom(recordHeaderBytes)) return;
     this.#lastMarked = this.#watermarks.durable;
@@ -308,33 +319,13 @@ export class Journal {
   }
 
   #durableAdvanced(): void {
-    this.#armIdleMark();
+    this.#idleMark.arm();
     this.#owner.durableAdvanced();
     this.#owner.roomAppeared();
   }
 
   #syncFailed(failure: AreaFailure): void {
     this.#takeOver(failure);
-  }
-
-  /**
-   * When writing pauses, the last records get a durable mark behind them: without one, a later bad
-   * sector in them would pass for a torn tail (SAFETY 3).
-   */
-  #armIdleMark(): void {
-    if (this.#markTimer) return;
-    this.#markTimer = this.#clock.after(this.#markAfterMilliseconds, () => {
-      this.#markTimer = undefined;
-      const { durable, newest } = this.#watermarks;
-      if (this.#state !== 'open' || this.#lastMarked === durable) return;
-      if (durable < newest || this.#commit.running) {
-        this.#armIdleMark();
-        return;
-      }
-      this.#writeMark();
-      // Not a sync of its own: of two at once, the kernel tells only one of a failure.
-      this.#commit.start();
-    });
   }
 
   /**
@@ -382,7 +373,6 @@ export class Journal {
 
   #stop(): void {
     this.#commit.stop();
-    this.#markTimer?.cancel();
-    this.#markTimer = undefined;
+    this.#idleMark.stop();
   }
 }

@@ -1,14 +1,13 @@
 import { assert } from '../platform/assert.ts';
 import { AreaFailure } from './area.ts';
 import type { ReceiveSlab } from './receive-slab.ts';
-import type { RecordHeader, RecordType } from './record.ts';
+import type { RecordHeader } from './record.ts';
 import {
   checksumHolds,
   decodeHeader,
   emptyRecordHeader,
   isNumbered,
-  resaltRecord,
-  stampRecord,
+  restampRecord,
 } from './record.ts';
 import type { RetainedRuns } from './retained-runs.ts';
 import type { LiveSegment, SegmentChain } from './segment-chain.ts';
@@ -95,28 +94,11 @@ function restamp(
   to: LiveSegment,
 ): void {
   const header = emptyRecordHeader();
-  const timeShift = from.header.timeBaseMilliseconds - to.header.timeBaseMilliseconds;
   const { salt } = from.header;
   for (let at = start; at < end; at += header.headerBytes + header.payloadBytes) {
     const decoded = decodeHeader(slab.view, at, end, header);
     assert(decoded === 'header', `a retained run holds records at ${at}`);
     assert(checksumHolds(slab.bytes, slab.view, at, header, salt), 'retained bytes are whole');
-    if (timeShift === 0) {
-      resaltRecord(slab.view, at, salt, to.header.salt);
-      continue;
-    }
-    stampRecord(
-      slab.bytes,
-      slab.view,
-      at,
-      header.headerBytes as 28 | 32,
-      header.type as RecordType,
-      header.volume,
-      Math.max(0, header.timeMilliseconds + timeShift),
-      header.length,
-      header.number,
-      header.offset,
-      to.header.salt,
-    );
+    restampRecord(slab.bytes, slab.view, at, header, from.header, to.header);
   }
 }

@@ -79,12 +79,31 @@ export function stampRecord(
   view.setUint32(at + checksumAt, checksum ^ salt, true);
 }
 
-/**
- * Gives a stamped record another segment's salt and time base, without reading its payload again
- * where only the salt changes: the checksum is xored with the salt.
- */
-export function resaltRecord(view: DataView, at: number, oldSalt: number, newSalt: number): void {
-  view.setUint32(at, view.getUint32(at, true) ^ oldSalt ^ newSalt, true);
+/** What a record's checksum and time depend on, of the segment that it is in. */
+export interface RecordSegment {
+  readonly salt: number;
+  readonly timeBaseMilliseconds: number;
+}
+
+/** Makes a record, wholly in `bytes` and proved, one of another segment: same number, same time. */
+export function restampRecord(
+  bytes: Buffer,
+  view: DataView,
+  at: number,
+  header: RecordHeader,
+  from: RecordSegment,
+  to: RecordSegment,
+): void {
+  const timeShift = from.timeBaseMilliseconds - to.timeBaseMilliseconds;
+  if (timeShift === 0) {
+    view.setUint32(at, view.getUint32(at, true) ^ from.salt ^ to.salt, true);
+    return;
+  }
+  const { headerBytes, type, volume, timeMilliseconds, length, number, offset } = header;
+  const time = Math.min(Math.max(0, timeMilliseconds + timeShift), two32 - 1);
+  const width = headerBytes === wideRecordHeaderBytes ? wideRecordHeaderBytes : recordHeaderBytes;
+  const known = type as RecordType;
+  stampRecord(bytes, view, at, width, known, volume, time, length, number, offset, to.salt);
 }
 
 /** A decoded header, reused from record to record by whoever reads a journal. */

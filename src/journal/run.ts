@@ -76,6 +76,12 @@ export class Run {
     this.#recordsEnd = this.#end;
   }
 
+  /** The next record, stamped for the segment by whoever received it. */
+  appendStamped(recordBytes: number): void {
+    this.#end += recordBytes;
+    this.#recordsEnd = this.#end;
+  }
+
   appendPad(headerBytes: 28 | 32): void {
     this.#stamp(this.#end, headerBytes, recordType.pad, 0, 0, 0, 0);
     this.#end += headerBytes;

@@ -10,7 +10,7 @@ import {
   type RecordType,
   recordHeaderBytes,
   recordType,
-  resaltRecord,
+  restampRecord,
   stampRecord,
   wideRecordHeaderBytes,
 } from '../../src/journal/record.ts';
@@ -185,12 +185,18 @@ test('a record of an earlier use of the segment never proves', () => {
   );
 });
 
-test('another salt is as if it had been stamped with it', () => {
+test('moved to another segment it is as if it had been stamped there', () => {
   fc.assert(
-    fc.property(fields, bits32, (record, salt) => {
+    fc.property(fields, bits32, fc.integer({ min: -1000, max: 1000 }), (record, salt, shift) => {
+      const timeMilliseconds = record.timeMilliseconds - shift;
+      fc.pre(timeMilliseconds >= 0 && timeMilliseconds < 2 ** 32);
       const { bytes, view } = stamped(record);
-      resaltRecord(view, before, record.salt, salt);
-      expect(bytes.equals(stamped({ ...record, salt }).bytes)).toBe(true);
+      const header = emptyRecordHeader();
+      decodeHeader(view, before, bytes.length, header);
+      const from = { salt: record.salt, timeBaseMilliseconds: 5000 };
+      const to = { salt, timeBaseMilliseconds: 5000 + shift };
+      restampRecord(bytes, view, before, header, from, to);
+      expect(bytes.equals(stamped({ ...record, salt, timeMilliseconds }).bytes)).toBe(true);
     }),
   );
 });
