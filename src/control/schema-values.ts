@@ -1,26 +1,11 @@
 /** How people write sizes, times and addresses, here and in configuration files; no other syntax is accepted. */
 import { z } from 'zod';
+import { parseDuration } from '../platform/duration-text.ts';
+import { JnbdError } from '../platform/errors.ts';
 import { namePattern } from '../platform/limits.ts';
 import type { ListenAddress } from '../platform/network.ts';
-import { sizeUnits } from '../platform/size-text.ts';
-
-/** `10GiB`, `1.5TiB`, or a number of bytes; `undefined` where it is none of these. */
-export function parseSize(text: string): number | undefined {
-  const match = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)?$/.exec(text);
-  if (!match) return undefined;
-  const unit = sizeUnits.find(([name]) => name === match[2])?.[1] ?? 1;
-  const bytes = Number(match[1]) * unit;
-  return Number.isSafeInteger(bytes) ? bytes : undefined;
-}
-
-const timeUnits: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** `20ms`, `2s`, `10m`, `24h` in milliseconds; `undefined` where it is none of these. */
-export function parseDuration(text: string): number | undefined {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text);
-  if (!match) return undefined;
-  return Number(match[1]) * (timeUnits[match[2] ?? ''] ?? 1);
-}
+import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
+import { parseSize } from '../platform/size-text.ts';
 
 /** `HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`; `undefined` where it is none of these. */
 export function parseAddress(text: string): ListenAddress | undefined {
@@ -56,6 +41,22 @@ export const milliseconds = written(
   parseDuration,
   'a time; write a number with ms, s, m or h, such as 20ms',
 );
+
+/** Text that a parser of ours reads; what it says of another text is the issue. */
+function read<T>(parse: (text: string) => T) {
+  return z.string().transform((text, context): T => {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (!(error instanceof JnbdError)) throw error;
+      context.addIssue({ code: 'custom', message: error.message });
+      return z.NEVER;
+    }
+  });
+}
+
+export const pace = read(parsePace);
+export const batchSize = read(parseBatchSize);
 
 /** A whole number from `least` on. */
 export function count(least: number) {

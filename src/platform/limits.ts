@@ -46,6 +46,10 @@ export const memoryBytesMin = 64 * MiB;
 export const journalCapacityBytesDefault = 8 * GiB;
 export const journalCapacityBytesMin = 4 * segmentBytes;
 
+/** What one journal read may bring; a follower may always be given one record, however large. */
+export const batchBytesMin = 256 * KiB;
+export const batchBytesMax = 16 * MiB;
+
 assert(slabBytes > 2 * blockBytes + slabHeadroomBytes, 'a slab holds a block and its header');
 assert(recordPayloadBytesMax + 64 <= segmentBytes - segmentHeaderBytes, 'a record fits a segment');
 assert(slabBytes <= recordPayloadBytesMax, 'what a slab holds fits one record');

@@ -8,6 +8,15 @@ export const sizeUnits: readonly (readonly [name: string, bytes: number])[] = [
   ['KiB', KiB],
 ];
 
+/** `10GiB`, `1.5TiB`, or a number of bytes; `undefined` where it is none of these. */
+export function parseSize(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)?$/.exec(text);
+  if (!match) return undefined;
+  const unit = sizeUnits.find(([name]) => name === match[2])?.[1] ?? 1;
+  const bytes = Number(match[1]) * unit;
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
 /** To look at: exact where a unit allows it (`10GiB`), else with two digits (`1.37GiB`). */
 export function formatSize(bytes: number): string {
   for (const [name, unit] of sizeUnits) {

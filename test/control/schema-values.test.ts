@@ -1,29 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseAddress, parseDuration, parseSize } from '../../src/control/schema-values.ts';
+import { batchSize, pace, parseAddress } from '../../src/control/schema-values.ts';
 import { formatAddress } from '../../src/platform/network.ts';
 
-describe('sizes', () => {
-  it('are bytes, or numbers with a binary unit', () => {
-    expect(parseSize('4096')).toBe(4096);
-    expect(parseSize('1.5TiB')).toBe(1.5 * 2 ** 40);
-    expect(parseSize('64 MiB')).toBe(64 * 2 ** 20);
-    expect(parseSize('7B')).toBe(7);
-  });
-
-  it.each(['', '10G', '10GB', '10gib', '-1', '1e3', '0x10', 'KiB', '1.5', '99999999TiB', '1 2'])(
-    'do not come as %j',
-    (text) => expect(parseSize(text)).toBeUndefined(),
-  );
-});
-
-describe('times', () => {
-  it('have a unit', () => {
-    expect(parseDuration('20ms')).toBe(20);
-    expect(parseDuration('1.5s')).toBe(1500);
-    expect(parseDuration('24h')).toBe(86_400_000);
-    expect(parseDuration('20')).toBeUndefined();
-    expect(parseDuration('1d')).toBeUndefined();
+describe('paces and batches', () => {
+  it('are read, and say what is wrong with a text', () => {
+    expect(pace.parse('interval:5s')).toEqual({ mode: 'interval', intervalMilliseconds: 5000 });
+    expect(batchSize.parse('1MiB')).toBe(2 ** 20);
+    expect(pace.safeParse('quick').error?.issues[0]?.message).toMatch(/'quick' is no pace; write/);
+    expect(batchSize.safeParse('1KiB').error?.issues[0]?.message).toMatch(/256KiB to 16MiB/);
   });
 });
 

@@ -1,7 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseSize } from '../../src/control/schema-values.ts';
-import { formatExactSize, formatSize } from '../../src/platform/size-text.ts';
+import { formatExactSize, formatSize, parseSize } from '../../src/platform/size-text.ts';
+
+describe('sizes', () => {
+  it('are bytes, or numbers with a binary unit', () => {
+    expect(parseSize('4096')).toBe(4096);
+    expect(parseSize('1.5TiB')).toBe(1.5 * 2 ** 40);
+    expect(parseSize('64 MiB')).toBe(64 * 2 ** 20);
+    expect(parseSize('7B')).toBe(7);
+  });
+
+  it.each(['', '10G', '10GB', '10gib', '-1', '1e3', '0x10', 'KiB', '1.5', '99999999TiB', '1 2'])(
+    'do not come as %j',
+    (text) => expect(parseSize(text)).toBeUndefined(),
+  );
+});
 
 describe('sizes to look at', () => {
   it.each([
