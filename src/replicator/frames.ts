@@ -19,6 +19,8 @@ export type FrameKind = (typeof frameKind)[keyof typeof frameKind];
 export const copyKind = { data: 1, hole: 2 } as const;
 export type CopyKind = (typeof copyKind)[keyof typeof copyKind];
 
+/** `jRF1` */
+export const frameMagic = 0x3146_526a;
 /** magic, kind, flags, reserved, bytes that follow. */
 export const frameHeaderBytes = 12;
 /** Behind the frame header, before the records. */
@@ -27,6 +29,13 @@ export const recordsHeaderBytes = 32;
 export const copyHeaderBytes = 28;
 export const stretchFrameBytes = 22;
 export const endFrameBytes = 4;
+
+/** Fields of a copy frame, from behind the frame header on; its checksum comes first. */
+export const copyKindAt = 4;
+export const copyVolumeAt = 6;
+export const copyOffsetAt = 8;
+export const copyLengthAt = 14;
+export const copyShowsAt = 20;
 
 /** The frame's own header and the records' header: what a sender keeps free before the records. */
 export const recordsPrefixBytes = frameHeaderBytes + recordsHeaderBytes;

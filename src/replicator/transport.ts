@@ -52,7 +52,7 @@ export interface RequestLimits {
 /** Who asked. After `ended` or `failed` nothing else is called. */
 export interface AnswerReceiver {
   head(status: number, headers: WireHeaders): void;
-  /** The next bytes of the body. They are the caller's again on return. */
+  /** The next bytes of the body. They are the receiver's to keep: nobody writes to them any more. */
   body(bytes: Uint8Array): void;
   /** The whole answer has arrived, as long as it said it would be. */
   ended(): void;
@@ -121,10 +121,12 @@ export interface TransportListenOptions {
   readonly cleartext: 'loopback' | 'anywhere';
   /** `undefined`: a certificate of this authority, but for something else; it is refused. */
   readonly rightsOf?: (certificate: PeerCertificate) => PeerRights | undefined;
+  /** Somebody was not let in, and why: for the log. `peer` is address and port. */
+  readonly refused?: (peer: string, why: string) => void;
   readonly connectionsMax?: number;
   /** For a whole request to arrive, a TLS handshake included. */
   readonly requestMilliseconds?: number;
-  /** A client that takes nothing of an answer for so long loses its connection. */
+  /** A client that takes nothing of an answer for so long loses it. */
   readonly stallMilliseconds?: number;
 }
 
