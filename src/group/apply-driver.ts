@@ -72,7 +72,9 @@ export class ApplyDriver {
   #checkpointed: number;
   #checkpointing = false;
   /** A volume's sync failed: there will be no checkpoint until a restart. */
-  #checkpointsEnded = false;
+  #syncFailure: string | undefined;
+  readonly #copies: ((failure: string | undefined) => void)[] = [];
+  readonly #syncs: ((failure: string | undefined) => void)[] = [];
   #checkpointTimer: Timer | undefined;
   #releaseTimer: Timer | undefined;
   #checkpointDue = false;
@@ -118,7 +120,7 @@ export class ApplyDriver {
 
   /** Whether a checkpoint is still to come that covers more than the last one. */
   get hasMoreToCheckpoint(): boolean {
-    return !this.#checkpointsEnded && this.#checkpointed < this.#watermarks.durable;
+    return this.#syncFailure === undefined && this.#checkpointed < this.#watermarks.durable;
   }
 
   /** What it tried last failed, and is tried again: nothing can be released before that succeeds. */
@@ -147,9 +149,45 @@ export class ApplyDriver {
   }
 
   /** Applies what there is without waiting for more. */
-  hurry(): void {
+  applyNow(): void {
     this.#due = true;
     this.consider();
+  }
+
+  /** Nothing of the journal is on its way to the volumes, or waits for it. */
+  get isDone(): boolean {
+    return this.#state === 'idle' && this.#index.isEmpty;
+  }
+
+  /**
+   * Writes contents that came from another system, or a hole, past the journal. Everything that the
+   * journal has is applied (`isDone`); what is appended from now on is applied behind it.
+   */
+  copy(
+    volume: ApplyVolume,
+    offset: number,
+    length: number,
+    contents: Uint8Array | undefined,
+    done: (failure: string | undefined) => void,
+  ): void {
+    assert(this.isDone, 'a copy is written where the journal is applied');
+    this.#copies.push(done);
+    this.#port.post({ kind: 'copy', volume, offset, length, contents });
+  }
+
+  /** Brings to the device what was written so far. */
+  sync(done: (failure: string | undefined) => void): void {
+    if (this.#syncFailure !== undefined) {
+      this.#clock.soon(() => done(this.#syncFailure));
+      return;
+    }
+    this.#syncs.push(done);
+    this.#port.post({ kind: 'sync' });
+  }
+
+  /** As `applyNow`, and makes a checkpoint. */
+  hurry(): void {
+    this.applyNow();
     this.#checkpointDue = true;
     this.#considerCheckpoint();
   }
@@ -196,7 +234,7 @@ export class ApplyDriver {
 
   #considerCheckpoint(): void {
     const { applied } = this.#watermarks;
-    if (this.#checkpointing || this.#checkpointsEnded || this.#state === 'closed') return;
+    if (this.#checkpointing || this.#syncFailure !== undefined || this.#state === 'closed') return;
     if (applied === this.#checkpointed || this.#isRetryAwaited) return;
     const isFar = this.#appliedSequence - this.#checkpointSequence >= checkpointSegmentsMax;
     const isDue = isFar || this.#checkpointDue || this.#chain.isTight;
@@ -253,6 +291,14 @@ export class ApplyDriver {
       this.#failed(message);
       return;
     }
+    if (message.kind === 'copied') {
+      must(this.#copies.shift(), 'a copy was under way')(message.failure);
+      return;
+    }
+    if (message.kind === 'synced') {
+      must(this.#syncs.shift(), 'a sync was under way')(undefined);
+      return;
+    }
     this.#become('idle');
     const table = must(this.#index.oldestFrozen, 'a table was being applied');
     this.#appliedSequence = table.endSequence;
@@ -272,7 +318,8 @@ export class ApplyDriver {
     this.#owner.applyFailed(failure);
     if (failure.part === 'sync') {
       this.#checkpointing = false;
-      this.#checkpointsEnded = true;
+      this.#syncFailure = failure.message;
+      for (const done of this.#syncs.splice(0)) done(failure.message);
       return;
     }
     if (failure.part === 'checkpoint') {

@@ -33,6 +33,7 @@ export class CatalogChanges {
   readonly #pending: PendingChange[] = [];
   #catalog: Catalog;
   #retry: Timer | undefined;
+  #lastInTurn: Promise<void> = Promise.resolve();
 
   constructor(
     deps: { readonly disk: Disk; readonly clock: Clock },
@@ -75,6 +76,21 @@ export class CatalogChanges {
     });
   }
 
+  /** A change that came as a record from the group's source: `done` is called once it holds. */
+  received(number: number, change: CatalogChange, done: () => void): void {
+    this.#pending.push({ number, change, done, failed: () => undefined });
+  }
+
+  /** One after the other: names and ids are looked at before a change and used after it. */
+  inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const result = this.#lastInTurn.then(run);
+    this.#lastInTurn = result.then(
+      () => {},
+      () => {},
+    );
+    return result;
+  }
+
   durableAdvanced(durable: number): void {
     while ((this.#pending[0]?.number ?? Number.POSITIVE_INFINITY) <= durable) this.#finish();
   }
@@ -98,6 +114,12 @@ export class CatalogChanges {
     const lineage = extendLineage(this.#catalog.lineage, stretch);
     this.#catalog = { ...this.#catalog, lineage };
     this.#writeFile();
+  }
+
+  /** A stretch that the group's source began. Durable when it returns; throws system errors. */
+  adoptStretch(stretch: Stretch): void {
+    const lineage = extendLineage(this.#catalog.lineage, stretch);
+    this.replace({ ...this.#catalog, lineage });
   }
 
   stop(): void {

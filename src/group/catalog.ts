@@ -1,11 +1,10 @@
 import type { AreaRole } from '../journal/area.ts';
 import type { AreaLayout } from '../journal/segment-chain.ts';
 import { assert } from '../platform/assert.ts';
-import { crc32 } from '../platform/checksum.ts';
 import type { Disk } from '../platform/disk.ts';
-import { JnbdError } from '../platform/errors.ts';
 import type { Lineage } from './lineage.ts';
-import type { VolumeState } from './states.ts';
+import { readSealedJson, writeSealedJson } from './sealed-json.ts';
+import type { GroupRole, VolumeState } from './states.ts';
 
 /** What a full journal means for hosts, when it is not apply that is behind. */
 export type OnFull = 'suspend' | 'throttle' | 'fail';
@@ -37,6 +36,10 @@ export interface Catalog {
   readonly formatVersion: 1;
   readonly groupId: string;
   readonly name: string;
+  /** On this system. Where it does not say, `primary`. */
+  readonly role?: GroupRole;
+  /** This system keeps the journal alone (K27): every volume is journal-only here. */
+  readonly journalOnly?: boolean;
   /** Empty until the group was opened once. */
   readonly lineage: Lineage;
   readonly number: number;
@@ -87,34 +90,21 @@ export function encodeChange(change: CatalogChange): Uint8Array {
   return Buffer.from(JSON.stringify(change));
 }
 
-/** The payload of a catalog record; its checksum was proved. */
-export function decodeChange(payload: Uint8Array): CatalogChange {
-  return JSON.parse(Buffer.from(payload).toString('utf8')) as CatalogChange;
+/** The payload of a catalog record, its checksum proved, as it is to hold in a group of this catalog. */
+export function decodeChange(
+  payload: Uint8Array,
+  { journalOnly = false }: Pick<Catalog, 'journalOnly'> = {},
+): CatalogChange {
+  const change = JSON.parse(Buffer.from(payload).toString('utf8')) as CatalogChange;
+  if (!journalOnly || change.change === 'volume_deleted') return change;
+  return { ...change, volume: { ...change.volume, journalOnly } };
 }
 
-/** JSON, one line, and its CRC-32 in a second one. */
 export function writeCatalog(disk: Disk, path: string, catalog: Catalog): void {
-  const text = JSON.stringify(catalog);
-  const checksum = crc32(Buffer.from(text)).toString(16).padStart(8, '0');
-  disk.replaceFileSync(path, Buffer.from(`${text}\n${checksum}\n`), 'catalog');
+  writeSealedJson(disk, path, catalog);
 }
 
+/** Throws JnbdError: catalog_damaged, format_newer. */
 export function readCatalog(disk: Disk, path: string): Catalog | undefined {
-  const contents = disk.readFileSync(path, 'catalog');
-  if (contents === undefined) return undefined;
-  const [text, checksum] = Buffer.from(contents).toString('utf8').split('\n');
-  if (text === undefined || crc32(Buffer.from(text)).toString(16).padStart(8, '0') !== checksum) {
-    throw new JnbdError(
-      'catalog_damaged',
-      `${path} is damaged: its checksum does not match; restore it from a copy`,
-    );
-  }
-  const catalog = JSON.parse(text) as Catalog;
-  if (catalog.formatVersion !== 1) {
-    throw new JnbdError(
-      'format_newer',
-      `${path} has format ${String(catalog.formatVersion)}; this jnbd reads format 1`,
-    );
-  }
-  return catalog;
+  return readSealedJson<Catalog>(disk, path);
 }

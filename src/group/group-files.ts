@@ -21,6 +21,10 @@ export class GroupFiles {
   get head(): string {
     return `${this.directory}/head`;
   }
+  /** Whom the group follows. */
+  get follow(): string {
+    return `${this.directory}/follow`;
+  }
   get volumes(): string {
     return `${this.directory}/volumes`;
   }

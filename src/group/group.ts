@@ -9,6 +9,7 @@ import { Retention } from '../journal/retention.ts';
 import type { SegmentChain } from '../journal/segment-chain.ts';
 import type { Watermarks } from '../journal/watermarks.ts';
 import { must } from '../platform/assert.ts';
+import type { Clock } from '../platform/clock.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { blockBytes, slabBytes } from '../platform/limits.ts';
 import type { ApplyVolume } from '../volume/apply-messages.ts';
@@ -17,18 +18,25 @@ import { VolumeExtents } from '../volume/volume-extents.ts';
 import { VolumeReader } from '../volume/volume-read.ts';
 import { ApplyDriver } from './apply-driver.ts';
 import { ApplyTroubles } from './apply-troubles.ts';
-import type { Catalog, CatalogChange } from './catalog.ts';
+import type { Catalog } from './catalog.ts';
 import { CatalogChanges } from './catalog-changes.ts';
 import { type Condition, Conditions } from './conditions.ts';
 import { errno } from './export.ts';
+import type { FollowFile } from './follow-file.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { GroupFiles } from './group-files.ts';
 import { JournalWatch } from './journal-watch.ts';
 import { SpaceGuard } from './space-guard.ts';
-import type { GroupState } from './states.ts';
+import type { GroupRole, GroupState } from './states.ts';
 import { changeGroupState } from './states.ts';
 import type { OpenSession, Volume } from './volume.ts';
-import { WaitingHosts } from './waiting-hosts.ts';
+import { type Parked, WaitingHosts } from './waiting-hosts.ts';
+
+/** A reader of the group beside its hosts: what it is told of has happened. */
+export interface GroupWatcher {
+  durableAdvanced(durable: number): void;
+  appliedAdvanced(applied: number): void;
+}
 
 /**
  * A consistency group: its volumes share one journal and one write order. Everything that changes it
@@ -47,7 +55,12 @@ export class Group {
   readonly changes: CatalogChanges;
   readonly retention = new Retention();
   readonly volumes = new Map<string, Volume>();
+  /** Ids of volumes whose records change blocks here; of one that is being created, before it is there. */
+  readonly storing = new Set<number>();
+  /** Told of watermarks, after hosts. */
+  readonly watchers = new Set<GroupWatcher>();
   readonly areas: readonly Area[];
+  readonly follow: FollowFile;
   readonly incarnation: number;
   readonly #deps: GroupDependencies;
   readonly #files: GroupFiles;
@@ -60,7 +73,6 @@ export class Group {
   #failureText = '';
   #journal: Journal | undefined;
   #driver: ApplyDriver | undefined;
-  #volumeChanges: Promise<void> = Promise.resolve();
 
   constructor(
     deps: GroupDependencies,
@@ -73,6 +85,7 @@ export class Group {
       index: BlockIndex;
       chain: SegmentChain;
       head: HeadFile;
+      follow: FollowFile;
       incarnation: number;
     },
   ) {
@@ -83,9 +96,12 @@ export class Group {
     this.conditions = new Conditions(({ code, message, nextCommand }, raised) => {
       deps.event(raised ? code : `${code}_cleared`, message, { group: name, nextCommand });
     });
+    for (const { id, journalOnly } of opened.catalog.volumes)
+      if (!journalOnly) this.storing.add(id);
     this.changes = new CatalogChanges(deps, this.conditions, files.catalog, opened.catalog);
     this.#hosts = new WaitingHosts(deps.clock);
     this.areas = opened.areas;
+    this.follow = opened.follow;
     this.watermarks = opened.watermarks;
     this.index = opened.index;
     this.chain = opened.chain;
@@ -117,10 +133,22 @@ export class Group {
   }
   /** The sentence for hosts while `refusesWrites`. */
   get failureText(): string {
-    return this.#failureText;
+    const isServing = this.#state === 'normal' && this.role !== 'primary';
+    return isServing
+      ? `it is ${this.role} on this system: hosts write to its primary`
+      : this.#failureText;
   }
   get refusesWrites(): boolean {
-    return this.#state !== 'normal';
+    return this.#state !== 'normal' || this.role !== 'primary';
+  }
+  get role(): GroupRole {
+    return this.catalog.role ?? 'primary';
+  }
+  get clock(): Clock {
+    return this.#deps.clock;
+  }
+  get driver(): ApplyDriver {
+    return must(this.#driver, 'apply was started');
   }
   get applyState(): string {
     return this.#driver?.state ?? 'closed';
@@ -165,7 +193,7 @@ export class Group {
     );
     this.#become('normal');
     this.#watch.start(this.journal, () => this.journalIsFullFor(slabBytes));
-    must(this.#driver, 'apply was started').consider();
+    this.driver.consider();
   }
 
   startApply(checkpointSequence: number): ApplyDriver {
@@ -239,11 +267,11 @@ export class Group {
     this.#state = changeGroupState(this.#state, state);
   }
 
-  sessionClosed(session: OpenSession): void {
+  sessionClosed(session: Parked): void {
     this.#hosts.forget(session);
   }
 
-  park(session: OpenSession): void {
+  park(session: Parked): void {
     this.#hosts.park(session);
     this.#driver?.consider();
   }
@@ -271,6 +299,7 @@ export class Group {
       for (const session of volume.sessions) session.durableAdvanced(durable);
     }
     this.#driver?.consider();
+    for (const watcher of this.watchers) watcher.durableAdvanced(durable);
   }
 
   #failWaiting(session: OpenSession): void {
@@ -289,6 +318,7 @@ export class Group {
   #appliedAdvanced(): void {
     this.guard.look();
     this.#hosts.wake();
+    for (const watcher of this.watchers) watcher.appliedAdvanced(this.watermarks.applied);
   }
 
   #released(): void {
@@ -298,15 +328,11 @@ export class Group {
 
   /** Also in a frozen table: it is applied only when its last record is durable, which is later. */
   readonly #recordMoved: RecordMoved = (header, from, fromOffset, to, toOffset) => {
-    const changesBlocks = header.type !== recordType.catalog && !this.#isJournalOnly(header.volume);
+    const changesBlocks = header.type !== recordType.catalog && this.storing.has(header.volume);
     const fromPlace = { sequence: from.header.sequence, offset: fromOffset };
     const toPlace = { sequence: to.header.sequence, offset: toOffset };
     this.index.tableOf(header.number).relocate(header, changesBlocks, fromPlace, toPlace);
   };
-
-  #isJournalOnly(id: number): boolean {
-    return this.catalog.volumes.find((volume) => volume.id === id)?.journalOnly ?? true;
-  }
 
   #journalFailed(failure: Error): void {
     const { durable, newest } = this.watermarks;
@@ -325,39 +351,9 @@ export class Group {
     });
   }
 
-  /** A numbered change of the catalog: it holds once it is durable in the journal. */
-  async change(change: CatalogChange): Promise<void> {
-    if (this.#state !== 'normal') {
-      throw new JnbdError(
-        'state_refuses',
-        `group ${this.name} is ${this.#state}: ${this.#failureText}`,
-      );
-    }
-    const recordBytes = CatalogChanges.recordBytes(change);
-    while (!this.#admitsChange(recordBytes)) {
-      await new Promise<void>((resolve) => this.#deps.clock.after(5, resolve));
-      if (this.refusesWrites) throw new JnbdError('state_refuses', this.#failureText);
-    }
-    await this.changes.append(this.journal, this.index, change);
-  }
-
-  #admitsChange(recordBytes: number): boolean {
-    const { sequence } = this.chain.current.header;
-    return this.journal.admits(recordBytes) && this.index.admits(1, sequence + 1);
-  }
-
-  /** Changes of volumes one after the other: names and ids are looked at before and used after. */
-  changeVolumes<T>(run: () => Promise<T>): Promise<T> {
-    const result = this.#volumeChanges.then(run);
-    this.#volumeChanges = result.then(
-      () => {},
-      () => {},
-    );
-    return result;
-  }
-
   addVolume(volume: Volume): void {
     this.volumes.set(volume.catalog.name, volume);
+    if (!volume.catalog.journalOnly) this.storing.add(volume.catalog.id);
     if (volume.catalog.journalOnly && this.retention.get('journal-only') === undefined) {
       this.retention.set('journal-only', this.watermarks.released);
     }

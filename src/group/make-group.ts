@@ -12,6 +12,14 @@ import type { GroupFiles } from './group-files.ts';
 /** What hosts may have unsynced has to move there (32 MiB), while as much again is being applied. */
 const emergencySegments = 8;
 
+/** What a group begins with that is not new. */
+export interface GroupBeginning {
+  /** The last update number that its volumes count as having; its journal goes on behind it. */
+  readonly number: number;
+  /** Makes what else belongs to it, before it is a group. */
+  readonly prepare: () => void;
+}
+
 /**
  * Makes a group's files. Its catalog stands as `unfinished` until all of them are there: a directory
  * with that is no group yet, and the next start takes away what is in it, journal directories elsewhere
@@ -21,6 +29,7 @@ export async function makeGroupFiles(
   deps: { readonly disk: Disk; readonly clock: Clock },
   files: GroupFiles,
   catalog: Catalog,
+  begin: GroupBeginning = { number: 0, prepare: () => undefined },
 ): Promise<void> {
   const { disk, clock } = deps;
   disk.makeDirectorySync(files.volumes);
@@ -39,12 +48,13 @@ export async function makeGroupFiles(
     }
     CheckpointFile.create(disk, files.checkpoint, {
       groupId,
-      applied: 0,
-      released: 0,
+      applied: begin.number,
+      released: begin.number,
       sequence: 1,
       offset: segmentHeaderBytes,
     });
     HeadFile.create(disk, files.head, groupId);
+    begin.prepare();
     disk.renameSync(files.unfinished, files.catalog);
     disk.syncDirectorySync(files.directory);
   } catch (error) {

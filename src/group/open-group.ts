@@ -9,6 +9,7 @@ import { segmentBytes } from '../platform/limits.ts';
 import { randomIdentifier } from '../platform/random.ts';
 import { BlockIndex } from '../volume/block-index.ts';
 import { changeCatalog, readCatalog, writeCatalog } from './catalog.ts';
+import { FollowFile } from './follow-file.ts';
 import { Group } from './group.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { GroupFiles } from './group-files.ts';
@@ -71,6 +72,7 @@ export async function openGroup(
     index,
     chain,
     head: headFile,
+    follow: new FollowFile(disk, files.follow),
     incarnation,
   });
   openVolumes(disk, group, files, changes);
@@ -91,7 +93,7 @@ export async function openGroup(
   if (catalog.volumes.some(({ journalOnly }) => journalOnly))
     group.retention.set('journal-only', watermarks.released);
   removeOrphans(disk, group, files);
-  group.changes.extendLineage(stretch);
+  if (group.role === 'primary') group.changes.extendLineage(stretch);
   group.startApply(checkpoint.sequence);
   await beginIncarnation(deps.clock, group, outcome.lastNumber);
   return group;

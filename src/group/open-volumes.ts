@@ -31,6 +31,20 @@ export function openVolumes(
     }
   }
   assert(group.volumes.size === group.catalog.volumes.length, 'volume names are unique');
+  hideIncomplete(group);
+}
+
+/** No host sees half a copy. */
+export function hideIncomplete(group: Group): void {
+  const { state } = group.follow;
+  for (const { volume: id } of state?.copies ?? []) {
+    const volume = [...group.volumes.values()].find(({ catalog }) => catalog.id === id);
+    if (volume?.state !== 'normal') continue;
+    volume.become(
+      'unused',
+      `its contents are being copied from ${state?.sourceName ?? 'its source'}`,
+    );
+  }
 }
 
 function openVolume(disk: Disk, group: Group, files: GroupFiles, entry: CatalogVolume): void {

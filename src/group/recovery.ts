@@ -152,7 +152,7 @@ export function recoverJournal(
       index.makeRoom(header.length, sequence);
       if (header.type === recordType.catalog) {
         if (header.number > catalog.number) {
-          const change = decodeChange(payload);
+          const change = decodeChange(payload, catalog);
           changes.push({ number: header.number, change });
           if (change.change === 'volume_created' && change.volume.journalOnly)
             journalOnly.add(change.volume.id);

@@ -39,3 +39,21 @@ export function changeGroupState(from: GroupState, to: GroupState): GroupState {
   assert(groupTransitions[from].includes(to), `group state ${from} -> ${to}`);
   return to;
 }
+
+/**
+ * K1, of one system. `primary`: hosts write here. `secondary`: it follows another system. `diverged`: it
+ * was primary, or followed one, that another system took over from, and has numbers that nobody else has:
+ * no host writes here, and it waits for a command.
+ */
+export type GroupRole = 'primary' | 'secondary' | 'diverged';
+
+export const roleTransitions: Record<GroupRole, readonly GroupRole[]> = {
+  primary: ['secondary', 'diverged'],
+  secondary: ['primary', 'diverged'],
+  diverged: ['secondary', 'primary'],
+};
+
+export function changeRole(from: GroupRole, to: GroupRole): GroupRole {
+  assert(roleTransitions[from].includes(to), `role ${from} -> ${to}`);
+  return to;
+}

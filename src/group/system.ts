@@ -20,9 +20,15 @@ import { lockDirectory, type SystemIdentity } from './data-directory.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { Group } from './group.ts';
 import { emergencyDirectory, GroupFiles, ownJournalDirectory } from './group-files.ts';
-import { isUnfinished, makeGroupFiles, removeGroupFiles } from './make-group.ts';
+import {
+  type GroupBeginning,
+  isUnfinished,
+  makeGroupFiles,
+  removeGroupFiles,
+} from './make-group.ts';
 import { checkName } from './names.ts';
 import { openGroup } from './open-group.ts';
+import { type GroupOrigin, secondaryBeginning, secondaryCatalog } from './secondary-group.ts';
 
 export interface GroupSettings {
   readonly journalCapacityBytes?: number;
@@ -138,26 +144,49 @@ export class System {
         `--journal-size ${formatExactSize(capacityBytes)} is too small; at least ${formatSize(journalCapacityBytesMin)}`,
       );
     }
-    const paths = settings.journalDirectories?.map((path) => resolve(path)) ?? [];
-    const twice = paths.find((path, at) => paths.indexOf(path) !== at);
-    if (twice !== undefined) {
-      throw new JnbdError('argument_invalid', `--journal-dir ${twice} is named twice`);
-    }
+    const paths = checkPaths(settings);
+    const catalog = this.#newCatalog(name, capacityBytes, settings, paths);
+    return { group: await this.#make(name, catalog), created: true };
+  }
+
+  async #make(name: string, catalog: Catalog, beginning?: GroupBeginning): Promise<Group> {
     this.#claim(name);
     const files = this.#files(name);
     try {
       this.#removeLeft(name);
-      const catalog = this.#newCatalog(name, capacityBytes, settings);
-      await makeGroupFiles(this.#deps, files, catalog);
+      await makeGroupFiles(this.#deps, files, catalog, beginning);
       const group = await openGroup(this.#deps, this.#groupLimits(), files);
       this.groups.set(name, group);
-      return { group, created: true };
+      return group;
     } catch (error) {
       if (this.#deps.disk.isDirectorySync(files.directory)) this.#left.add(name);
       throw error;
     } finally {
       this.#busy.delete(name);
     }
+  }
+
+  /** A group that another system has, to follow it here. Its name and its files are free. */
+  async createSecondary(
+    name: string,
+    origin: GroupOrigin,
+    settings: GroupSettings,
+  ): Promise<Group> {
+    checkName('group', name);
+    if (this.groups.has(name)) {
+      throw new JnbdError('exists_differently', `group ${name} exists`);
+    }
+    const paths = checkPaths(settings);
+    const capacityBytes = settings.journalCapacityBytes ?? journalCapacityBytesDefault;
+    const catalog = secondaryCatalog(
+      this.#newCatalog(name, capacityBytes, settings, paths),
+      origin,
+    );
+    return this.#make(
+      name,
+      catalog,
+      secondaryBeginning(this.#deps.disk, this.#files(name), origin),
+    );
   }
 
   /** False: it did not exist. */
@@ -232,11 +261,14 @@ export class System {
     };
   }
 
-  #newCatalog(name: string, capacityBytes: number, settings: GroupSettings): Catalog {
+  #newCatalog(
+    name: string,
+    capacityBytes: number,
+    settings: GroupSettings,
+    paths: readonly string[],
+  ): Catalog {
     const { random } = this.#deps;
-    const directories = settings.journalDirectories?.length
-      ? settings.journalDirectories.map((path) => resolve(path))
-      : [ownJournalDirectory];
+    const directories = paths.length > 0 ? paths : [ownJournalDirectory];
     const areaId = (): string => Buffer.from(random.bytes(8)).toString('hex');
     return {
       formatVersion: 1,
@@ -273,6 +305,13 @@ export class System {
       }
     }
   }
+}
+
+function checkPaths({ journalDirectories = [] }: GroupSettings): string[] {
+  const paths = journalDirectories.map((path) => resolve(path));
+  const twice = paths.find((path, at) => paths.indexOf(path) !== at);
+  if (twice === undefined) return paths;
+  throw new JnbdError('argument_invalid', `--journal-dir ${twice} is named twice`);
 }
 
 function checkSame(catalog: Catalog, files: GroupFiles, settings: GroupSettings): void {

@@ -1,4 +1,4 @@
-import type { Disk } from '../platform/disk.ts';
+import type { Disk, DiskFile } from '../platform/disk.ts';
 import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
 import { volumeSizeBytesMax, volumesPerGroupMax } from '../platform/limits.ts';
 import { formatExactSize, formatSize } from '../platform/size-text.ts';
@@ -6,6 +6,7 @@ import type { CatalogVolume } from './catalog.ts';
 import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
 import { checkName } from './names.ts';
+import { makeChange } from './numbered-change.ts';
 import { Volume } from './volume.ts';
 
 export interface VolumeSettings {
@@ -60,7 +61,7 @@ export async function createVolume(
       `group ${group.name} has ${volumesPerGroupMax} volumes, which is the most`,
     );
   }
-  return group.changeVolumes(async () => {
+  return group.changes.inTurn(async () => {
     if (group.volumes.has(name)) {
       throw new JnbdError(
         'exists_differently',
@@ -81,7 +82,7 @@ export async function createVolume(
       : makeBackingFile(disk, files, path, settings.sizeBytes);
     const volume = new Volume(entry, file, file ? path : '');
     try {
-      await group.change({ change: 'volume_created', volume: entry });
+      await makeChange(group, { change: 'volume_created', volume: entry });
     } catch (error) {
       file?.closeSync();
       throw error;
@@ -98,7 +99,13 @@ function settingsText({
   return `${formatExactSize(sizeBytes)}${journalOnly ? ', journal-only' : ''}`;
 }
 
-function makeBackingFile(disk: Disk, files: GroupFiles, path: string, sizeBytes: number) {
+/** Empty, sparse, and durably there. Throws JnbdError (disk_full, write_failed, argument_invalid). */
+export function makeBackingFile(
+  disk: Disk,
+  files: GroupFiles,
+  path: string,
+  sizeBytes: number,
+): DiskFile {
   try {
     const file = disk.openSync(path, 'open-or-create', 'volume');
     file.truncateSync(0);
@@ -134,7 +141,7 @@ export async function resizeVolume(
   sizeBytes: number,
 ): Promise<boolean> {
   checkSize(sizeBytes);
-  return group.changeVolumes(async () => {
+  return group.changes.inTurn(async () => {
     checkPresent(group, volume);
     const before = volume.catalog.sizeBytes;
     if (sizeBytes === before) return false;
@@ -152,7 +159,7 @@ export async function resizeVolume(
       refuseFile(`grow ${backingFile}`, backingFile, sizeBytes, error);
     }
     const entry = { ...volume.catalog, sizeBytes };
-    await group.change({ change: 'volume_changed', volume: entry });
+    await makeChange(group, { change: 'volume_changed', volume: entry });
     volume.catalog = entry;
     return true;
   });
@@ -164,10 +171,10 @@ export async function changeVolume(
   volume: Volume,
   changes: Partial<Pick<CatalogVolume, 'state' | 'maxHosts'>>,
 ): Promise<void> {
-  await group.changeVolumes(async () => {
+  await group.changes.inTurn(async () => {
     checkPresent(group, volume);
     const entry = { ...volume.catalog, ...changes };
-    await group.change({ change: 'volume_changed', volume: entry });
+    await makeChange(group, { change: 'volume_changed', volume: entry });
     volume.catalog = entry;
     const { state } = changes;
     if (state !== undefined && state !== volume.state) volume.become(state);
@@ -188,7 +195,7 @@ function checkPresent(group: Group, volume: Volume): void {
  * durable leaves it as it was. One that was never filled may go without `force`.
  */
 export async function deleteVolume(group: Group, name: string, force: boolean): Promise<boolean> {
-  return group.changeVolumes(async () => {
+  return group.changes.inTurn(async () => {
     const volume = group.volumes.get(name);
     if (!volume) return false;
     const subject = `${group.name}/${name}`;
@@ -207,7 +214,7 @@ export async function deleteVolume(group: Group, name: string, force: boolean): 
     }
     if (state !== 'unused') volume.become('unused', 'it is being deleted');
     try {
-      await group.change({ change: 'volume_deleted', id: volume.catalog.id });
+      await makeChange(group, { change: 'volume_deleted', id: volume.catalog.id });
     } catch (error) {
       if (volume.state === 'unused') volume.become(state, failure);
       throw error;

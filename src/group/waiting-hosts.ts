@@ -1,21 +1,25 @@
 import type { Clock } from '../platform/clock.ts';
-import type { OpenSession } from './volume.ts';
+
+/** Who was refused room. */
+export interface Parked {
+  readonly client: { admitted(): void };
+}
 
 /** Hosts that were refused admission, first come, first served, until there is room again. */
 export class WaitingHosts {
   readonly #clock: Clock;
-  #parked = new Set<OpenSession>();
+  #parked = new Set<Parked>();
   #wakeScheduled = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  park(session: OpenSession): void {
+  park(session: Parked): void {
     this.#parked.add(session);
   }
 
-  forget(session: OpenSession): void {
+  forget(session: Parked): void {
     this.#parked.delete(session);
   }
 

@@ -72,7 +72,7 @@ export class JournalScan {
   /** Which segment is not there though it must be. */
   #lost: string | undefined;
 
-  /** `durable`: what is known from elsewhere (checkpoint and head). Segments in any order. */
+  /** `durable`: what the head says; 0: nothing in this journal ever was. Segments in any order. */
   constructor(disk: Disk, segments: readonly FoundSegment[], start: ScanStart, durable: number) {
     this.#segments = [...segments].sort((a, b) => a.header.sequence - b.header.sequence);
     this.#reader = new SegmentReader(disk);
@@ -83,7 +83,8 @@ export class JournalScan {
         : segmentHeaderBytes;
     this.#lastNumber = start.number;
     this.#durable = Math.max(durable, start.number);
-    if (this.#durable > 0) this.#expected = start.sequence;
+    // A follower's journal begins behind numbers that it never held.
+    if (durable > 0) this.#expected = start.sequence;
     this.#endSequence = start.sequence;
     this.#endOffset = start.offset;
   }

@@ -30,6 +30,19 @@ export type ToApply =
     }
   /** Syncs what was applied so far, then writes this checkpoint. Applying goes on meanwhile. */
   | { readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint }
+  /**
+   * Contents that came from another system as they are, or a hole where there are none: written behind
+   * what was posted before, ahead of what is posted behind it.
+   */
+  | {
+      readonly kind: 'copy';
+      readonly volume: ApplyVolume;
+      readonly offset: number;
+      readonly length: number;
+      readonly contents: Uint8Array | undefined;
+    }
+  /** Syncs what was written so far, as a checkpoint does. */
+  | { readonly kind: 'sync' }
   /** Nothing of this volume will be applied any more: its file is closed. */
   | { readonly kind: 'forget'; readonly volume: number };
 
@@ -39,8 +52,12 @@ export type ToApply =
  */
 export type ApplyFailurePart = 'segment' | 'volume' | 'sync' | 'checkpoint';
 
+/** Answers come in the order of what they answer; a failed `sync` is told as `failed`. */
 export type FromApply =
   | { readonly kind: 'applied' }
+  /** `failure`: the volume's file could not be written. */
+  | { readonly kind: 'copied'; readonly failure: string | undefined }
+  | { readonly kind: 'synced' }
   | { readonly kind: 'checkpointed'; readonly applied: number }
   | {
       readonly kind: 'failed';

@@ -48,6 +48,8 @@ export class ApplyWorker {
   readonly #proved = new Set<number>();
   /** Written since the last checkpoint began. */
   readonly #dirty = new DirtyRegions();
+  /** What follows each sync that was asked for; the first one's is under way. */
+  readonly #syncs: (() => void)[] = [];
   #checkpointPath = '';
   #checkpoint: CheckpointFile | undefined;
   #stagedVolume = 0;
@@ -81,8 +83,14 @@ export class ApplyWorker {
           this.#apply(message);
           this.#port.post({ kind: 'applied' });
           return;
+        case 'copy':
+          this.#copy(message);
+          return;
+        case 'sync':
+          this.#syncVolumes(() => this.#port.post({ kind: 'synced' }));
+          return;
         case 'checkpoint':
-          this.#beginCheckpoint(message.checkpoint);
+          this.#syncVolumes(() => this.#writeCheckpoint(message.checkpoint));
       }
     } catch (error) {
       this.#fail(error);
@@ -108,13 +116,38 @@ export class ApplyWorker {
     });
   }
 
-  /** What was written before this is covered by it; what is written meanwhile by the next. */
-  #beginCheckpoint(checkpoint: Checkpoint): void {
+  #copy(message: ToApply & { kind: 'copy' }): void {
+    const { volume, offset, length, contents } = message;
+    let failure: string | undefined;
+    try {
+      const file = this.#volumeFile(volume.id, volume.path);
+      this.#dirty.note(volume.id, offset, contents ? length : 0);
+      if (contents)
+        this.#guard('volume', volume.id, () => file.writeSync(contents, 0, length, offset));
+      else this.#clear(file, { kind: nodeKind.hole, volume: volume.id, offset, length });
+    } catch (error) {
+      if (!(error instanceof ApplyError)) throw error;
+      failure = error.message;
+    }
+    this.#port.post({ kind: 'copied', failure });
+  }
+
+  /**
+   * What was written before this is covered by it; what is written meanwhile by the next, which begins
+   * when this one has ended: what it does not find dirty is on the device.
+   */
+  #syncVolumes(done: () => void): void {
+    this.#syncs.push(done);
+    if (this.#syncs.length === 1) this.#runSync();
+  }
+
+  #runSync(): void {
     const dirty = this.#dirty.take();
     const next = (): void => {
       const part = dirty.shift();
       if (!part) {
-        this.#writeCheckpoint(checkpoint);
+        this.#syncs.shift()?.();
+        if (this.#syncs.length > 0) this.#runSync();
         return;
       }
       const file = this.#volumes.get(part.volume);
@@ -125,8 +158,12 @@ export class ApplyWorker {
       // Of a volume that is deleted meanwhile nothing needs to be durable.
       const isThere = (): boolean => this.#volumes.get(part.volume) === file;
       writeBackAndSync(file, part.regions, isThere, (error) => {
-        if (!error || !isThere()) next();
-        else this.#fail(new ApplyError('sync', part.volume, error));
+        if (!error || !isThere()) {
+          next();
+          return;
+        }
+        // The last one: what failed here could pass for synced in the next.
+        this.#fail(new ApplyError('sync', part.volume, error));
       });
     };
     next();
@@ -242,7 +279,7 @@ export class ApplyWorker {
     );
   }
 
-  #clear(file: DiskFile, step: ApplyStep): void {
+  #clear(file: DiskFile, step: Pick<ApplyStep, 'kind' | 'volume' | 'offset' | 'length'>): void {
     for (let done = 0; done < step.length; done += punchBytesMax) {
       const length = Math.min(punchBytesMax, step.length - done);
       this.#guard('volume', step.volume, () => {

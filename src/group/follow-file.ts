@@ -1,0 +1,62 @@
+import type { Disk } from '../platform/disk.ts';
+import { readSealedJson, writeSealedJson } from './sealed-json.ts';
+
+/** How far the copy of one volume has come: everything below `address` is on this system's disk. */
+export interface CopyProgress {
+  readonly volume: number;
+  readonly address: number;
+}
+
+/**
+ * Whom a group follows, and how: one file, replaced whole. What the copies have come to is written only
+ * after the volumes are synced; what is not written is copied again.
+ */
+export interface FollowState {
+  readonly formatVersion: 1;
+  /** Where the source listens for followers. */
+  readonly url: string;
+  /** The group's name there. */
+  readonly sourceGroup: string;
+  readonly sourceSystemId: number;
+  readonly sourceName: string;
+  readonly isSuspended: boolean;
+  /** As `--pace` and `--batch-size` take them. */
+  readonly pace: string;
+  readonly batchSize: string;
+  /** Connections used in parallel. */
+  readonly links: number;
+  /** Volumes whose contents are not complete. */
+  readonly copies: readonly CopyProgress[];
+  /** Nothing in the volumes was written by a record above this number, unless this system applied it. */
+  readonly shows: number;
+}
+
+/** One group's. */
+export class FollowFile {
+  readonly #disk: Disk;
+  readonly #path: string;
+  #state: FollowState | undefined;
+
+  /** Throws JnbdError: catalog_damaged, format_newer. */
+  constructor(disk: Disk, path: string) {
+    this.#disk = disk;
+    this.#path = path;
+    this.#state = readSealedJson<FollowState>(disk, path);
+  }
+
+  /** Undefined: the group follows nobody. */
+  get state(): FollowState | undefined {
+    return this.#state;
+  }
+
+  /** Durable when it returns. Throws system errors; what was written before then still holds. */
+  write(state: FollowState): void {
+    writeSealedJson(this.#disk, this.#path, state);
+    this.#state = state;
+  }
+
+  remove(): void {
+    if (this.#state) this.#disk.removeFileSync(this.#path);
+    this.#state = undefined;
+  }
+}

@@ -1,0 +1,23 @@
+import { JnbdError } from '../platform/errors.ts';
+import type { CatalogChange } from './catalog.ts';
+import { CatalogChanges } from './catalog-changes.ts';
+import type { Group } from './group.ts';
+
+/** A numbered change of the catalog: it holds once it is durable in the journal. */
+export async function makeChange(group: Group, change: CatalogChange): Promise<void> {
+  if (group.refusesWrites) {
+    const what = group.state === 'normal' ? group.role : group.state;
+    throw new JnbdError('state_refuses', `group ${group.name} is ${what}: ${group.failureText}`);
+  }
+  const recordBytes = CatalogChanges.recordBytes(change);
+  while (!admits(group, recordBytes)) {
+    await new Promise<void>((resolve) => group.clock.after(5, resolve));
+    if (group.refusesWrites) throw new JnbdError('state_refuses', group.failureText);
+  }
+  await group.changes.append(group.journal, group.index, change);
+}
+
+function admits(group: Group, recordBytes: number): boolean {
+  const { sequence } = group.chain.current.header;
+  return group.journal.admits(recordBytes) && group.index.admits(1, sequence + 1);
+}
