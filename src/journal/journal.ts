@@ -171,7 +171,11 @@ export class Journal {
     this.#run.finish();
     const segment = this.#chain.current;
     this.#retained.push(slab, segment, start, recordsEnd, this.#watermarks.newest);
-    if (this.#state !== 'open') return false;
+    if (this.#state !== 'open') {
+      // It failed while this run was being stamped: the index leads to where nothing was written.
+      this.#retained.abandon();
+      return false;
+    }
     try {
       segment.file.writeSync(slab.bytes, start, recordsEnd - start, segment.endOffset);
       segment.endOffset += recordsEnd - start;
