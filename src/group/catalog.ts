@@ -9,6 +9,9 @@ import type { GroupRole, VolumeState } from './states.ts';
 /** What a full journal means for hosts, when it is not apply that is behind. */
 export type OnFull = 'suspend' | 'throttle' | 'fail';
 
+/** Which of a follower's positions lets go of records: durable there, or in its volumes too (K9). */
+export type ReleaseRule = 'received' | 'applied';
+
 export interface CatalogVolume {
   /** Never used twice in a group. */
   readonly id: number;
@@ -50,6 +53,8 @@ export interface Catalog {
   readonly journalCapacityBytes: number;
   readonly onFull: OnFull;
   readonly syncIntervalMilliseconds: number;
+  /** Where it does not say, `received`. */
+  readonly release?: ReleaseRule;
 }
 
 /** The directories that a user named, or the one of its own. */

@@ -5,6 +5,7 @@ export type ConditionCode =
   | 'area_missing'
   | 'area_slow'
   | 'catalog_behind'
+  | 'follower_behind'
   | 'journal_failed'
   | 'journal_damaged'
   | 'journal_full'

@@ -25,6 +25,10 @@ export class GroupFiles {
   get follow(): string {
     return `${this.directory}/follow`;
   }
+  /** Who follows this group, and how far. */
+  get followers(): string {
+    return `${this.directory}/followers`;
+  }
   get volumes(): string {
     return `${this.directory}/volumes`;
   }

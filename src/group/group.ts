@@ -1,9 +1,7 @@
 import type { Area } from '../journal/area.ts';
 import type { HeadFile } from '../journal/head.ts';
 import { Journal } from '../journal/journal.ts';
-import type { RecordMoved } from '../journal/move-run.ts';
 import type { SlabBudget } from '../journal/receive-slab.ts';
-import { recordType } from '../journal/record.ts';
 import { RetainedRuns } from '../journal/retained-runs.ts';
 import { Retention } from '../journal/retention.ts';
 import type { SegmentChain } from '../journal/segment-chain.ts';
@@ -12,7 +10,6 @@ import { must } from '../platform/assert.ts';
 import type { Clock } from '../platform/clock.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { blockBytes, slabBytes } from '../platform/limits.ts';
-import type { ApplyVolume } from '../volume/apply-messages.ts';
 import type { BlockIndex } from '../volume/block-index.ts';
 import { VolumeExtents } from '../volume/volume-extents.ts';
 import { VolumeReader } from '../volume/volume-read.ts';
@@ -24,8 +21,12 @@ import { type Condition, Conditions } from './conditions.ts';
 import { errno } from './export.ts';
 import type { FollowFile } from './follow-file.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
+import type { KeptFollower } from './follower-file.ts';
+import { Followers } from './followers.ts';
 import type { GroupFiles } from './group-files.ts';
 import { JournalWatch } from './journal-watch.ts';
+import { volumesToApply } from './open-volumes.ts';
+import { relocator } from './recovery.ts';
 import { SpaceGuard } from './space-guard.ts';
 import type { GroupRole, GroupState } from './states.ts';
 import { changeGroupState } from './states.ts';
@@ -34,8 +35,11 @@ import { type Parked, WaitingHosts } from './waiting-hosts.ts';
 
 /** A reader of the group beside its hosts: what it is told of has happened. */
 export interface GroupWatcher {
+  /** Before anything that this made durable is applied. */
   durableAdvanced(durable: number): void;
   appliedAdvanced(applied: number): void;
+  /** Released records, state or followers are not as they were. */
+  changed?(): void;
 }
 
 /**
@@ -53,6 +57,7 @@ export class Group {
   readonly guard: SpaceGuard;
   readonly conditions: Conditions;
   readonly changes: CatalogChanges;
+  readonly followers: Followers;
   readonly retention = new Retention();
   readonly volumes = new Map<string, Volume>();
   /** Ids of volumes whose records change blocks here; of one that is being created, before it is there. */
@@ -87,6 +92,7 @@ export class Group {
       head: HeadFile;
       follow: FollowFile;
       incarnation: number;
+      followers: readonly KeptFollower[];
     },
   ) {
     this.#deps = deps;
@@ -115,6 +121,7 @@ export class Group {
       owedBytes: () => this.index.owedBlocks * blockBytes,
       spaceChanged: (isShort) => this.#troubles.spaceChanged(isShort),
     });
+    this.followers = new Followers(deps, this, files.followers, opened.followers);
     this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
     this.#watch = new JournalWatch(deps.clock, this);
   }
@@ -165,7 +172,7 @@ export class Group {
   /** The journal has no room for this record and nobody will make any: apply is not what is behind. */
   journalIsFullFor(bytes: number): boolean {
     if (!this.retention.isHeld || this.catalog.onFull === 'throttle') return false;
-    return this.chain.isFullFor(bytes);
+    return this.followers.keepJournalFull(bytes) && !this.followers.mayBeLeftBehind;
   }
 
   /** Volumes were found and the first segment is durable: hosts may be served. */
@@ -182,7 +189,7 @@ export class Group {
           durableAdvanced: () => this.#durableAdvanced(),
           roomAppeared: () => this.#hosts.wake(),
           areaChanged: (area) => this.#watch.areaChanged(area),
-          recordMoved: this.#recordMoved,
+          recordMoved: relocator(this.index, this.storing),
           journalFailed: (failure) => this.#journalFailed(failure),
         },
       },
@@ -192,7 +199,10 @@ export class Group {
       },
     );
     this.#become('normal');
-    this.#watch.start(this.journal, () => this.journalIsFullFor(slabBytes));
+    this.#watch.start(this.journal, () => {
+      this.followers.makeRoom(slabBytes);
+      return this.journalIsFullFor(slabBytes);
+    });
     this.driver.consider();
   }
 
@@ -209,7 +219,7 @@ export class Group {
       checkpointPath: this.#files.checkpoint,
       checkpointSequence,
       owner: {
-        volumes: () => this.#applyVolumes(),
+        volumes: () => volumesToApply(this.volumes.values()),
         appliedAdvanced: () => this.#appliedAdvanced(),
         mayCheckpoint: () => !this.changes.isFileBehind,
         released: () => this.#released(),
@@ -254,6 +264,7 @@ export class Group {
     }
     this.#watch.stop();
     this.changes.stop();
+    this.followers.close();
     await this.#driver?.close();
     this.#head.close();
     this.guard.close();
@@ -265,6 +276,11 @@ export class Group {
 
   #become(state: GroupState): void {
     this.#state = changeGroupState(this.#state, state);
+    this.changed();
+  }
+
+  changed(): void {
+    for (const watcher of this.watchers) watcher.changed?.();
   }
 
   sessionClosed(session: Parked): void {
@@ -298,8 +314,8 @@ export class Group {
     for (const volume of this.volumes.values()) {
       for (const session of volume.sessions) session.durableAdvanced(durable);
     }
-    this.#driver?.consider();
     for (const watcher of this.watchers) watcher.durableAdvanced(durable);
+    this.#driver?.consider();
   }
 
   #failWaiting(session: OpenSession): void {
@@ -308,31 +324,23 @@ export class Group {
     session.client.durableFailed(this.watermarks.durable + 1, errno.EIO, this.#failureText);
   }
 
-  /** A file that is missing stops apply: what its volume was sent is not given back (SAFETY 6). */
-  #applyVolumes(): ApplyVolume[] {
-    return [...this.volumes.values()]
-      .filter((volume) => !volume.catalog.journalOnly)
-      .map((volume) => ({ id: volume.catalog.id, path: volume.backingFile }));
-  }
-
   #appliedAdvanced(): void {
     this.guard.look();
     this.#hosts.wake();
     for (const watcher of this.watchers) watcher.appliedAdvanced(this.watermarks.applied);
   }
 
+  /** A hold moved or is gone: what nobody needs any more is free. */
+  release(): void {
+    this.#driver?.releaseSegments();
+    this.#released();
+  }
+
   #released(): void {
     this.#journal?.segmentsFreed();
     this.#hosts.wake();
+    this.changed();
   }
-
-  /** Also in a frozen table: it is applied only when its last record is durable, which is later. */
-  readonly #recordMoved: RecordMoved = (header, from, fromOffset, to, toOffset) => {
-    const changesBlocks = header.type !== recordType.catalog && this.storing.has(header.volume);
-    const fromPlace = { sequence: from.header.sequence, offset: fromOffset };
-    const toPlace = { sequence: to.header.sequence, offset: toOffset };
-    this.index.tableOf(header.number).relocate(header, changesBlocks, fromPlace, toPlace);
-  };
 
   #journalFailed(failure: Error): void {
     const { durable, newest } = this.watermarks;
@@ -354,9 +362,7 @@ export class Group {
   addVolume(volume: Volume): void {
     this.volumes.set(volume.catalog.name, volume);
     if (!volume.catalog.journalOnly) this.storing.add(volume.catalog.id);
-    if (volume.catalog.journalOnly && this.retention.get('journal-only') === undefined) {
-      this.retention.set('journal-only', this.watermarks.released);
-    }
+    this.followers.journalOnlyChanged();
   }
 
   /**
@@ -366,11 +372,8 @@ export class Group {
   forgetVolume(volume: Volume): void {
     this.volumes.delete(volume.catalog.name);
     this.#driver?.forget(volume.catalog.id);
-    if (!this.catalog.volumes.some(({ journalOnly }) => journalOnly)) {
-      this.retention.drop('journal-only');
-      this.#driver?.releaseSegments();
-      this.#released();
-    }
+    this.followers.journalOnlyChanged();
+    if (volume.catalog.journalOnly) this.release();
     volume.file?.closeSync();
     const { backingFile } = volume;
     const { disk } = this.#deps;

@@ -10,6 +10,8 @@ import { randomIdentifier } from '../platform/random.ts';
 import { BlockIndex } from '../volume/block-index.ts';
 import { changeCatalog, readCatalog, writeCatalog } from './catalog.ts';
 import { FollowFile } from './follow-file.ts';
+import { readFollowers } from './follower-file.ts';
+import { keptFrom } from './follower-holds.ts';
 import { Group } from './group.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { GroupFiles } from './group-files.ts';
@@ -32,10 +34,10 @@ export async function openGroup(
   const { file: headFile, head } = HeadFile.open(disk, files.head, catalog.groupId);
   const found = findJournal(disk, files, catalog);
   const index = new BlockIndex(limits.tableNodesMax);
-  const isHeld = catalog.volumes.some(({ journalOnly }) => journalOnly);
-  const released = isHeld ? checkpoint.released : checkpoint.applied;
-  const truths = { checkpoint, head, released };
-  const { outcome, changes, live } = recoverJournal(disk, found, truths, catalog, index);
+  const followers = readFollowers(disk, files.followers);
+  const truths = { checkpoint, head, ...keptFrom(followers, catalog, checkpoint) };
+  const recovered = recoverJournal(disk, found, truths, catalog, index);
+  const { outcome, changes, live, released } = recovered;
   for (const { number, change } of changes) catalog = changeCatalog(catalog, change, number);
   const liveSlots = new Set(live.map(({ area, slot }) => area.segmentPath(slot)));
   for (const area of found.areas) {
@@ -74,6 +76,7 @@ export async function openGroup(
     head: headFile,
     follow: new FollowFile(disk, files.follow),
     incarnation,
+    followers,
   });
   openVolumes(disk, group, files, changes);
   if (changes.length > 0) writeCatalog(disk, files.catalog, catalog);
@@ -90,8 +93,7 @@ export async function openGroup(
     });
     return group;
   }
-  if (catalog.volumes.some(({ journalOnly }) => journalOnly))
-    group.retention.set('journal-only', watermarks.released);
+  group.followers.hold();
   removeOrphans(disk, group, files);
   if (group.role === 'primary') group.changes.extendLineage(stretch);
   group.startApply(checkpoint.sequence);

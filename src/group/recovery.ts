@@ -1,6 +1,7 @@
 import type { Area } from '../journal/area.ts';
 import { openArea } from '../journal/area.ts';
 import type { Checkpoint } from '../journal/checkpoint.ts';
+import type { RecordMoved } from '../journal/move-run.ts';
 import type { RecordHeader } from '../journal/record.ts';
 import { recordType } from '../journal/record.ts';
 import type { FoundSegment, ScanOutcome } from '../journal/scan.ts';
@@ -90,6 +91,8 @@ export interface RecoveredJournal {
   readonly changes: readonly { readonly number: number; readonly change: CatalogChange }[];
   /** Segments that hold records after `released`, and the one of the checkpoint; the rest is free. */
   readonly live: readonly LiveSegment[];
+  /** Every record after this is there; at least what was asked for, more where some were released since. */
+  readonly released: number;
 }
 
 /** What is known of a journal from beside it. */
@@ -98,6 +101,8 @@ export interface JournalTruths {
   readonly head: JournalHead;
   /** Somebody needs every record after this number. */
   readonly released: number;
+  /** Followers may have let go of more than that since the checkpoint was written. */
+  readonly mayBeReleased: boolean;
 }
 
 /**
@@ -113,7 +118,7 @@ export function recoverJournal(
   catalog: Catalog,
   index: BlockIndex,
 ): RecoveredJournal {
-  const { checkpoint, head, released } = truths;
+  const { checkpoint, head } = truths;
   const relevant = found.segments
     .filter(({ header }) => header.sequence >= checkpoint.sequence)
     .sort((a, b) => a.header.sequence - b.header.sequence)
@@ -165,12 +170,54 @@ export function recoverJournal(
   };
   scan.run(visitor);
   const outcome = scan.outcome();
-  const live = retainedBefore(disk, found, checkpoint, released, outcome);
+  const retained = retainedBefore(disk, found, truths, outcome);
+  const { live } = retained;
   for (const segment of relevant) {
     const end = outcome.ends.get(segment.header.sequence);
     if (end) live.push(liveSegment(segment, end.offset, end.lastNumber));
   }
-  return { outcome, changes, live };
+  return { outcome, changes, live, released: retained.released };
+}
+
+/**
+ * Segments without records after the checkpoint that must not be used again, in order: the one that
+ * the checkpoint is in, because recovery begins there, and those that hold numbers after `released`. Where
+ * more may be released, as far back as there is no gap.
+ */
+function retainedBefore(
+  disk: Disk,
+  found: FoundJournal,
+  { checkpoint, released, mayBeReleased }: JournalTruths,
+  outcome: ScanOutcome,
+): { live: LiveSegment[]; released: number } {
+  const live: LiveSegment[] = [];
+  let reader: SegmentReader | undefined;
+  /** The highest number that is not accounted for. */
+  let last = checkpoint.applied;
+  let newer = checkpoint.sequence;
+  const candidates = found.segments
+    .filter(({ header }) => header.sequence <= checkpoint.sequence)
+    .sort((a, b) => b.header.sequence - a.header.sequence);
+  for (const candidate of candidates) {
+    const { sequence, salt } = candidate.header;
+    const isCheckpoints = sequence === checkpoint.sequence;
+    if (!isCheckpoints && last <= released) break;
+    let first = 0;
+    if (last > released) {
+      reader ??= new SegmentReader(disk);
+      reader.open(candidate.area.segmentFile(candidate.slot));
+      first = reader.firstNumber(released, salt);
+      // Freed segments are used again in any order: of one that was not, what came behind may be gone.
+      const isDoubtful = mayBeReleased && first > 0 && sequence + 1 < newer;
+      if (isDoubtful && reader.lastNumber(salt) < last) break;
+    }
+    const isNeeded = isCheckpoints || first > 0;
+    if (isNeeded && !outcome.ends.has(sequence))
+      live.unshift(liveSegment(candidate, segmentBytes, last));
+    if (first > 0) last = Math.min(last, first - 1);
+    newer = sequence;
+  }
+  return { live, released: mayBeReleased ? Math.max(released, last) : released };
 }
 
 function liveSegment(found: FoundHeader, endOffset: number, lastNumber: number): LiveSegment {
@@ -180,47 +227,13 @@ function liveSegment(found: FoundHeader, endOffset: number, lastNumber: number):
     area,
     slot,
     file: area.segmentFile(slot),
+    beginsAt: header.firstNumber,
     endOffset,
     lastNumber,
     dirty: false,
     lostFrom: segmentBytes,
     pins: 0,
   };
-}
-
-/**
- * Segments without records after the checkpoint that must not be used again, in order: the one that
- * the checkpoint is in, because recovery begins there, and those that hold numbers after `released`.
- */
-function retainedBefore(
-  disk: Disk,
-  found: FoundJournal,
-  checkpoint: Checkpoint,
-  released: number,
-  outcome: ScanOutcome,
-): LiveSegment[] {
-  const retained: LiveSegment[] = [];
-  let reader: SegmentReader | undefined;
-  /** The highest number that is not accounted for. */
-  let last = checkpoint.applied;
-  const candidates = found.segments
-    .filter(({ header }) => header.sequence <= checkpoint.sequence)
-    .sort((a, b) => b.header.sequence - a.header.sequence);
-  for (const candidate of candidates) {
-    const isCheckpoints = candidate.header.sequence === checkpoint.sequence;
-    if (!isCheckpoints && last <= released) break;
-    let first = 0;
-    if (last > released) {
-      reader ??= new SegmentReader(disk);
-      reader.open(candidate.area.segmentFile(candidate.slot));
-      first = reader.firstNumber(released, candidate.header.salt);
-    }
-    const isNeeded = isCheckpoints || first > 0;
-    if (isNeeded && !outcome.ends.has(candidate.header.sequence))
-      retained.unshift(liveSegment(candidate, segmentBytes, last));
-    if (first > 0) last = Math.min(last, first - 1);
-  }
-  return retained;
 }
 
 /** Enters one record into a table. Volumes that store nothing only move it on. */
@@ -255,4 +268,17 @@ export function indexRecord(
       payloadOffset,
     );
   }
+}
+
+/**
+ * What is in the index moves with its record. Also in a frozen table: it is applied only when its last
+ * record is durable, which is later.
+ */
+export function relocator(index: BlockIndex, storing: ReadonlySet<number>): RecordMoved {
+  return (header, from, fromOffset, to, toOffset) => {
+    const changesBlocks = header.type !== recordType.catalog && storing.has(header.volume);
+    const fromPlace = { sequence: from.header.sequence, offset: fromOffset };
+    const toPlace = { sequence: to.header.sequence, offset: toOffset };
+    index.tableOf(header.number).relocate(header, changesBlocks, fromPlace, toPlace);
+  };
 }

@@ -57,3 +57,23 @@ export function changeRole(from: GroupRole, to: GroupRole): GroupRole {
   assert(roleTransitions[from].includes(to), `role ${from} -> ${to}`);
   return to;
 }
+
+/**
+ * A follower, as its source sees it. `registered`: it has not read yet. `copying`: it gets contents of
+ * volumes beside records. `following`: records are all it needs. `suspended`: what it needs is kept, and
+ * it is given nothing. `behind`: what it needs is kept no more; it has to register again.
+ */
+export type FollowerState = 'registered' | 'copying' | 'following' | 'suspended' | 'behind';
+
+export const followerTransitions: Record<FollowerState, readonly FollowerState[]> = {
+  registered: ['copying', 'following', 'suspended', 'behind'],
+  copying: ['registered', 'following', 'suspended', 'behind'],
+  following: ['registered', 'copying', 'suspended', 'behind'],
+  suspended: ['registered', 'behind'],
+  behind: ['registered'],
+};
+
+export function changeFollowerState(from: FollowerState, to: FollowerState): FollowerState {
+  assert(from === to || followerTransitions[from].includes(to), `follower state ${from} -> ${to}`);
+  return to;
+}

@@ -26,6 +26,11 @@ export interface LiveSegment {
   readonly area: Area;
   readonly slot: number;
   readonly file: DiskFile;
+  /**
+   * The first number that can stand in it; 0: of the oldest that recovery found it is not known. A
+   * number stands in the last segment that begins at or before it: what earlier ones have of it is void.
+   */
+  beginsAt: number;
   /** Where the next record goes. */
   endOffset: number;
   /** Highest update number in it (or before it, while it holds none). */
@@ -71,6 +76,7 @@ export class SegmentChain {
   #unnoted: SegmentHeader | undefined;
   /** The last release was stopped by a segment that is read, or synced. */
   #isReleaseHeld = false;
+  #revision = 0;
   #turn = 0;
   #preferred: Area | undefined;
 
@@ -88,7 +94,11 @@ export class SegmentChain {
     this.#areas = areas;
     this.#layout = layout;
     this.#identity = identity;
-    for (const segment of live) this.#bySequence.set(segment.header.sequence, segment);
+    live.forEach((segment, at) => {
+      const before = live[at - 1];
+      segment.beginsAt = segment.header.firstNumber || (before ? before.lastNumber + 1 : 0);
+      this.#bySequence.set(segment.header.sequence, segment);
+    });
     this.#nextSequence = nextSequence;
   }
 
@@ -129,6 +139,11 @@ export class SegmentChain {
   /** From the next segment that is prepared on. */
   setLayout(layout: AreaLayout): void {
     this.#layout = layout;
+  }
+
+  /** Another one whenever there are other live segments than before. */
+  get revision(): number {
+    return this.#revision;
   }
 
   find(sequence: number): LiveSegment | undefined {
@@ -205,6 +220,7 @@ export class SegmentChain {
     const segment = must(this.#standby, 'a standby segment is ready');
     this.#standby = undefined;
     segment.lastNumber = this.current.lastNumber;
+    segment.beginsAt = segment.lastNumber + 1;
     this.#become(segment);
     return segment;
   }
@@ -274,6 +290,7 @@ export class SegmentChain {
       }
       this.#bySequence.delete(sequence);
       segment.area.freeSlots.push(segment.slot);
+      this.#revision += 1;
       freed += 1;
     }
     return freed;
@@ -282,6 +299,7 @@ export class SegmentChain {
   #become(segment: LiveSegment): void {
     this.#bySequence.set(segment.header.sequence, segment);
     this.#current = segment;
+    this.#revision += 1;
   }
 
   /** A full journal does not spill into the emergency area. */
@@ -340,6 +358,7 @@ export class SegmentChain {
         area,
         slot,
         file,
+        beginsAt: firstNumber,
         endOffset: segmentHeaderBytes,
         lastNumber: Math.max(0, firstNumber - 1),
         dirty: true,

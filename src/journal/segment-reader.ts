@@ -116,6 +116,17 @@ export class SegmentReader {
     }
   }
 
+  /** The last number of a segment just opened, up to the first record that does not prove; 0: none. */
+  lastNumber(salt: number): number {
+    const { header } = this;
+    let last = 0;
+    let at = segmentHeaderBytes;
+    for (; this.recordAt(at, salt) === 'record'; at += header.headerBytes + header.payloadBytes) {
+      if (isNumbered(header.type)) last = header.number;
+    }
+    return last;
+  }
+
   /** The next mark that proves from `from` on; -1 where there is none. Its header is in `header`. */
   nextMark(from: number, salt: number): number {
     this.#load(segmentBytes);

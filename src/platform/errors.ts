@@ -67,6 +67,7 @@ const errorKinds = {
   generation_newer: 'refused',
   diverged: 'refused',
   position_released: 'refused',
+  record_unreadable: 'retryable',
   unsupported: 'refused',
   internal: 'fatal',
 } as const satisfies Record<string, ErrorKind>;

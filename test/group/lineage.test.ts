@@ -130,8 +130,12 @@ describe('lineage', () => {
 
   it('refuses a stretch from before', () => {
     const once = extendLineage([], { generation: 2, system: 1, incarnation: 11, firstNumber: 7 });
-    expect(() => extendLineage(once, { ...(once[0] as Lineage[0]), firstNumber: 6 })).toThrow('generation 2 from 6');
-    expect(() => extendLineage(once, { ...(once[0] as Lineage[0]), generation: 1 })).toThrow('generation 1 from 7');
+    expect(() => extendLineage(once, { ...(once[0] as Lineage[0]), firstNumber: 6 })).toThrow(
+      'generation 2 from 6',
+    );
+    expect(() => extendLineage(once, { ...(once[0] as Lineage[0]), generation: 1 })).toThrow(
+      'generation 1 from 7',
+    );
   });
 
   it('finds where histories part, whatever the systems did', () => {

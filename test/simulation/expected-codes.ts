@@ -57,17 +57,19 @@ export const errorCodes: Record<ErrorCode, string> = {
   generation_newer: 'nobody yet',
   diverged: 'nobody yet',
   position_released: 'nobody yet',
+  record_unreadable: 'nobody yet',
   unsupported: 'nobody yet',
   internal: 'the control server, of programming errors',
 };
 
-/** Whether a condition can end before the daemon does. */
-const conditions: Record<ConditionCode, 'ends' | 'stays'> = {
+/** Whether a condition can end before the daemon does; or nothing in a simulation raises it yet. */
+const conditions: Record<ConditionCode, 'ends' | 'stays' | 'nobody yet'> = {
   area_failed: 'stays',
   journal_in_emergency_area: 'stays',
   area_missing: 'stays',
   area_slow: 'ends',
   catalog_behind: 'ends',
+  follower_behind: 'nobody yet',
   journal_failed: 'ends',
   journal_damaged: 'stays',
   journal_full: 'ends',
@@ -82,9 +84,10 @@ export const codeKinds: readonly string[] = [
   ...Object.entries(errorCodes)
     .filter(([, where]) => where === reached)
     .map(([code]) => `code ${code}`),
-  ...Object.entries(conditions).flatMap(([code, ending]) =>
-    ending === 'ends' ? [`event ${code}`, `event ${code}_cleared`] : [`event ${code}`],
-  ),
+  ...Object.entries(conditions).flatMap(([code, ending]) => {
+    if (ending === 'nobody yet') return [];
+    return ending === 'ends' ? [`event ${code}`, `event ${code}_cleared`] : [`event ${code}`];
+  }),
   'error EIO',
   'error ENOSPC',
   'error ESHUTDOWN',

@@ -122,6 +122,7 @@ export class UnappliedModel {
       area: this.#area,
       slot,
       file,
+      beginsAt: 0,
       endOffset: 0,
       lastNumber: 0,
       dirty: false,

@@ -1,0 +1,95 @@
+import type { Checkpoint } from '../journal/checkpoint.ts';
+import type { Retention } from '../journal/retention.ts';
+import type { SegmentChain } from '../journal/segment-chain.ts';
+import type { Watermarks } from '../journal/watermarks.ts';
+import type { Catalog, ReleaseRule } from './catalog.ts';
+import type { Conditions } from './conditions.ts';
+import type { KeptFollower } from './follower-file.ts';
+
+/** What followers need of their group. */
+export interface FollowedGroup {
+  readonly catalog: Catalog;
+  readonly chain: SegmentChain;
+  readonly retention: Retention;
+  readonly watermarks: Watermarks;
+  readonly conditions: Conditions;
+  /** Another follower, or another state of one. */
+  changed(): void;
+  /** A hold moved or is gone. */
+  release(): void;
+}
+
+function hasJournalOnlyVolumes({ volumes }: Catalog): boolean {
+  return volumes.some(({ journalOnly }) => journalOnly);
+}
+
+/** Where the catalog does not say. */
+const releaseRuleDefault: ReleaseRule = 'received';
+
+function ownerOf(systemId: number): string {
+  return `follower ${systemId}`;
+}
+
+/** While nobody follows a group with volumes that store nothing, all of its journal is kept (SAFETY 7). */
+const journalOnlyOwner = 'journal-only';
+
+/**
+ * From where on the journal of a group that starts has to be there. Positions in the file are at most
+ * as high as the true ones, so more may be gone, and nobody needs that.
+ */
+export function keptFrom(
+  followers: readonly KeptFollower[],
+  catalog: Catalog,
+  { applied, released }: Checkpoint,
+): { readonly released: number; readonly mayBeReleased: boolean } {
+  const holding = followers.filter(({ state }) => state !== 'behind');
+  if (holding.length === 0) {
+    return { released: hasJournalOnlyVolumes(catalog) ? released : applied, mayBeReleased: false };
+  }
+  const rule = catalog.release ?? releaseRuleDefault;
+  const lowest = Math.min(applied, ...holding.map((follower) => follower[rule]));
+  return { released: Math.max(released, lowest), mayBeReleased: true };
+}
+
+/** Which positions of followers keep which records of the journal: their holds in the retention. */
+export class FollowerHolds {
+  readonly #group: FollowedGroup;
+
+  constructor(group: FollowedGroup) {
+    this.#group = group;
+  }
+
+  get rule(): ReleaseRule {
+    return this.#group.catalog.release ?? releaseRuleDefault;
+  }
+
+  /** Holds move up only: what a stricter rule would have kept is gone. */
+  set(follower: KeptFollower): void {
+    const { retention, watermarks } = this.#group;
+    const owner = ownerOf(follower.systemId);
+    const before = retention.get(owner) ?? watermarks.released;
+    retention.set(owner, Math.max(before, follower[this.rule]));
+  }
+
+  drop(systemId: number): void {
+    this.#group.retention.drop(ownerOf(systemId));
+  }
+
+  /** Nobody's position keeps records, or somebody's does again; or volumes that store nothing came or went. */
+  keepAll(isFollowed: boolean): void {
+    const { catalog, retention, watermarks } = this.#group;
+    if (isFollowed || !hasJournalOnlyVolumes(catalog)) {
+      retention.drop(journalOnlyOwner);
+    } else if (retention.get(journalOnlyOwner) === undefined) {
+      retention.set(journalOnlyOwner, watermarks.released);
+    }
+  }
+
+  /** The journal has no room for a record of `bytes`, and it is holds that keep the oldest segment. */
+  keepJournalFull(bytes: number): boolean {
+    const { chain, retention } = this.#group;
+    if (!chain.isFullFor(bytes)) return false;
+    const [oldest] = chain.live();
+    return oldest !== undefined && oldest.lastNumber > retention.releasable(oldest.lastNumber);
+  }
+}
