@@ -31,12 +31,13 @@ export function checkText(report: JournalReport): string {
   const read = segments.filter(({ end }) => end !== 'not_read');
   const records = read.reduce((sum, segment) => sum + segment.records, 0);
   const what = `${count(records, 'record')} of ${count(read.length, 'segment')} in ${count(report.groups.length, 'group')}`;
-  const damages = report.groups.flatMap(({ problems }) =>
-    problems.filter(({ severity }) => severity === 'damage'),
-  );
+  const problems = report.groups.flatMap((group) => group.problems);
+  const damages = problems.filter(({ severity }) => severity === 'damage');
+  const isDecided = problems.every(({ code }) => code !== 'undecided');
+  const sound = isDecided ? colors.green('no damage') : colors.yellow('no damage that can be told');
   lines.push(
     damages.length === 0
-      ? `${colors.green('no damage')}: ${what}`
+      ? `${sound}: ${what}`
       : `${colors.red('damaged')}: ${count(damages.length, 'problem')}; read ${what}`,
   );
   return lines.join('\n');

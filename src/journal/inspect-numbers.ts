@@ -3,7 +3,7 @@ import type { SegmentWalk } from './inspect-walk.ts';
 
 /** What is known from beside the segments that were walked. */
 export interface Expectations {
-  /** Every area is there and every header can be read: what is not found is nowhere. */
+  /** The checkpoint can be read: it is known what was released. */
   readonly isWhole: boolean;
   /** Records up to this number are not needed by anybody. */
   readonly released: number;

@@ -32,6 +32,8 @@ export type ProblemCode =
   | 'record_damaged'
   | 'segment_missing'
   | 'segment_short'
+  /** It may be damage, and what is there cannot tell. */
+  | 'undecided'
   | 'volume_missing'
   | 'volume_short';
 

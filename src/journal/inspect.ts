@@ -21,6 +21,7 @@ import type {
   SegmentReport,
 } from './inspect-report.ts';
 import { type FoundFiles, findSegments, OpenSegment } from './inspect-segments.ts';
+import { leaveUndecided } from './inspect-undecided.ts';
 import { type SegmentWalk, walkSegment } from './inspect-walk.ts';
 import type { RecordHeader } from './record.ts';
 import { isNumbered, recordType } from './record.ts';
@@ -211,7 +212,8 @@ function readSegments(
     const area = readArea(disk, path, expected, problems);
     const isReadable = area.state === 'ok' || area.state === 'unreadable';
     const empty: FoundFiles = { slots: 0, segments: [], blank: [], unreadable: [] };
-    return { area, files: isReadable ? findSegments(disk, open, path, groupId, problems) : empty };
+    const owner = groupId ?? area.identity?.groupId;
+    return { area, files: isReadable ? findSegments(disk, open, path, owner, problems) : empty };
   });
   const segments = found
     .flatMap(({ files }) => files.segments)
@@ -233,7 +235,7 @@ function readSegments(
     checkpointSequence: checkpoint && (head?.durable ?? applied) > 0 ? checkpoint.sequence : 0,
   };
   const verdict = judgeNumbers(walks, expected);
-  problems.push(...verdict.problems);
+  problems.push(...(expected.isWhole ? verdict.problems : leaveUndecided(verdict.problems, walks)));
   const recovery = checkpoint && head ? recover(disk, segments, checkpoint, head, problems) : null;
   open.close();
   const reports = segmentReports(
