@@ -8,6 +8,7 @@ import type {
   SegmentReport,
   SlotsReport,
 } from '../journal/inspect-report.ts';
+import { updatesWereText } from '../journal/update-text.ts';
 import { colors, properties, table } from './texts.ts';
 
 const heldText = 'a daemon has this data directory: what it is writing may look unfinished';
@@ -85,7 +86,7 @@ function groupText(group: GroupReport): string {
     const { lastNumber, damage } = group.recovery;
     const text = damage
       ? colors.red(
-          `refuses: updates ${damage.from} to ${damage.through} were durable (${damage.text})`,
+          `refuses: ${updatesWereText(damage.from, damage.through)} durable and cannot be read (${damage.text})`,
         )
       : `goes on behind ${lastNumber}`;
     about.push(['a start', text]);
@@ -136,6 +137,8 @@ const segmentHead = [
 
 function segmentLine(segment: SegmentReport): string[] {
   const { header, numbers, times } = segment;
+  const isEmpty =
+    segment.end === 'not_read' || (segment.state === 'unused' && segment.end === 'unwritten');
   return [
     header ? String(header.sequence) : '-',
     segment.state === 'unreadable' ? colors.red(segment.state) : segment.state,
@@ -143,8 +146,8 @@ function segmentLine(segment: SegmentReport): string[] {
     String(segment.records),
     times ? new Date(times.first).toISOString() : '-',
     times ? new Date(times.last).toISOString() : '-',
-    segment.end === 'not_read' ? '-' : formatSize(segment.usedBytes),
-    segment.end === 'not_read' ? '-' : segment.end,
+    isEmpty ? '-' : formatSize(segment.usedBytes),
+    isEmpty ? '-' : segment.end,
     header && header.firstNumber > 0 ? String(header.firstNumber) : '-',
     header ? header.incarnation.toString(16).padStart(12, '0') : '-',
     segment.path,

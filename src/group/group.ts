@@ -5,6 +5,7 @@ import type { SlabBudget } from '../journal/receive-slab.ts';
 import { RetainedRuns } from '../journal/retained-runs.ts';
 import { Retention } from '../journal/retention.ts';
 import type { SegmentChain } from '../journal/segment-chain.ts';
+import { notDurableText } from '../journal/update-text.ts';
 import type { Watermarks } from '../journal/watermarks.ts';
 import { must } from '../platform/assert.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -28,8 +29,7 @@ import { JournalWatch } from './journal-watch.ts';
 import { volumesToApply } from './open-volumes.ts';
 import { relocator } from './recovery.ts';
 import { SpaceGuard } from './space-guard.ts';
-import type { GroupRole, GroupState } from './states.ts';
-import { changeGroupState } from './states.ts';
+import { changeGroupState, type GroupRole, type GroupState } from './states.ts';
 import type { OpenSession, Volume } from './volume.ts';
 import { type Parked, WaitingHosts } from './waiting-hosts.ts';
 
@@ -344,7 +344,7 @@ export class Group {
 
   #journalFailed(failure: Error): void {
     const { durable, newest } = this.watermarks;
-    this.#failureText = `the journal of group ${this.name} failed: ${failure.message}; updates ${durable + 1} to ${newest} are not durable, and nothing more is accepted until a restart`;
+    this.#failureText = `the journal of group ${this.name} failed: ${failure.message}; ${notDurableText(durable, newest)}, and nothing more is accepted until a restart`;
     if (this.#state === 'normal') this.#become('abnormal');
     this.conditions.raise(this.name, {
       code: 'journal_failed',

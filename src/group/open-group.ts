@@ -2,6 +2,7 @@ import { type Area, AreaFailure } from '../journal/area.ts';
 import { CheckpointFile } from '../journal/checkpoint.ts';
 import { HeadFile } from '../journal/head.ts';
 import { SegmentChain } from '../journal/segment-chain.ts';
+import { updatesWereText } from '../journal/update-text.ts';
 import { Watermarks } from '../journal/watermarks.ts';
 import type { Clock } from '../platform/clock.ts';
 import { JnbdError } from '../platform/errors.ts';
@@ -88,7 +89,7 @@ export async function openGroup(
     group.refuse({
       code: 'journal_damaged',
       severity: 'error',
-      message: `the journal of group ${catalog.name} is damaged: updates ${from} to ${through} were durable and cannot be read (${[text, ...found.troubles].join('; ')})`,
+      message: `the journal of group ${catalog.name} is damaged: ${updatesWereText(from, through)} durable and cannot be read (${[text, ...found.troubles].join('; ')})`,
       nextCommand: `jnbd journal check ${files.journal}`,
     });
     return group;

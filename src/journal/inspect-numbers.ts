@@ -1,5 +1,6 @@
 import type { NumberRange, Problem } from './inspect-report.ts';
 import type { SegmentWalk } from './inspect-walk.ts';
+import { updatesText, updatesWereText } from './update-text.ts';
 
 /** What is known from beside the segments that were walked. */
 export interface Expectations {
@@ -98,7 +99,7 @@ function recordDamage(path: string, offset: number, from: number, through: numbe
   return {
     severity: 'damage',
     code: 'record_damaged',
-    message: `${rangeText(from, through)} of ${path} cannot be read: no valid record at offset ${offset}`,
+    message: `${updatesText(from, through)} of ${path} cannot be read: no valid record at offset ${offset}`,
     path,
     offset,
     from,
@@ -178,7 +179,7 @@ function describe(
     return {
       ...base,
       code: 'numbers_missing',
-      message: `${rangeText(from, through)} were durable and are in no segment that can be read`,
+      message: `${updatesWereText(from, through)} durable and are in no segment that can be read`,
     };
   }
   const { path } = walk.segment;
@@ -186,7 +187,7 @@ function describe(
   return {
     ...base,
     code: 'numbers_missing',
-    message: `${rangeText(from, through)} were durable and cannot be read: no valid record at offset ${walk.end} of ${path}${cause}`,
+    message: `${updatesWereText(from, through)} durable and cannot be read: no valid record at offset ${walk.end} of ${path}${cause}`,
     path,
     offset: walk.end,
   };
@@ -233,8 +234,4 @@ function leadsNowhere(
     };
   }
   return undefined;
-}
-
-export function rangeText(from: number, through: number): string {
-  return from === through ? `update ${from}` : `updates ${from} to ${through}`;
 }

@@ -143,7 +143,7 @@ export interface SegmentReport {
   readonly times: { readonly first: number; readonly last: number } | null;
   /** Where its valid records end. */
   readonly usedBytes: number;
-  /** What stands there: the roll to the next one, nothing, or something that is no record. */
+  /** What stands there: the roll to the next one, nothing of this use, or a record that does not prove. */
   readonly end: 'roll' | 'unwritten' | 'torn' | 'full' | 'not_read';
 }
 

@@ -1,4 +1,4 @@
-import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
+import { segmentHeaderBytes } from '../platform/limits.ts';
 import type { RecordHeader } from './record.ts';
 import { isNumbered, recordType } from './record.ts';
 import type { FoundSegment } from './scan.ts';
@@ -71,7 +71,7 @@ export function walkSegment(
       const last = walk.pieces.at(-1)?.through ?? 0;
       const next = result === 'end' ? -1 : reader.nextValid(at + 1, last, salt);
       if (next < 0) {
-        walk.endsWith = result === 'end' ? 'full' : isBlank(reader, at) ? 'unwritten' : 'torn';
+        walk.endsWith = result === 'end' ? 'full' : isTorn(reader, walk, at) ? 'torn' : 'unwritten';
         break;
       }
       const { type, number } = reader.header;
@@ -112,7 +112,16 @@ function add(walk: SegmentWalk, number: number, offset: number): void {
   else walk.pieces.push({ from: number, through: number, offset });
 }
 
-function isBlank(reader: SegmentReader, at: number): boolean {
-  const end = Math.min(segmentBytes, at + 64);
-  return reader.bytes.subarray(at, end).every((byte) => byte === 0);
+/**
+ * Behind what proves, a file that was used before still holds what it held then. It is a torn tail
+ * where something begins like the next record of this use, or cannot be read at all.
+ */
+function isTorn(reader: SegmentReader, { segment, pieces }: SegmentWalk, at: number): boolean {
+  if (reader.readFailure) return true;
+  const { header } = reader;
+  if (!reader.beginsAt(at) || !isNumbered(header.type)) return false;
+  const last = pieces.at(-1)?.through;
+  if (last !== undefined) return header.number === last + 1;
+  const { firstNumber, durable } = segment.header;
+  return firstNumber > 0 ? header.number === firstNumber : header.number > durable;
 }

@@ -48,10 +48,6 @@ export class SegmentReader {
     return this.#readFailure;
   }
 
-  get bytes(): Uint8Array {
-    return this.#bytes;
-  }
-
   open(file: DiskFile): SegmentHeaderResult {
     this.#file = file;
     this.#loaded = 0;
@@ -68,6 +64,13 @@ export class SegmentReader {
     const end = offset + header.headerBytes + header.payloadBytes;
     if (end > segmentBytes || !this.#load(end)) return 'invalid';
     return checksumHolds(this.#bytes, this.#view, offset, header, salt) ? 'record' : 'invalid';
+  }
+
+  /** Whether what is at `offset` looks like a record, proved or not; its header is then in `header`. */
+  beginsAt(offset: number): boolean {
+    if (offset + 28 > segmentBytes || !this.#load(Math.min(segmentBytes, offset + 32)))
+      return false;
+    return decodeHeader(this.#view, offset, segmentBytes, this.header) === 'header';
   }
 
   payload(offset: number): Uint8Array {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { inspectText } from '../../src/cli/journal-texts.ts';
 import type { RecordReport } from '../../src/journal/inspect-report.ts';
 import { must } from '../../src/platform/assert.ts';
 import { JnbdError } from '../../src/platform/errors.ts';
@@ -73,6 +74,28 @@ describe('a journal that is whole', () => {
     }
   });
 
+  test('that went round does not take what was there before for a torn tail', async () => {
+    const setting = await serve('round', { sizeBytes: 2 * MiB });
+    const { machine } = setting;
+    await setting.writeMuch(2000, 100 * KiB);
+    await setting.flush();
+    await machine.pass(500);
+    machine.kill();
+    const report = inspect(machine);
+    const { segments } = group(report);
+    expect(Math.max(...segments.map(({ header }) => header?.sequence ?? 0))).toBeGreaterThan(5);
+    expect(segments.map(({ end }) => end)).not.toContain('torn');
+    const unused = must(
+      segments.find(({ state }) => state === 'unused'),
+      'one is prepared',
+    );
+    expect(unused.end).toBe('unwritten');
+    const line = inspectText(report)
+      .split('\n')
+      .find((one) => one.endsWith(unused.path));
+    expect(line).toMatch(/^\d+ +unused +- +0 +- +- +- +- /);
+  });
+
   test('stays so through takeovers, and what they left is void', async () => {
     const setting = await serve('takeover', {
       sizeBytes: 2 * MiB,
@@ -106,7 +129,7 @@ describe('a journal that is whole', () => {
         await setting.writeMuch(machine.random.int(40), 20_000);
         if (machine.random.chance(0.5)) await setting.flush();
         await setting.writeMuch(machine.random.int(40));
-        await machine.pass(machine.random.int(2000));
+        if (machine.random.chance(0.5)) await machine.pass(machine.random.int(2000));
         if (machine.random.chance(0.7)) machine.losePower();
         else machine.kill();
         const report = inspect(machine);
@@ -311,11 +334,13 @@ describe('a handmade journal directory', () => {
     first.mark(15);
     tear(first.write(21));
     first.writes(22, 25);
+    tear(first.write(26), 28);
     const second = journal.segment(2, { firstNumber: 21, durable: 20, incarnation: 2 });
     second.writes(21, 22);
     const read = group(inspect(machine, '/j'));
     expect(read.problems).toEqual([]);
     expect(read.ranges).toEqual([{ from: 1, through: 22 }]);
+    expect(read.segments.map(({ end }) => end)).toEqual(['torn', 'unwritten']);
     expect(read.segments.map(({ numbers }) => numbers)).toEqual([
       { from: 1, through: 20 },
       { from: 21, through: 22 },

@@ -153,7 +153,7 @@ export class RestartCheck {
       return;
     }
     this.#counter.count('group found damaged');
-    const named = /updates (\d+) to (\d+) were durable/.exec(group.failureText);
+    const named = /updates? (\d+)(?: to \d+)? (?:was|were) durable/.exec(group.failureText);
     if (!named || Number(named[1]) !== expected) {
       this.#report(
         `group ${group.name}: update ${expected} is damaged, and the group says: ${group.failureText}`,
