@@ -1,3 +1,5 @@
+import { constants } from 'node:os';
+
 /**
  * One error class for everything that can go wrong while operating. A programming error is never a
  * JnbdError: it stays what it is and stops the process.
@@ -105,7 +107,14 @@ export const errorCodes = Object.keys(errorKinds) as ErrorCode[];
 export function systemErrorCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null) return undefined;
   const code: unknown = Reflect.get(error, 'code');
-  return typeof code === 'string' ? code : undefined;
+  if (typeof code !== 'string') return undefined;
+  // Node has no name for some numbers (EDQUOT); they begin so.
+  return /^(E\d|Unknown system error)/.test(code) ? (nameOf(error) ?? code) : code;
+}
+
+function nameOf(error: object): string | undefined {
+  const number = -Number(Reflect.get(error, 'errno'));
+  return Object.entries(constants.errno).find(([, one]) => one === number)?.[0];
 }
 
 /**
