@@ -3,7 +3,7 @@ import { CheckpointFile } from '../journal/checkpoint.ts';
 import { HeadFile } from '../journal/head.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Disk } from '../platform/disk.ts';
-import { JnbdError } from '../platform/errors.ts';
+import { JnbdError, systemErrorCode } from '../platform/errors.ts';
 import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
 import type { Catalog } from './catalog.ts';
 import { journalAreas, readCatalog, writeCatalog } from './catalog.ts';
@@ -58,7 +58,12 @@ export async function makeGroupFiles(
     disk.renameSync(files.unfinished, files.catalog);
     disk.syncDirectorySync(files.directory);
   } catch (error) {
-    removeGroupFiles(disk, files);
+    try {
+      removeGroupFiles(disk, files);
+    } catch (another) {
+      // What is left stands as `unfinished`; the next start, or creation, takes it away.
+      if (systemErrorCode(another) === undefined) throw another;
+    }
     throw error;
   }
 }

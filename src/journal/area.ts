@@ -1,7 +1,7 @@
 import { assert } from '../platform/assert.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Disk, DiskFile } from '../platform/disk.ts';
-import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
+import { JnbdError, messageOf, refusedBySystem, systemErrorCode } from '../platform/errors.ts';
 import { segmentBytes } from '../platform/limits.ts';
 import { formatSize } from '../platform/size-text.ts';
 import { segmentFileName, segmentFilePattern } from './segment.ts';
@@ -102,7 +102,8 @@ function identityBytes(identity: AreaIdentity): Uint8Array {
 /**
  * Creates the directory's segments and, last, its identity: a crash before that leaves an area that
  * is nobody's, and creating it again goes on where it stopped. Yields to the event loop between
- * segments, because allocating many takes a while.
+ * segments, because allocating many takes a while. Throws area_foreign, disk_full, write_failed,
+ * naming the directory.
  */
 export async function createArea(
   disk: Disk,
@@ -111,9 +112,36 @@ export async function createArea(
   identity: AreaIdentity,
   slots: number,
 ): Promise<void> {
+  try {
+    if (!claimDirectory(disk, path, identity)) return;
+    for (let slot = 0; slot < slots; slot += 1) {
+      createSegment(disk, path, slot, slots);
+      if (slot % 8 === 7) await new Promise<void>((resolve) => clock.soon(resolve));
+    }
+    disk.syncDirectorySync(path);
+    disk.replaceFileSync(`${path}/${identityName}`, identityBytes(identity), 'area');
+  } catch (error) {
+    const hint = hints[systemErrorCode(error) ?? ''] ?? 'name another directory';
+    const told = refusedBySystem(error, 'write_failed', `cannot make journal directory ${path}`);
+    throw told ? new JnbdError(told.code, `${told.message}; ${hint}`, { cause: error }) : error;
+  }
+}
+
+const notDirectory = 'something on the way there is a file; name another directory';
+const hints: Readonly<Record<string, string>> = {
+  EACCES: 'let the user of the daemon write there, or name another directory',
+  EDQUOT: 'the disk quota is used up; free space there, or name another directory',
+  EEXIST: notDirectory,
+  ENOSPC: 'free space there, or name another directory',
+  ENOTDIR: notDirectory,
+  EROFS: 'mount it for writing, or name another directory',
+};
+
+/** False: the area is there already. */
+function claimDirectory(disk: Disk, path: string, identity: AreaIdentity): boolean {
   const existing = readIdentity(disk, path);
   if (existing !== undefined) {
-    if (existing.areaId === identity.areaId) return;
+    if (existing.areaId === identity.areaId) return false;
     throw new JnbdError(
       'area_foreign',
       `journal directory ${path} belongs to group ${existing.groupId} already; name an empty directory`,
@@ -121,39 +149,36 @@ export async function createArea(
   }
   disk.makeDirectorySync(path);
   const strange = disk.listSync(path).find((name) => !isOurs(name));
-  if (strange !== undefined) {
-    throw new JnbdError(
-      'area_foreign',
-      `journal directory ${path} holds ${strange}; name an empty directory`,
-    );
-  }
-  for (let slot = 0; slot < slots; slot += 1) {
-    const segmentPath = `${path}/${segmentFileName(slot)}`;
+  if (strange === undefined) return true;
+  throw new JnbdError(
+    'area_foreign',
+    `journal directory ${path} holds ${strange}; name an empty directory`,
+  );
+}
+
+function createSegment(disk: Disk, path: string, slot: number, slots: number): void {
+  const segmentPath = `${path}/${segmentFileName(slot)}`;
+  try {
+    const file = disk.openSync(segmentPath, 'open-or-create', 'segment');
     try {
-      const file = disk.openSync(segmentPath, 'open-or-create', 'segment');
-      try {
-        file.preallocateSync(0, segmentBytes);
-        file.dataSyncSync();
-      } finally {
-        file.closeSync();
-      }
-    } catch (cause) {
-      if (systemErrorCode(cause) === 'ENOSPC') {
-        removeSegments(disk, path);
-        throw new JnbdError(
-          'disk_full',
-          `journal directory ${path} has no room for ${slots} segments of ${formatSize(segmentBytes)}; free space or choose a smaller --journal-size`,
-          { cause },
-        );
-      }
-      throw new JnbdError('write_failed', `cannot create ${segmentPath}: ${messageOf(cause)}`, {
-        cause,
-      });
+      file.preallocateSync(0, segmentBytes);
+      file.dataSyncSync();
+    } finally {
+      file.closeSync();
     }
-    if (slot % 8 === 7) await new Promise<void>((resolve) => clock.soon(resolve));
+  } catch (cause) {
+    if (['EDQUOT', 'ENOSPC'].includes(systemErrorCode(cause) ?? '')) {
+      removeSegments(disk, path);
+      throw new JnbdError(
+        'disk_full',
+        `journal directory ${path} has no room for ${slots} segments of ${formatSize(segmentBytes)}; free space or choose a smaller --journal-size`,
+        { cause },
+      );
+    }
+    throw new JnbdError('write_failed', `cannot create ${segmentPath}: ${messageOf(cause)}`, {
+      cause,
+    });
   }
-  disk.syncDirectorySync(path);
-  disk.replaceFileSync(`${path}/${identityName}`, identityBytes(identity), 'area');
 }
 
 function removeSegments(disk: Disk, path: string): void {

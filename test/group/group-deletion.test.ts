@@ -48,3 +48,18 @@ test('a group that was made but could not be opened is made anew', async () => {
   await machine.start();
   expect(machine.group().state).toBe('normal');
 });
+
+test('a group that could not be made tells why, also where it could not be taken away again', async () => {
+  const machine = new SimulatedMachine('told');
+  const system = await machine.start();
+  const { faults } = machine.machine;
+  faults.add({ kind: 'write_error', operation: 'entry', path: '/areas/a', times: 1 });
+  faults.add({ kind: 'write_error', operation: 'entry', path: '/data/groups/g/volumes', nth: 2 });
+  await expect(machine.createGroup({ journalDirectories: ['/areas/a'] })).rejects.toThrow(
+    'cannot make journal directory /areas/a: EIO',
+  );
+  expect(machine.disk.isDirectorySync('/data/groups/g/volumes')).toBe(true);
+  expect(system.groups.size).toBe(0);
+  await machine.createGroup();
+  expect(machine.group().state).toBe('normal');
+});
