@@ -238,7 +238,29 @@ export function readIdentity(disk: Disk, path: string): AreaIdentity | undefined
 }
 
 /**
- * Opens an area of the group. Missing directory: the area is `missing`, and whether the group can do
+ * What is not there of an area without an identity. An empty directory is where it is mounted, as a
+ * rule; one with segments lacks the file alone, and the file can be written again.
+ */
+export function missingText(
+  disk: Disk,
+  path: string,
+  { groupId, areaId }: Pick<AreaIdentity, 'groupId' | 'areaId'>,
+): { readonly text: string; readonly hasSegments: boolean } {
+  if (!disk.isDirectorySync(path)) {
+    const text = `journal directory ${path} is not there; mount it, or restore it`;
+    return { text, hasSegments: false };
+  }
+  const file = `${path}/${identityName}`;
+  const hasSegments = disk.listSync(path).some((name) => segmentFilePattern.test(name));
+  const identity: AreaIdentity = { formatVersion: 1, groupId, areaId };
+  const text = hasSegments
+    ? `journal directory ${path} has segments, but ${file} is missing, which says whose they are; restore it: its one line is ${JSON.stringify(identity)}`
+    : `journal directory ${path} holds no journal, ${file} is missing; mount what belongs there, or restore it`;
+  return { text, hasSegments };
+}
+
+/**
+ * Opens an area of the group. Missing directory, or identity: the area is `missing`, and whether the group can do
  * without is decided by what its journal holds. Another group's: refused, nothing touched.
  */
 export function openArea(
@@ -250,7 +272,7 @@ export function openArea(
   const found = disk.isDirectorySync(path) ? readIdentity(disk, path) : undefined;
   if (found === undefined) {
     const area = new Area(disk, path, 0, role);
-    area.become('missing', `journal directory ${path} is not there; mount it, or restore it`);
+    area.become('missing', missingText(disk, path, identity).text);
     return area;
   }
   if (found.groupId !== identity.groupId || found.areaId !== identity.areaId) {

@@ -1,7 +1,7 @@
 import { crc32 } from '../platform/checksum.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError, messageOf } from '../platform/errors.ts';
-import { readIdentity } from './area.ts';
+import { missingText, readIdentity } from './area.ts';
 import type { AreaReport, Problem, SlotsReport, VolumeReport } from './inspect-report.ts';
 import { decodeSlot, type SlotCodec, slotBytes } from './two-slot-file.ts';
 
@@ -120,6 +120,12 @@ export function readArea(
   }
   try {
     const identity = readIdentity(disk, path) ?? null;
+    if (!identity && expected) {
+      const { text, hasSegments } = missingText(disk, path, expected);
+      const severity = hasSegments ? 'damage' : 'warning';
+      problems.push({ severity, code: 'area_missing', message: text, path: `${path}/area` });
+      return { path, state: 'missing', identity };
+    }
     const isForeign =
       expected !== undefined &&
       (identity?.groupId !== expected.groupId || identity.areaId !== expected.areaId);
@@ -127,9 +133,7 @@ export function readArea(
     problems.push({
       severity: 'damage',
       code: 'area_foreign',
-      message: identity
-        ? `journal directory ${path} is area ${identity.areaId} of group ${identity.groupId}, not area ${expected.areaId} of group ${expected.groupId}`
-        : `journal directory ${path} says of nobody that it is theirs`,
+      message: `journal directory ${path} is area ${identity?.areaId} of group ${identity?.groupId}, not area ${expected.areaId} of group ${expected.groupId}`,
       path,
     });
     return { path, state: 'foreign', identity };

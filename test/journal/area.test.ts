@@ -1,8 +1,8 @@
-import { writeFileSync } from 'node:fs';
+import { unlinkSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createArea } from '../../src/journal/area.ts';
+import { createArea, openArea } from '../../src/journal/area.ts';
 import { nodeClock } from '../../src/platform/clock.ts';
 import { JnbdError, systemErrorCode } from '../../src/platform/errors.ts';
 import { NodeDisk } from '../../src/platform/node-disk.ts';
@@ -52,5 +52,26 @@ describe('a journal directory that cannot be made', () => {
     expect(error.message).toContain(`cannot make journal directory ${path}: E`);
     expect(error.message).toMatch(hint);
     expect(systemErrorCode(error.cause)).toBe(name);
+  });
+});
+
+describe('a journal directory without its identity', () => {
+  test('is told by the file that is missing, and opens once that is written again', async () => {
+    const disk = new NodeDisk();
+    const path = join(directory.path, 'area');
+    await createArea(disk, nodeClock, path, identity, 2);
+    const file = join(path, 'area');
+    unlinkSync(file);
+    const area = openArea(disk, path, identity);
+    expect(area.state).toBe('missing');
+    expect(area.failure).toContain(`has segments, but ${file} is missing`);
+    writeFileSync(file, /its one line is (.*)$/.exec(area.failure)?.[1] ?? '');
+    expect(openArea(disk, path, identity)).toMatchObject({ state: 'healthy', slots: 2 });
+  });
+
+  test('may be an empty place that nothing is mounted at', () => {
+    const area = openArea(new NodeDisk(), directory.path, identity);
+    expect(area.state).toBe('missing');
+    expect(area.failure).toMatch(/holds no journal, .*\/area is missing; mount/);
   });
 });

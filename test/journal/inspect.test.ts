@@ -261,6 +261,20 @@ describe('what is not there', () => {
     expect(codes(inspect(machine))).toContain('damage area_foreign');
   });
 
+  test('the identity of an area', async () => {
+    const { machine } = await crashed('identity');
+    const { disk } = machine;
+    const file = `${groupDirectory}/journal/area`;
+    disk.renameSync(file, '/identity');
+    const problem = group(inspect(machine)).problems[0];
+    expect(problem).toMatchObject({ severity: 'damage', code: 'area_missing', path: file });
+    expect(problem?.message).toContain(`${file} is missing`);
+    const [line] = Buffer.from(disk.readFileSync('/identity', 'area') ?? [])
+      .toString('utf8')
+      .split('\n');
+    expect(problem?.message.endsWith(line ?? '')).toBe(true);
+  });
+
   test('a volume, a catalog, a group that was never finished', async () => {
     const { machine } = await crashed('missing');
     const { disk } = machine;
