@@ -200,7 +200,9 @@ export class ApplyDriver {
     return this.#port.close();
   }
 
+  /** The volume was deleted. What the worker has of it already may still take space until it is done. */
   forget(volume: number): void {
+    this.#index.forget(volume, this.#state === 'applying' ? this.#index.oldestFrozen : undefined);
     this.#port.post({ kind: 'forget', volume });
   }
 

@@ -39,7 +39,10 @@ export async function openGroup(
   const truths = { checkpoint, head, ...keptFrom(followers, catalog, checkpoint) };
   const recovered = recoverJournal(disk, found, truths, catalog, index);
   const { outcome, changes, live, released } = recovered;
-  for (const { number, change } of changes) catalog = changeCatalog(catalog, change, number);
+  for (const { number, change } of changes) {
+    catalog = changeCatalog(catalog, change, number);
+    if (change.change === 'volume_deleted') index.forget(change.id);
+  }
   const liveSlots = new Set(live.map(({ area, slot }) => area.segmentPath(slot)));
   for (const area of found.areas) {
     if (area.state !== 'healthy') continue;

@@ -143,8 +143,9 @@ export function recoverJournal(
     head.durable,
   );
   const changes: { number: number; change: CatalogChange }[] = [];
-  const journalOnly = new Set(
-    catalog.volumes.filter((volume) => volume.journalOnly).map(({ id }) => id),
+  /** Not those that are journal-only, or deleted: nothing is applied to them. */
+  const stored = new Set(
+    catalog.volumes.filter(({ journalOnly }) => !journalOnly).map(({ id }) => id),
   );
   const visitor = {
     record(
@@ -159,12 +160,12 @@ export function recoverJournal(
         if (header.number > catalog.number) {
           const change = decodeChange(payload, catalog);
           changes.push({ number: header.number, change });
-          if (change.change === 'volume_created' && change.volume.journalOnly)
-            journalOnly.add(change.volume.id);
+          if (change.change === 'volume_created' && !change.volume.journalOnly)
+            stored.add(change.volume.id);
         }
         index.active.note(header.number, sequence, payloadOffset + header.payloadBytes);
       } else {
-        indexRecord(index.active, header, sequence, payloadOffset, journalOnly.has(header.volume));
+        indexRecord(index.active, header, sequence, payloadOffset, !stored.has(header.volume));
       }
     },
   };
@@ -236,16 +237,16 @@ function liveSegment(found: FoundHeader, endOffset: number, lastNumber: number):
   };
 }
 
-/** Enters one record into a table. Volumes that store nothing only move it on. */
+/** Enters one record into a table. One that is passed over, of a volume that stores nothing, only moves it on. */
 export function indexRecord(
   table: BlockTable,
   header: RecordHeader,
   sequence: number,
   payloadOffset: number,
-  journalOnly: boolean,
+  isPassedOver: boolean,
 ): void {
   const end = payloadOffset + header.payloadBytes;
-  if (journalOnly || header.length === 0) {
+  if (isPassedOver || header.length === 0) {
     table.note(header.number, sequence, end);
   } else if (header.type === recordType.write) {
     table.insertData(

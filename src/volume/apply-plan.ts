@@ -1,7 +1,7 @@
 import { blockBytes } from '../platform/limits.ts';
 import type { TableArrays } from './block-table.ts';
 import type { NodeKind } from './node-kind.ts';
-import { Uncovered } from './block-table.ts';
+import { Uncovered } from './uncovered.ts';
 import { nodeKind } from './node-kind.ts';
 import type { BlockRange } from './range-map.ts';
 

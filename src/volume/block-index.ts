@@ -1,7 +1,8 @@
 import { must } from '../platform/assert.ts';
 import { blockBytes, recordPayloadBytesMax } from '../platform/limits.ts';
 import type { PieceVisitor } from './block-table.ts';
-import { BlockTable, Uncovered } from './block-table.ts';
+import { BlockTable } from './block-table.ts';
+import { Uncovered } from './uncovered.ts';
 
 /** One is filled, one applied, and one may wait: more would only be more places to look. */
 export const indexTablesMax = 3;
@@ -49,9 +50,18 @@ export class BlockIndex {
 
   /** Blocks that applying may allocate, at most. */
   get owedBlocks(): number {
-    let blocks = this.entries + this.#active.ranges.zeroBlocks;
-    for (const table of this.#frozen) blocks += table.ranges.zeroBlocks;
+    let blocks = this.#active.owedBlocks;
+    for (const table of this.#frozen) blocks += table.owedBlocks;
     return blocks;
+  }
+
+  /**
+   * The volume was deleted: nothing of it will be allocated any more, but by who has `inUse` already.
+   */
+  forget(volume: number, inUse?: BlockTable): void {
+    for (const table of [this.#active, ...this.#frozen]) {
+      if (table !== inUse) table.forget(volume);
+    }
   }
 
   /** Makes room for a record in the active table; false: wait until a table was applied. */

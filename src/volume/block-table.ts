@@ -4,6 +4,7 @@ import { blockBytes } from '../platform/limits.ts';
 import type { NodeKind } from './node-kind.ts';
 import { nodeKind } from './node-kind.ts';
 import { RangeMap } from './range-map.ts';
+import type { Uncovered } from './uncovered.ts';
 
 /**
  * One generation of the index of what is in the journal and not applied yet, like a memtable: filled
@@ -68,6 +69,8 @@ export class BlockTable {
   readonly #arrays: TableArrays;
   readonly ranges = new RangeMap();
   #count = 0;
+  /** Nodes of volumes that were deleted. */
+  #goneCount = 0;
   #baseSequence = 0;
   #lastNumber = 0;
   #endSequence = 0;
@@ -93,6 +96,10 @@ export class BlockTable {
   }
   get isEmpty(): boolean {
     return this.#lastNumber === 0;
+  }
+  /** Blocks that applying may allocate, at most. */
+  get owedBlocks(): number {
+    return this.#count - this.#goneCount + this.ranges.zeroBlocks;
   }
   get baseSequence(): number {
     return this.#baseSequence;
@@ -293,6 +300,15 @@ export class BlockTable {
     }
   }
 
+  /** The volume was deleted: apply will pass over what the table has of it. Once for each. */
+  forget(volume: number): void {
+    const { keyHigh } = this.#arrays;
+    for (let node = 0; node < this.#count; node += 1) {
+      if ((keyHigh[node] ?? 0) >>> 16 === volume) this.#goneCount += 1;
+    }
+    this.ranges.forget(volume);
+  }
+
   /** Empties the table for its next use. */
   clear(): void {
     const { heads, keyLow, keyHigh } = this.#arrays;
@@ -304,6 +320,7 @@ export class BlockTable {
       heads.fill(0);
     }
     this.#count = 0;
+    this.#goneCount = 0;
     this.#lastNumber = 0;
     this.ranges.clear();
   }
@@ -352,38 +369,5 @@ export class BlockTable {
 
   #hash(keyLow: number, keyHigh: number): number {
     return Math.imul(keyLow ^ Math.imul(keyHigh, 0x85ebca6b), 0x9e3779b1) >>> this.#hashShift;
-  }
-}
-
-/** What is still to be found of one block: up to a few intervals, reused between blocks. */
-export class Uncovered {
-  count = 0;
-  readonly starts: number[] = [];
-  readonly ends: number[] = [];
-
-  reset(start: number, end: number): void {
-    this.count = 1;
-    this.starts[0] = start;
-    this.ends[0] = end;
-  }
-
-  /** Takes [from, to), which lies within interval `i`, away. */
-  cut(i: number, from: number, to: number): void {
-    const start = this.starts[i] ?? 0;
-    const end = this.ends[i] ?? 0;
-    if (start < from && to < end) {
-      this.ends[i] = from;
-      this.starts[this.count] = to;
-      this.ends[this.count] = end;
-      this.count += 1;
-    } else if (start < from) {
-      this.ends[i] = from;
-    } else if (to < end) {
-      this.starts[i] = to;
-    } else {
-      this.count -= 1;
-      this.starts[i] = this.starts[this.count] ?? 0;
-      this.ends[i] = this.ends[this.count] ?? 0;
-    }
   }
 }

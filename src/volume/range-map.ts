@@ -34,6 +34,12 @@ export class RangeMap {
     this.#zeroBlocks = 0;
   }
 
+  /** The volume was deleted. */
+  forget(volume: number): void {
+    this.#ranges = this.#ranges.filter((range) => range.volume !== volume);
+    this.#zeroBlocks = zeroBlocksIn(this.#ranges);
+  }
+
   /** Blocks [start, end) of the volume, newer than all set before. */
   set(volume: number, start: number, end: number, kind: NodeKind, place: number): void {
     const first = this.#firstEndingAfter(volume, start);

@@ -189,6 +189,62 @@ describe('a volume that cannot grow', () => {
   });
 });
 
+describe('a volume that was deleted', () => {
+  test('owes no space, while apply has not come to its records and over a restart', async () => {
+    const setting = await serve('owed', { sizeBytes: 64 * MiB });
+    const { machine, host } = setting;
+    await machine.createVolume('other', 64 * MiB);
+    // Apply fails with what comes first, and what is behind it waits.
+    machine.machine.faults.add({ kind: 'no_space', operation: 'write', role: 'volume' });
+    const other = new TestHost(machine, 'g/other');
+    await other.write(0, new Uint8Array(block).fill(1));
+    await other.flush();
+    await machine.pass(1000);
+    for (let at = 0; at < 24; at += 1) {
+      await host.write(at * block, new Uint8Array(block).fill(at));
+    }
+    await host.clear('zero', 32 * MiB, 16 * MiB);
+    await host.clear('hole', 0, 1 * MiB);
+    await host.flush();
+    const owed = (): number => machine.group().index.owedBlocks * 4096;
+    expect(owed()).toBe(block * 25 + 16 * MiB);
+    host.close();
+    expect(await machine.run(deleteVolume(machine.group(), 'v', true))).toBe(true);
+    expect(machine.group().watermarks.applied).toBeLessThan(machine.group().watermarks.newest);
+    expect(owed()).toBe(block);
+    machine.kill();
+    await machine.start();
+    await machine.pass(1000);
+    expect(machine.group().watermarks.applied).toBeLessThan(machine.group().watermarks.newest);
+    expect(owed()).toBe(block);
+    machine.machine.faults.clear();
+    await machine.until(() => owed() === 0);
+    const again = new TestHost(machine, 'g/other');
+    expect((await again.read(0, block)) as Buffer).toEqual(Buffer.alloc(block, 1));
+  });
+
+  test('owes what apply may still store of it', async () => {
+    const setting = await serve('in use', { sizeBytes: 64 * MiB });
+    const { machine, host } = setting;
+    machine.machine.faults.add({
+      kind: 'slow',
+      operation: 'write',
+      role: 'volume',
+      milliseconds: 3000,
+    });
+    for (let at = 0; at < 8; at += 1) {
+      await host.write(at * 2 * block, new Uint8Array(block).fill(at + 1));
+    }
+    await host.flush();
+    await machine.until(() => machine.group().index.frozenCount === 1);
+    host.close();
+    expect(await machine.run(deleteVolume(machine.group(), 'v', true))).toBe(true);
+    const { index } = machine.group();
+    expect(index.owedBlocks === 0).toBe(index.frozenCount === 0);
+    await machine.until(() => index.owedBlocks === 0);
+  });
+});
+
 describe('a catalog file that cannot be replaced', () => {
   test('follows the journal later: the change holds meanwhile, and over a crash', async () => {
     for (const crashes of [false, true]) {

@@ -47,6 +47,14 @@ test('a block is in the range that was set last, and ranges stay disjoint and so
           range.volume < next.volume || (range.volume === next.volume && range.end <= next.start);
         expect(isBefore).toBe(true);
       });
+      const zeroBlocks = (volume: number): number =>
+        [...model].filter(
+          ([key, { kind }]) => kind === nodeKind.zero && key.startsWith(`${volume}/`),
+        ).length;
+      expect(map.zeroBlocks).toBe(zeroBlocks(0) + zeroBlocks(1) + zeroBlocks(2));
+      map.forget(1);
+      expect(map.zeroBlocks).toBe(zeroBlocks(0) + zeroBlocks(2));
+      expect(map.list()).toEqual(listed.filter(({ volume }) => volume !== 1));
       map.clear();
       expect(map.count).toBe(0);
       expect(map.find(0, 0)).toBe(-1);
