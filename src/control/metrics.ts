@@ -3,6 +3,7 @@
  * counted here. Names and units are a promise: alerts are written on them.
  */
 import { type Metric, type MetricValue, type MetricValueWithName, Registry } from 'prom-client';
+import { refusalOf } from '../group/exports.ts';
 import type { Group } from '../group/group.ts';
 import type { System } from '../group/system.ts';
 import type { Volume } from '../group/volume.ts';
@@ -76,8 +77,8 @@ export class Metrics {
   // --- volumes
 
   #addVolumes(): void {
-    const each = (read: (volume: Volume, labels: Labels) => Value[]) => (): Value[] =>
-      this.#volumes().flatMap(({ volume, labels }) => read(volume, labels));
+    const each = (read: (volume: Volume, labels: Labels, group: Group) => Value[]) => (): Value[] =>
+      this.#volumes().flatMap(({ volume, labels, group }) => read(volume, labels, group));
     const perOperation = (kind: 'operations' | 'bytes' | 'errors') =>
       each(({ metrics }, labels) =>
         hostOperations.map((operation) => ({
@@ -119,14 +120,15 @@ export class Metrics {
       'jnbd_volume_normal',
       'Whether the volume takes reads and writes (1) or not (0).',
       'gauge',
-      each(({ state }, labels) => [{ value: state === 'normal' ? 1 : 0, labels }]),
+      each((volume, labels, group) => [{ value: refusalOf(group, volume) ? 0 : 1, labels }]),
     );
   }
 
-  #volumes(): { volume: Volume; labels: Labels }[] {
+  #volumes(): { volume: Volume; labels: Labels; group: Group }[] {
     return [...this.#sources.system.groups.values()].flatMap((group) =>
       [...group.volumes.values()].map((volume) => ({
         volume,
+        group,
         labels: { group: group.name, volume: volume.catalog.name },
       })),
     );

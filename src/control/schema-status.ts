@@ -22,12 +22,14 @@ export const volumeStatus = z.strictObject({
   name: z.string(),
   sizeBytes: bytes,
   allocatedBytes: bytes,
-  state: z.enum(['normal', 'primary', 'secondary', 'abnormal', 'unused']),
+  state: z
+    .enum(['normal', 'primary', 'secondary', 'abnormal', 'unused'])
+    .meta({ description: 'as hosts get it: abnormal also where its group is' }),
   failure: z.string().meta({ description: 'why it is abnormal, else empty' }),
   journalOnly: z.boolean(),
   maxHosts: z.int().nonnegative().meta({ description: '0: any number' }),
   backingFile: z.string().nullable().meta({ description: 'null: it stores nothing' }),
-  exports: z.array(z.string()).meta({ description: 'the names that clients may ask for' }),
+  exports: z.array(z.string()).meta({ description: 'the names that clients may open now' }),
   uris: z.array(z.string()),
   clients: z.array(client),
 });

@@ -1,4 +1,5 @@
 import type { ExportDirectory } from '../group/export.ts';
+import { refusalOf } from '../group/exports.ts';
 import type { Group } from '../group/group.ts';
 import { generationOf } from '../group/lineage.ts';
 import type { System } from '../group/system.ts';
@@ -150,13 +151,16 @@ export class StatusReport {
   #volume(group: Group, volume: Volume, doors: Doors): VolumeStatus {
     const { catalog } = volume;
     const fullName = `${group.name}/${catalog.name}`;
-    const names = doors.namesOf(fullName, catalog.name);
+    const refusal = refusalOf(group, volume);
+    const names = refusal ? [] : doors.namesOf(fullName, catalog.name);
+    // Of a group that is not served hosts get none of its volumes, however those are.
+    const isRefusedByGroup = group.state !== 'normal' && volume.state === 'normal';
     return {
       name: catalog.name,
       sizeBytes: catalog.sizeBytes,
       allocatedBytes: allocatedBytes(group, volume),
-      state: volume.state,
-      failure: volume.failure,
+      state: isRefusedByGroup ? 'abnormal' : volume.state,
+      failure: isRefusedByGroup ? (refusal?.message ?? '') : volume.failure,
       journalOnly: catalog.journalOnly,
       maxHosts: catalog.maxHosts,
       backingFile: volume.backingFile === '' ? null : volume.backingFile,

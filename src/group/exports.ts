@@ -29,18 +29,8 @@ class VolumeExport implements Export {
   open(client: ExportClient): ExportSession {
     const group = this.#group;
     const volume = this.#volume;
-    if (group.state !== 'normal') {
-      throw new JnbdError(
-        group.state === 'closing' ? 'shutting_down' : 'volume_abnormal',
-        `group ${group.name} is ${group.state}: ${group.failureText}`,
-      );
-    }
-    if (!acceptsHostWrites(volume.state)) {
-      throw new JnbdError(
-        'volume_abnormal',
-        `volume ${this.name} is ${volume.state}: ${volume.failure}`,
-      );
-    }
+    const refusal = refusalOf(group, volume);
+    if (refusal) throw refusal;
     const { maxHosts } = volume.catalog;
     if (maxHosts > 0) {
       const hosts = new Set([...volume.sessions].map((session) => hostOf(session.client.peer)));
@@ -55,6 +45,21 @@ class VolumeExport implements Export {
     volume.sessions.add(session);
     return session;
   }
+}
+
+/** Why no host may open the volume now; undefined: hosts may. */
+export function refusalOf(group: Group, volume: Volume): JnbdError | undefined {
+  if (group.state !== 'normal') {
+    return new JnbdError(
+      group.state === 'closing' ? 'shutting_down' : 'volume_abnormal',
+      `group ${group.name} is ${group.state}: ${group.failureText}`,
+    );
+  }
+  if (acceptsHostWrites(volume.state)) return undefined;
+  return new JnbdError(
+    'volume_abnormal',
+    `volume ${group.name}/${volume.catalog.name} is ${volume.state}: ${volume.failure}`,
+  );
 }
 
 /** `127.0.0.1:4711` and `127.0.0.1:4712` are one host; so are all clients of a Unix socket. */
