@@ -2,7 +2,9 @@ import fs from 'node:fs';
 import { assert } from './assert.ts';
 import type { DiskFile, ReadDone, SyncDone } from './disk.ts';
 import { systemErrorCode } from './errors.ts';
+import * as fileSpace from './file-space.ts';
 import { KiB } from './limits.ts';
+import { addressOf, isMissing } from './native.ts';
 import * as systemCalls from './system-calls.ts';
 
 const { O_RDONLY, O_DIRECT } = fs.constants;
@@ -112,7 +114,7 @@ export class NodeDiskFile implements DiskFile {
   }
 
   readDirectSync(bytes: Uint8Array, start: number, length: number, position: number): number {
-    const address = (systemCalls.addressOf(bytes) ?? 0) + start;
+    const address = (addressOf(bytes) ?? 0) + start;
     // Else EINVAL below would be the caller's fault and quietly be answered from the page cache.
     assert(
       address % 4096 === 0 && length % 4096 === 0 && position % 4096 === 0,
@@ -171,9 +173,9 @@ export class NodeDiskFile implements DiskFile {
 
   preallocateSync(position: number, length: number): void {
     try {
-      systemCalls.preallocate(this.#descriptor, position, length);
+      fileSpace.preallocate(this.#descriptor, position, length);
     } catch (error) {
-      if (!systemCalls.isMissing(error)) throw error;
+      if (!isMissing(error)) throw error;
       this.#fillHoles(position, position + length);
     }
   }
@@ -192,18 +194,18 @@ export class NodeDiskFile implements DiskFile {
 
   punchHoleSync(position: number, length: number): void {
     try {
-      systemCalls.punchHole(this.#descriptor, position, length);
+      fileSpace.punchHole(this.#descriptor, position, length);
     } catch (error) {
-      if (!systemCalls.isMissing(error)) throw error;
+      if (!isMissing(error)) throw error;
       this.#writeZeroes(position, Math.min(position + length, this.sizeSync()));
     }
   }
 
   zeroRangeSync(position: number, length: number): void {
     try {
-      systemCalls.zeroRange(this.#descriptor, position, length);
+      fileSpace.zeroRange(this.#descriptor, position, length);
     } catch (error) {
-      if (!systemCalls.isMissing(error)) throw error;
+      if (!isMissing(error)) throw error;
       this.#writeZeroes(position, position + length);
     }
   }
@@ -229,30 +231,24 @@ export class NodeDiskFile implements DiskFile {
 
   nextDataSync(position: number): number {
     try {
-      return systemCalls.seekData(this.#descriptor, position) ?? this.sizeSync();
+      return fileSpace.seekData(this.#descriptor, position) ?? this.sizeSync();
     } catch (error) {
-      if (!systemCalls.isMissing(error)) throw error;
+      if (!isMissing(error)) throw error;
       return Math.min(position, this.sizeSync());
     }
   }
 
   nextHoleSync(position: number): number {
     try {
-      return systemCalls.seekHole(this.#descriptor, position) ?? this.sizeSync();
+      return fileSpace.seekHole(this.#descriptor, position) ?? this.sizeSync();
     } catch (error) {
-      if (!systemCalls.isMissing(error)) throw error;
+      if (!isMissing(error)) throw error;
       return this.sizeSync();
     }
   }
 
   cloneRangeSync(from: DiskFile, fromPosition: number, length: number, position: number): boolean {
-    return systemCalls.cloneRange(
-      this.#descriptor,
-      position,
-      from.descriptor,
-      fromPosition,
-      length,
-    );
+    return fileSpace.cloneRange(this.#descriptor, position, from.descriptor, fromPosition, length);
   }
 
   adviseNeeded(position: number, length: number): void {

@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import path from 'node:path';
 import type { Disk, DiskFile, FileLock, FileRole, OpenMode } from './disk.ts';
 import { systemErrorCode } from './errors.ts';
+import { addressOf, systemError } from './native.ts';
 import { NodeDiskFile } from './node-disk-file.ts';
 import * as systemCalls from './system-calls.ts';
 
@@ -28,7 +29,7 @@ export class NodeDisk implements Disk {
     // To read, the system opens a directory too, and would complain at the first read.
     if (mode === 'read' && fs.fstatSync(descriptor).isDirectory()) {
       fs.closeSync(descriptor);
-      throw systemCalls.systemError(constants.errno.EISDIR, `open '${file}'`);
+      throw systemError(constants.errno.EISDIR, `open '${file}'`);
     }
     return new NodeDiskFile(file, descriptor);
   }
@@ -180,8 +181,7 @@ export class NodeDisk implements Disk {
 
   allocateAligned(bytes: number): Uint8Array {
     const buffer = new ArrayBuffer(bytes + directAlignmentBytes);
-    const misalignment =
-      (systemCalls.addressOf(new Uint8Array(buffer)) ?? 0) % directAlignmentBytes;
+    const misalignment = (addressOf(new Uint8Array(buffer)) ?? 0) % directAlignmentBytes;
     const start = misalignment === 0 ? 0 : directAlignmentBytes - misalignment;
     return new Uint8Array(buffer, start, bytes);
   }

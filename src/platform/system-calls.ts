@@ -1,48 +1,30 @@
 /**
- * The system calls that Node does not offer, on 64-bit Linux with glibc or musl. The only module
- * that knows koffi. Descriptors are plain numbers; offsets and lengths are bytes; a failure throws a
- * system error with `code`, `errno` and `syscall`. Where the platform, the C library, the kernel or
- * the file system lacks a call, the code is ENOSYS or ENOTSUP (`isMissing`) and the caller does
- * it another way.
+ * System calls that Node does not offer, on 64-bit Linux with glibc or musl: advice, write-back, locks,
+ * reads that do not wait, sending. Those about the space of files are in `file-space.ts`. Descriptors are
+ * plain numbers; offsets and lengths are bytes; a failure throws a system error with `code`, `errno` and
+ * `syscall`. Where the platform, the C library, the kernel or the file system lacks a call, the code is
+ * ENOSYS or ENOTSUP (`isMissing`) and the caller does it another way.
  */
 import { constants } from 'node:os';
-import { getSystemErrorMap } from 'node:util';
-import { address, errno, load } from 'koffi';
-import { systemErrorCode } from './errors.ts';
+import {
+  addressOf,
+  bind,
+  bindAsync,
+  bufferAddress,
+  errno,
+  get64,
+  libc,
+  type NativeFunction,
+  put64,
+  systemError,
+} from './native.ts';
 
-/** Every argument is passed as a number: pointers are under 2^53 on 64-bit machines. */
-type NativeFunction = (...values: number[]) => number;
-
-const supportedArchitectures = ['x64', 'arm64', 'riscv64', 'loong64', 's390x', 'ppc64'];
-const isSupported = process.platform === 'linux' && supportedArchitectures.includes(process.arch);
-const libc = isSupported ? load(null) : undefined;
-
-function bind(prototype: string): NativeFunction | undefined {
-  try {
-    return libc?.func(prototype) as NativeFunction | undefined;
-  } catch {
-    return undefined; // The C library is older than the call.
-  }
-}
-
-/** A call that runs in the thread pool: `errno()` in its callback is its own. */
-type NativeAsyncFunction = (
-  ...values: [...numbers: number[], done: (error: Error | null, result: number) => void]
-) => void;
-
-function libcAsync(prototype: string): NativeAsyncFunction | undefined {
-  return (bind(prototype) as { async?: NativeAsyncFunction } | undefined)?.async;
-}
-
-const fallocate = bind('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
-const lseek = bind('int64_t lseek(int fd, int64_t offset, int whence)');
 const posixFadvise = bind('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
-const syncFileRange = libcAsync(
+const syncFileRange = bindAsync(
   'int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)',
 );
 const poll = bind('int poll(uint64_t descriptors, ulong count, int milliseconds)');
 const fcntl = libc?.func('fcntl', 'int', ['int', 'int', '...']);
-const ioctl = libc?.func('ioctl', 'int', ['int', 'ulong', '...']);
 const preadv2 =
   bind('int64_t preadv2(int fd, uint64_t vectors, int count, int64_t offset, int flags)') ??
   preadv2ByNumber();
@@ -74,75 +56,7 @@ function preadv2ByNumber(): NativeFunction | undefined {
     );
 }
 
-const { EACCES, EAGAIN, EINTR, EINVAL, ENOSYS, ENOTTY, ENXIO, EOPNOTSUPP, ESPIPE, EXDEV } =
-  constants.errno;
-
-/** An error as Node makes them, of a number of `os.constants.errno`. */
-export function systemError(number: number, syscall: string): Error {
-  const [code, description] = getSystemErrorMap().get(-number) ?? [`E${number}`, 'unknown error'];
-  return Object.assign(new Error(`${code}: ${description}, ${syscall}`), {
-    errno: -number,
-    code,
-    syscall,
-  });
-}
-
-/** Whether a failure says that the call does not exist here, so that another way must do. */
-export function isMissing(error: unknown): boolean {
-  const code = systemErrorCode(error);
-  return code === 'ENOSYS' || code === 'ENOTSUP'; // EOPNOTSUPP is the same number under Linux.
-}
-
-const FALLOC_FL_KEEP_SIZE = 0x01;
-const FALLOC_FL_PUNCH_HOLE = 0x02;
-const FALLOC_FL_ZERO_RANGE = 0x10;
-
-function allocate(fd: number, mode: number, position: number, length: number, what: string): void {
-  if (length === 0) return; // The kernel refuses it.
-  if (fallocate === undefined) throw systemError(ENOSYS, what);
-  while (fallocate(fd, mode, position, length) !== 0) {
-    const number = errno();
-    if (number !== EINTR) throw systemError(number, what);
-  }
-}
-
-/** Allocates the range, enlarging the file where the range ends past it; contents stay. */
-export function preallocate(fd: number, position: number, length: number): void {
-  allocate(fd, 0, position, length, 'fallocate');
-}
-
-/** Gives the blocks of the range back; the size stays. */
-export function punchHole(fd: number, position: number, length: number): void {
-  const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-  allocate(fd, mode, position, length, 'fallocate(PUNCH_HOLE)');
-}
-
-/** The range reads as zero and is allocated; the file grows where the range ends past it. */
-export function zeroRange(fd: number, position: number, length: number): void {
-  allocate(fd, FALLOC_FL_ZERO_RANGE, position, length, 'fallocate(ZERO_RANGE)');
-}
-
-const SEEK_DATA = 3;
-const SEEK_HOLE = 4;
-
-function seek(fd: number, position: number, whence: number, what: string): number | undefined {
-  if (lseek === undefined) throw systemError(ENOSYS, what);
-  const found = lseek(fd, position, whence);
-  if (found >= 0) return found;
-  const number = errno();
-  if (number === ENXIO) return undefined;
-  throw systemError(number, what);
-}
-
-/** First offset from `position` on with data; `undefined` where only a hole or nothing follows. */
-export function seekData(fd: number, position: number): number | undefined {
-  return seek(fd, position, SEEK_DATA, 'lseek(SEEK_DATA)');
-}
-
-/** First offset from `position` on in a hole, or the file's end; `undefined` past the end. */
-export function seekHole(fd: number, position: number): number | undefined {
-  return seek(fd, position, SEEK_HOLE, 'lseek(SEEK_HOLE)');
-}
+const { EACCES, EAGAIN, EINTR, EINVAL, ENOSYS, EOPNOTSUPP, ESPIPE } = constants.errno;
 
 const POSIX_FADV_WILLNEED = 3;
 const POSIX_FADV_DONTNEED = 4;
@@ -182,29 +96,6 @@ export function writeBack(
   syncFileRange(fd, position, length, SYNC_FILE_RANGE_ALL, finished);
 }
 
-const FICLONERANGE = 0x4020940d;
-const cannotShare = [EOPNOTSUPP, ENOTTY, EXDEV, EINVAL];
-
-/** Shares blocks between files; false where this pair of ranges cannot be shared. */
-export function cloneRange(
-  fd: number,
-  position: number,
-  fromFd: number,
-  fromPosition: number,
-  length: number,
-): boolean {
-  if (length === 0) return true; // To the kernel 0 means "to the end of the file".
-  if (ioctl === undefined) return false;
-  const range = new BigInt64Array([fromFd, fromPosition, length, position].map(BigInt));
-  for (;;) {
-    if (ioctl(fd, FICLONERANGE, 'void *', range) === 0) return true;
-    const number = errno();
-    if (number === EINTR) continue;
-    if (cannotShare.includes(number)) return false;
-    throw systemError(number, 'ioctl(FICLONERANGE)');
-  }
-}
-
 const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const F_WRLCK = 1;
@@ -236,28 +127,6 @@ export function isLocked(fd: number): boolean {
   return lock[0] !== F_UNLCK;
 }
 
-/** Where the bytes lie. They stay there as long as the array's buffer lives: `.buffer` pins it. */
-export function addressOf(bytes: Uint8Array): number | undefined {
-  if (libc === undefined) return undefined;
-  return bufferAddress(bytes.buffer) + bytes.byteOffset;
-}
-
-const bufferAddresses = new WeakMap<ArrayBufferLike, number>();
-let lastBuffer: ArrayBufferLike | undefined;
-let lastAddress = 0;
-
-function bufferAddress(buffer: ArrayBufferLike): number {
-  if (buffer === lastBuffer) return lastAddress;
-  let found = bufferAddresses.get(buffer);
-  if (found === undefined) {
-    found = Number(address(new Uint8Array(buffer)));
-    bufferAddresses.set(buffer, found);
-  }
-  lastBuffer = buffer;
-  lastAddress = found;
-  return found;
-}
-
 const POLLERR = 0x08;
 const POLLHUP = 0x10;
 const POLLRDHUP = 0x2000;
@@ -285,10 +154,6 @@ const RWF_NOWAIT = 0x08;
 /** One `struct iovec`, { address, length }, used by each call in turn: calls do not nest. */
 const vector = new Uint32Array(4);
 const vectorAddress = addressOf(new Uint8Array(vector.buffer)) ?? 0;
-const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
-const low = isLittleEndian ? 0 : 1;
-const high = 1 - low;
-const two32 = 2 ** 32;
 
 /** `readCached` found that the device would have to be asked. */
 export const notCached = -1;
@@ -312,10 +177,8 @@ export function readCached(
     throw new RangeError(`range ${start}+${length} is outside of ${bytes.length} bytes`);
   }
   const target = bufferAddress(bytes.buffer) + bytes.byteOffset + start;
-  vector[low] = target % two32;
-  vector[high] = target / two32;
-  vector[2 + low] = length;
-  vector[2 + high] = 0;
+  put64(vector, 0, target);
+  put64(vector, 2, length);
   for (;;) {
     const count = preadv2(fd, vectorAddress, 1, position, RWF_NOWAIT);
     if (count >= 0) return count;
@@ -339,14 +202,12 @@ const pageBytes = getPageSize?.() ?? 4096;
  */
 export function hasPagesCached(fd: number, position: number, length: number): boolean | undefined {
   if (cachestat === undefined) return undefined;
-  cacheQuery[low] = position % two32;
-  cacheQuery[high] = position / two32;
-  cacheQuery[2 + low] = length % two32;
-  cacheQuery[2 + high] = length / two32;
+  put64(cacheQuery, 0, position);
+  put64(cacheQuery, 2, length);
   if (cachestat(cachestatNumber, fd, cacheQueryAddress, cacheQueryAddress + 16, 0) !== 0) {
     return undefined;
   }
-  const cached = (cacheQuery[4 + low] ?? 0) + (cacheQuery[4 + high] ?? 0) * two32;
+  const cached = get64(cacheQuery, 4);
   const first = Math.floor(position / pageBytes);
   return cached === Math.ceil((position + length) / pageBytes) - first;
 }
@@ -386,8 +247,7 @@ const fileOffsetAddress = addressOf(new Uint8Array(fileOffset.buffer)) ?? 0;
  */
 export function sendFile(fd: number, from: number, position: number, length: number): number {
   if (sendfile === undefined) return cannotSend;
-  fileOffset[low] = position % two32;
-  fileOffset[high] = position / two32;
+  put64(fileOffset, 0, position);
   for (;;) {
     const count = sendfile(fd, from, fileOffsetAddress, length);
     if (count >= 0) return count;

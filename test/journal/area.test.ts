@@ -6,7 +6,7 @@ import { createArea, openArea } from '../../src/journal/area.ts';
 import { nodeClock } from '../../src/platform/clock.ts';
 import { JnbdError, systemErrorCode } from '../../src/platform/errors.ts';
 import { NodeDisk } from '../../src/platform/node-disk.ts';
-import { systemError } from '../../src/platform/system-calls.ts';
+import { systemError } from '../../src/platform/native.ts';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.ts';
 
 const identity = { formatVersion: 1, groupId: 'ab'.repeat(16), areaId: 'cd'.repeat(8) } as const;

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { expect, test } from 'vitest';
 import { refusedBySystem, systemErrorCode } from '../../src/platform/errors.ts';
-import { systemError } from '../../src/platform/system-calls.ts';
+import { systemError } from '../../src/platform/native.ts';
 
 test('a system error has its name, also where Node has none for it', () => {
   const { EDQUOT, ENOSPC } = constants.errno;

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { KiB, MiB } from '../../src/platform/limits.ts';
+import { addressOf } from '../../src/platform/native.ts';
 import * as systemCalls from '../../src/platform/system-calls.ts';
 import {
   areEqual,
@@ -270,7 +271,7 @@ test('aligned buffers are aligned', () => {
   for (const length of [1, 4096, 100_000, 1 * MiB]) {
     const bytes = disk.allocateAligned(length);
     expect(bytes).toHaveLength(length);
-    expect((systemCalls.addressOf(bytes) ?? 1) % 4096).toBe(0);
+    expect((addressOf(bytes) ?? 1) % 4096).toBe(0);
   }
 });
 

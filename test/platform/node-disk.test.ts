@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { KiB, MiB } from '../../src/platform/limits.ts';
+import * as fileSpace from '../../src/platform/file-space.ts';
 import * as systemCalls from '../../src/platform/system-calls.ts';
 import {
   areEqual,
@@ -174,10 +175,10 @@ test('a file that would grow over a limit: EFBIG, and what fits is written', () 
 });
 
 test('calls on what is not open fail with the system’s code', () => {
-  expect(codeOf(() => systemCalls.punchHole(-1, 0, 4096))).toBe('EBADF');
-  expect(codeOf(() => systemCalls.seekData(-1, 0))).toBe('EBADF');
+  expect(codeOf(() => fileSpace.punchHole(-1, 0, 4096))).toBe('EBADF');
+  expect(codeOf(() => fileSpace.seekData(-1, 0))).toBe('EBADF');
   expect(codeOf(() => systemCalls.lockExclusively(-1))).toBe('EBADF');
-  expect(codeOf(() => systemCalls.cloneRange(-1, 0, -1, 0, 4096))).toBe('EBADF');
+  expect(codeOf(() => fileSpace.cloneRange(-1, 0, -1, 0, 4096))).toBe('EBADF');
   expect(codeOf(() => systemCalls.readCached(-1, new Uint8Array(8), 0, 8, 0))).toBe('EBADF');
   const pipe = execFileSync('mktemp', ['-u', path.join(directory, 'pipe-XXXX')], {
     encoding: 'utf8',
@@ -185,5 +186,5 @@ test('calls on what is not open fail with the system’s code', () => {
   execFileSync('mkfifo', [pipe.trim()]);
   const descriptor = fs.openSync(pipe.trim(), fs.constants.O_RDWR);
   onTestFinished(() => fs.closeSync(descriptor));
-  expect(codeOf(() => systemCalls.preallocate(descriptor, 0, 4096))).toBe('ESPIPE');
+  expect(codeOf(() => fileSpace.preallocate(descriptor, 0, 4096))).toBe('ESPIPE');
 });
