@@ -47,8 +47,8 @@ export const journalCapacityBytesDefault = 8 * GiB;
 export const journalCapacityBytesMin = 4 * segmentBytes;
 
 /** What one journal read may bring; a follower may always be given one record, however large. */
-export const batchBytesMin = 256 * KiB;
-export const batchBytesMax = 16 * MiB;
+export const paceBatchBytesMin = 256 * KiB;
+export const paceBatchBytesMax = 16 * MiB;
 
 assert(slabBytes > 2 * blockBytes + slabHeadroomBytes, 'a slab holds a block and its header');
 assert(recordPayloadBytesMax + 64 <= segmentBytes - segmentHeaderBytes, 'a record fits a segment');

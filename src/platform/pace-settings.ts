@@ -4,7 +4,7 @@
  */
 import { formatExactDuration, parseDuration } from './duration-text.ts';
 import { JnbdError } from './errors.ts';
-import { batchBytesMax, batchBytesMin } from './limits.ts';
+import { paceBatchBytesMax, paceBatchBytesMin } from './limits.ts';
 import { formatExactSize, parseSize } from './size-text.ts';
 
 /**
@@ -101,8 +101,8 @@ export function parseBatchSize(text: string): BatchSize {
   if (bytes === undefined) {
     return refuse(`'${text}' is no batch size; write adaptive, or a size such as 1MiB`);
   }
-  if (bytes < batchBytesMin || bytes > batchBytesMax) {
-    const [least, most] = [batchBytesMin, batchBytesMax].map(formatExactSize);
+  if (bytes < paceBatchBytesMin || bytes > paceBatchBytesMax) {
+    const [least, most] = [paceBatchBytesMin, paceBatchBytesMax].map(formatExactSize);
     return refuse(`'${text}' is not possible; a batch is ${least} to ${most}`);
   }
   return bytes;

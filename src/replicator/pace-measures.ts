@@ -1,4 +1,4 @@
-import { batchBytesMax, batchBytesMin, MiB } from '../platform/limits.ts';
+import { paceBatchBytesMax, paceBatchBytesMin, MiB } from '../platform/limits.ts';
 
 /** What one journal read brought. Times are monotonic. */
 export interface ReadOutcome {
@@ -62,7 +62,7 @@ export function noteRead(measures: PaceMeasures, read: ReadOutcome): PaceMeasure
 }
 
 function nextBatchBytes(present: number, { askedBytes, bytes }: ReadOutcome): number {
-  if (bytes >= askedBytes * 0.75) return Math.min(batchBytesMax, present * 2);
-  if (bytes < askedBytes * 0.25) return Math.max(batchBytesMin, present / 2);
+  if (bytes >= askedBytes * 0.75) return Math.min(paceBatchBytesMax, present * 2);
+  if (bytes < askedBytes * 0.25) return Math.max(paceBatchBytesMin, present / 2);
   return present;
 }

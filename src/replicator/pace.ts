@@ -7,7 +7,7 @@
  * every read, because what finds no room is dropped and has to be read again.
  */
 import { assert } from '../platform/assert.ts';
-import { batchBytesMax, batchBytesMin, MiB } from '../platform/limits.ts';
+import { paceBatchBytesMax, paceBatchBytesMin, MiB } from '../platform/limits.ts';
 import { type PaceInput, paceInputs, type PaceSettings } from '../platform/pace-settings.ts';
 import type { PaceMeasures } from './pace-measures.ts';
 
@@ -69,7 +69,7 @@ export interface PaceDecision {
 
 /** Bounds that hold whatever the inputs say; an interval is its own bound. */
 export const pauseMillisecondsMax = 1000;
-export const waitMillisecondsMax = 25_000;
+export const longPollMilliseconds = 25_000;
 export const applyShareMin = 0.1;
 
 /** So little is not worth a read of its own, unless this much time has passed. */
@@ -188,7 +188,7 @@ function leftBytesOf(measures: PaceMeasures, { source, position }: PaceSituation
 export function hasRoom({ ownJournal, link }: PaceSituation): boolean {
   const taken = ownJournal.usedBytes + link.inFlightBytes;
   const room = ownJournal.capacityBytes - taken;
-  return taken < ownJournal.capacityBytes * ownFillHasRoom && room >= batchBytesMin;
+  return taken < ownJournal.capacityBytes * ownFillHasRoom && room >= paceBatchBytesMin;
 }
 
 function selects({ pace }: PaceSettings, input: PaceInput): boolean {
@@ -212,8 +212,8 @@ function pauseOf(view: View): Pause {
   const start = measures.lastStartMilliseconds;
   if (start === undefined) return { untilMilliseconds: now, limitedBy: 'none', isHurried: false };
   const demands: [PaceInput | 'interval', milliseconds: number][] = [];
-  if (roomBytes < batchBytesMin) demands.push(['own-journal', pauseMillisecondsMax]);
-  if (settings.pace.mode === 'interval' && view.leftBytes < batchBytesMin) {
+  if (roomBytes < paceBatchBytesMin) demands.push(['own-journal', pauseMillisecondsMax]);
+  if (settings.pace.mode === 'interval' && view.leftBytes < paceBatchBytesMin) {
     demands.push(['interval', settings.pace.intervalMilliseconds]);
   }
   let isHurried = false;
@@ -268,7 +268,7 @@ function batchOf(view: View): Batch {
   const { settings, measures, situation, roomBytes, urgency } = view;
   const { pace } = settings;
   const inputs = pace.mode === 'adaptive' ? pace.inputs : paceInputs;
-  let bytes: number = batchBytesMax;
+  let bytes: number = paceBatchBytesMax;
   let limitedBy: PaceLimit = 'none';
   const limit = (input: PaceInput, most: number): void => {
     if (most >= bytes) return;
@@ -279,26 +279,26 @@ function batchOf(view: View): Batch {
   if (settings.batchSize === 'adaptive') {
     const adapts = (input: PaceInput) => inputs.includes(input);
     if (adapts('records') && pace.mode !== 'interval') {
-      limit('records', mix(measures.batchBytes, batchBytesMax, urgency));
+      limit('records', mix(measures.batchBytes, paceBatchBytesMax, urgency));
     }
     const { bytesPerMillisecond = Number.POSITIVE_INFINITY } = situation.link;
     if (adapts('link')) limit('link', bytesPerMillisecond * batchMilliseconds);
     if (adapts('own-journal')) limit('own-journal', roomBytes / 4);
     if (adapts('own-load')) {
-      const unhurried = mix(batchBytesMax, batchBytesMin, view.load);
-      limit('own-load', mix(unhurried, batchBytesMax, urgency));
+      const unhurried = mix(paceBatchBytesMax, paceBatchBytesMin, view.load);
+      limit('own-load', mix(unhurried, paceBatchBytesMax, urgency));
     }
   } else {
     bytes = settings.batchSize;
   }
   limit('own-journal', roomBytes);
   bytes = Math.min(bytes, situation.receiveBytesMax);
-  return { bytes: Math.max(batchBytesMin, Math.floor(bytes)), limitedBy };
+  return { bytes: Math.max(paceBatchBytesMin, Math.floor(bytes)), limitedBy };
 }
 
 function waitOf({ settings, situation, roomBytes }: View): number {
-  if (settings.pace.mode === 'interval' || roomBytes < batchBytesMin) return 0;
-  return situation.toldApplied < situation.position ? tellMilliseconds : waitMillisecondsMax;
+  if (settings.pace.mode === 'interval' || roomBytes < paceBatchBytesMin) return 0;
+  return situation.toldApplied < situation.position ? tellMilliseconds : longPollMilliseconds;
 }
 
 /** Load holds apply back, but never so far that the own journal fills because of it. */

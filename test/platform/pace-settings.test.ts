@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { JnbdError } from '../../src/platform/errors.ts';
-import { batchBytesMax, batchBytesMin } from '../../src/platform/limits.ts';
+import { paceBatchBytesMax, paceBatchBytesMin } from '../../src/platform/limits.ts';
 import {
   formatBatchSize,
   formatPace,
@@ -108,7 +108,7 @@ describe('--batch-size', () => {
 
   it('is read back as it is written', () => {
     fc.assert(
-      fc.property(fc.integer({ min: batchBytesMin, max: batchBytesMax }), (bytes) => {
+      fc.property(fc.integer({ min: paceBatchBytesMin, max: paceBatchBytesMax }), (bytes) => {
         expect(parseBatchSize(formatBatchSize(bytes))).toBe(bytes);
       }),
     );

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { batchBytesMax, batchBytesMin } from '../../src/platform/limits.ts';
+import { paceBatchBytesMax, paceBatchBytesMin } from '../../src/platform/limits.ts';
 import {
   noMeasures,
   noteRead,
@@ -54,7 +54,7 @@ describe('measures', () => {
 
   it('keep their bounds, in whatever order reads end', () => {
     const outcome = fc
-      .tuple(fc.nat(10_000), fc.nat(10_000), fc.nat(batchBytesMax), fc.nat(batchBytesMax))
+      .tuple(fc.nat(10_000), fc.nat(10_000), fc.nat(paceBatchBytesMax), fc.nat(paceBatchBytesMax))
       .map(([start, took, bytes, asked]) => read(start, start + took, bytes, asked));
     fc.assert(
       fc.property(fc.array(outcome, { maxLength: 50 }), (outcomes) => {
@@ -62,8 +62,8 @@ describe('measures', () => {
         for (const each of outcomes) {
           const before = measures;
           measures = noteRead(measures, each);
-          expect(measures.batchBytes).toBeGreaterThanOrEqual(batchBytesMin);
-          expect(measures.batchBytes).toBeLessThanOrEqual(batchBytesMax);
+          expect(measures.batchBytes).toBeGreaterThanOrEqual(paceBatchBytesMin);
+          expect(measures.batchBytes).toBeLessThanOrEqual(paceBatchBytesMax);
           expect(measures.spanMilliseconds).toBeGreaterThan(0);
           expect(measures.bytes).toBeGreaterThanOrEqual(each.bytes);
           expect(measures.lastEndMilliseconds).toBeGreaterThanOrEqual(

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { batchBytesMax, batchBytesMin } from '../../src/platform/limits.ts';
+import { paceBatchBytesMax, paceBatchBytesMin } from '../../src/platform/limits.ts';
 import { type PaceInput, paceInputs } from '../../src/platform/pace-settings.ts';
 import {
   applyShareMin,
@@ -10,7 +10,7 @@ import {
   type PaceLimit,
   pauseMillisecondsMax,
   type PaceSituation,
-  waitMillisecondsMax,
+  longPollMilliseconds,
 } from '../../src/replicator/pace.ts';
 import { noMeasures, noteRead, noteStart } from '../../src/replicator/pace-measures.ts';
 import {
@@ -63,10 +63,10 @@ describe('bounds', () => {
         expect(decision.readAtMilliseconds).toBeGreaterThanOrEqual(now);
         expect(decision.readAtMilliseconds).toBeLessThanOrEqual(now + pauseMax);
         expect(Number.isInteger(decision.batchBytes)).toBe(true);
-        expect(decision.batchBytes).toBeGreaterThanOrEqual(batchBytesMin);
-        expect(decision.batchBytes).toBeLessThanOrEqual(batchBytesMax);
+        expect(decision.batchBytes).toBeGreaterThanOrEqual(paceBatchBytesMin);
+        expect(decision.batchBytes).toBeLessThanOrEqual(paceBatchBytesMax);
         expect(decision.waitMilliseconds).toBeGreaterThanOrEqual(0);
-        expect(decision.waitMilliseconds).toBeLessThanOrEqual(waitMillisecondsMax);
+        expect(decision.waitMilliseconds).toBeLessThanOrEqual(longPollMilliseconds);
         expect(decision.applyShare).toBeGreaterThanOrEqual(applyShareMin - tiny);
         expect(decision.applyShare).toBeLessThanOrEqual(1);
         expect(limits).toContain(decision.limitedBy);
@@ -83,7 +83,7 @@ describe('bounds', () => {
         const { usedBytes, capacityBytes } = situation.ownJournal;
         const room = capacityBytes - usedBytes - situation.link.inFlightBytes;
         const { batchBytes } = decidePace(settings, measures, situation);
-        expect(batchBytes).toBeLessThanOrEqual(Math.max(batchBytesMin, room));
+        expect(batchBytes).toBeLessThanOrEqual(Math.max(paceBatchBytesMin, room));
         expect(batchBytes).toBeLessThanOrEqual(situation.receiveBytesMax);
       }),
     );

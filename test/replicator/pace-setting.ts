@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { batchBytesMax, batchBytesMin } from '../../src/platform/limits.ts';
+import { paceBatchBytesMax, paceBatchBytesMin } from '../../src/platform/limits.ts';
 import {
   type Pace,
   type PaceInput,
@@ -65,7 +65,7 @@ export const anySettings: fc.Arbitrary<PaceSettings> = fc.record({
   pace: anyPace,
   batchSize: fc.oneof(
     fc.constant<'adaptive'>('adaptive'),
-    fc.integer({ min: batchBytesMin, max: batchBytesMax }),
+    fc.integer({ min: paceBatchBytesMin, max: paceBatchBytesMax }),
   ),
 });
 
@@ -84,11 +84,11 @@ const fill = fc
 export const anyMeasures: fc.Arbitrary<PaceMeasures> = fc
   .record({
     ago: fc.option(fc.nat(5000), { nil: undefined }),
-    bytes: fc.integer({ min: 1, max: batchBytesMax * 4 }),
+    bytes: fc.integer({ min: 1, max: paceBatchBytesMax * 4 }),
     records: fc.nat(100_000),
     spanMilliseconds: fc.integer({ min: 1, max: 800 }),
     broughtNothing: fc.boolean(),
-    batchBytes: fc.integer({ min: batchBytesMin, max: batchBytesMax }),
+    batchBytes: fc.integer({ min: paceBatchBytesMin, max: paceBatchBytesMax }),
   })
   .map(({ ago, ...each }) => ({
     ...each,
@@ -108,7 +108,7 @@ export const anySituation: fc.Arbitrary<PaceSituation> = fc
     roundTripMilliseconds: fc.nat(500),
     inFlightBytes: fc.nat(64 * MiB),
     ownJournal: fill,
-    receiveBytesMax: fc.integer({ min: batchBytesMin, max: 64 * MiB }),
+    receiveBytesMax: fc.integer({ min: paceBatchBytesMin, max: 64 * MiB }),
     eventLoopDelayMilliseconds: fc.double({ min: 0, max: 2000, noNaN: true }),
     processorShare: share,
     sourceFill: fill,

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { batchBytesMax, batchBytesMin } from '../../src/platform/limits.ts';
+import { paceBatchBytesMax, paceBatchBytesMin } from '../../src/platform/limits.ts';
 import { paceInputs } from '../../src/platform/pace-settings.ts';
 import {
   applyShareMin,
   decidePace,
   pauseMillisecondsMax,
   type PaceSituation,
-  waitMillisecondsMax,
+  longPollMilliseconds,
 } from '../../src/replicator/pace.ts';
 import { noMeasures, type PaceMeasures } from '../../src/replicator/pace-measures.ts';
 import { calm, GiB, MiB, now, settings, steady } from './pace-setting.ts';
@@ -43,7 +43,7 @@ describe('immediate', () => {
   it('reads again at once, and waits at the source', () => {
     expect(decide('immediate', steady(), calm())).toMatchObject({
       pause: 0,
-      waitMilliseconds: waitMillisecondsMax,
+      waitMilliseconds: longPollMilliseconds,
       limitedBy: 'nothing-new',
     });
     expect(decide('immediate', steady(), calm(source(0, { durable: 1001 })))).toMatchObject({
@@ -122,13 +122,13 @@ describe('adaptive to the records that come', () => {
   it('waits at the source after a read that brought nothing', () => {
     const decision = decide('adaptive:records', steady({ broughtNothing: true }), calm());
     expect(decision).toMatchObject({ pause: 0, limitedBy: 'nothing-new' });
-    expect(decision.waitMilliseconds).toBe(waitMillisecondsMax);
+    expect(decision.waitMilliseconds).toBe(longPollMilliseconds);
   });
 
   it('asks for as much as came of late', () => {
     const measures = steady({ batchBytes: 3 * MiB });
     expect(decide('adaptive:records', measures, calm()).batchBytes).toBe(3 * MiB);
-    expect(decide('adaptive:link', measures, calm()).batchBytes).toBe(batchBytesMax);
+    expect(decide('adaptive:link', measures, calm()).batchBytes).toBe(paceBatchBytesMax);
   });
 });
 
@@ -141,9 +141,9 @@ describe('adaptive to the link', () => {
   it('asks for what a quarter of a second brings', () => {
     const decision = decide('adaptive:link', steady(), calm(link(8 * 1024)));
     expect(decision).toMatchObject({ batchBytes: 2000 * 1024, pause: 0, limitedBy: 'link' });
-    expect(decide('adaptive:link', steady(), calm(link(1))).batchBytes).toBe(batchBytesMin);
+    expect(decide('adaptive:link', steady(), calm(link(1))).batchBytes).toBe(paceBatchBytesMin);
     const fast = decide('adaptive:link', steady(), calm(link(2 ** 20)));
-    expect(fast).toMatchObject({ batchBytes: batchBytesMax, limitedBy: 'none' });
+    expect(fast).toMatchObject({ batchBytes: paceBatchBytesMax, limitedBy: 'none' });
   });
 
   it('asks for no more while enough is on its way', () => {
@@ -165,7 +165,7 @@ describe('adaptive to the link', () => {
       roundTripMilliseconds: 0,
     };
     const decision = decide('adaptive:link', steady(), calm({ ...behind, link: unknown }));
-    expect(decision).toMatchObject({ pause: 0, batchBytes: batchBytesMax, limitedBy: 'none' });
+    expect(decision).toMatchObject({ pause: 0, batchBytes: paceBatchBytesMax, limitedBy: 'none' });
   });
 });
 
@@ -199,7 +199,7 @@ describe('adaptive to the own journal', () => {
       });
       expect(decide(pace, steady(), situation)).toMatchObject({
         pause: pauseMillisecondsMax,
-        batchBytes: batchBytesMin,
+        batchBytes: paceBatchBytesMin,
         waitMilliseconds: 0,
         limitedBy: 'own-journal',
       });
@@ -217,11 +217,11 @@ describe('adaptive to the own load', () => {
       return decide('adaptive:own-load', steady(), calm({ ownLoad, ...behind }));
     });
     expect(decisions[0]).toMatchObject({ pause: 0, applyShare: 1, limitedBy: 'none' });
-    expect(decisions[0]?.batchBytes).toBe(batchBytesMax);
+    expect(decisions[0]?.batchBytes).toBe(paceBatchBytesMax);
     expect(decisions[1]).toMatchObject({ limitedBy: 'own-load' });
     expect(decisions[1]?.pause).toBeGreaterThan(50);
     expect(decisions[1]?.applyShare).toBeLessThan(0.7);
-    expect(decisions[2]).toMatchObject({ pause: 500, batchBytes: batchBytesMin });
+    expect(decisions[2]).toMatchObject({ pause: 500, batchBytes: paceBatchBytesMin });
     expect(decisions[2]?.applyShare).toBeCloseTo(applyShareMin);
   });
 
@@ -251,7 +251,7 @@ describe("adaptive to the source's journal", () => {
     expect(hurry(0.65).pause).toBeCloseTo(250);
     const nearlyFull = hurry(0.8, { durable: 1001 });
     expect(nearlyFull).toMatchObject({ pause: 0, limitedBy: 'source-journal' });
-    expect(nearlyFull.batchBytes).toBe(batchBytesMax);
+    expect(nearlyFull.batchBytes).toBe(paceBatchBytesMax);
   });
 
   it('hurries sooner when what fills it waits for this follower', () => {
