@@ -90,7 +90,7 @@ async function makeProgram(
 function familyText(first: string): string {
   const pairs = Object.keys(verbSummaries).map((name) => name.split(' '));
   const seconds = pairs.flatMap(([name, second]) => (name === first && second ? [second] : []));
-  return `${first}s: ${seconds.join(', ')}`;
+  return `${first === 'pki' ? 'certificates' : `${first}s`}: ${seconds.join(', ')}`;
 }
 
 /** The verb stands first. Only its own options are made, because schemas cost time to load. */
@@ -106,10 +106,10 @@ function namedBy<Name extends string>(
 }
 
 async function fill(command: Command, name: VerbName, startDaemon: StartDaemon): Promise<void> {
-  const { addParameters, runVerb } = await import('./run-verb.ts');
+  const { addParameters, asksDaemon, runVerb } = await import('./run-verb.ts');
   const takes = addParameters(command, name);
   command.option('--json', 'print the result as JSON');
-  if (name !== 'serve') {
+  if (asksDaemon(name)) {
     command
       .option('--data <DIR>', 'the data directory of the daemon (default: JNBD_DATA, ./jnbd-data)')
       .option('--connect <URL>', 'read from a daemon at http://HOST:PORT instead');

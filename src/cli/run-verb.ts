@@ -28,7 +28,15 @@ const commands: Record<VerbName, () => Promise<AnyCommand>> = {
   'volume resize': async () => (await import('./volume-resize.ts')).command as AnyCommand,
   'volume configure': async () => (await import('./volume-configure.ts')).command as AnyCommand,
   'volume delete': async () => (await import('./volume-delete.ts')).command as AnyCommand,
+  'pki init': async () => (await import('./pki-init.ts')).command as AnyCommand,
+  'pki issue': async () => (await import('./pki-issue.ts')).command as AnyCommand,
 };
+
+/** Whether a verb wants to know where a daemon is. */
+export function asksDaemon(name: VerbName): boolean {
+  const { isAlone = false } = verbs[name] as { isAlone?: boolean };
+  return !isAlone;
+}
 
 /** Puts the arguments and options of a verb on its command; the result collects what was given. */
 export function addParameters(command: Command, name: VerbName): (command: Command) => Values {

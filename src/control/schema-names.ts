@@ -17,6 +17,8 @@ export const verbSummaries = {
   'volume resize': 'grow a volume',
   'volume configure': 'change the settings of a volume',
   'volume delete': 'delete a volume and its data',
+  'pki init': 'make an authority, which certificates of systems are signed by',
+  'pki issue': 'make a certificate for a system, as server and as client',
 } as const;
 
 export type VerbName = keyof typeof verbSummaries;

@@ -1,5 +1,6 @@
 /** How people write sizes, times and addresses, here and in configuration files; no other syntax is accepted. */
 import { z } from 'zod';
+import { isHostName } from '../platform/certificate-names.ts';
 import { parseDuration } from '../platform/duration-text.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { namePattern } from '../platform/limits.ts';
@@ -87,6 +88,18 @@ const nameForm = "a letter or digit, then up to 63 letters, digits, '.', '_' or 
 export const groupName = z
   .string()
   .regex(namePattern, { error: (issue) => `'${String(issue.input)}' is no name; ${nameForm}` });
+
+/** Several of a kind in one text, with commas between. */
+export function commaList<T extends z.ZodType<unknown, string>>(value: T) {
+  return z
+    .string()
+    .transform((text) => text.split(',').map((each) => each.trim()))
+    .pipe(z.array(value));
+}
+
+export const hostName = z.string().refine(isHostName, {
+  error: (issue) => `'${String(issue.input)}' is neither a DNS name nor an IP address`,
+});
 
 /** `GROUP/VOLUME`. */
 export const volumePath = z.string().transform((text, context) => {
