@@ -116,7 +116,7 @@ describe('groups', () => {
       [...args, '--journal-dir', '/proc/refused'],
       1,
       'write_failed',
-      /group create: ENOENT.*\/proc\/refused/,
+      /journal directory \/proc\/refused: ENOENT.*; name another directory/,
     );
     await expectError(['group', 'show', 'refused'], 3, 'group_not_found', /there are: g1/);
     expect((await run(...args)).json).toMatchObject({ result: 'done' });
