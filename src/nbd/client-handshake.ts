@@ -1,7 +1,8 @@
 import { JnbdError } from '../platform/errors.ts';
 import { payloadAdvertisedBytesMax } from '../platform/limits.ts';
 import type { ListenAddress } from '../platform/network.ts';
-import { ClientStream, type ClientTls } from './client-stream.ts';
+import { ClientStream } from './client-stream.ts';
+import type { ClientTls } from './client-tls.ts';
 import type { BlockSizes } from './option-codec.ts';
 import { encodeInfoRequest, encodeMetaContextRequest, encodeOption } from './option-codec.ts';
 import type { ReplyForm } from './negotiation.ts';

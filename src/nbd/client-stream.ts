@@ -1,16 +1,7 @@
 import net from 'node:net';
-import tls from 'node:tls';
 import { JnbdError, messageOf } from '../platform/errors.ts';
 import { formatAddress, type ListenAddress } from '../platform/network.ts';
-import { preSharedKeyCiphers } from '../platform/node-tls.ts';
-import type { ClientTlsCredentials } from './tls.ts';
-
-export interface ClientTls extends ClientTlsCredentials {
-  /** False: any certificate will do. */
-  readonly verifyPeer: boolean;
-  /** The name that the certificate is to carry. */
-  readonly hostName: string | undefined;
-}
+import { type ClientTls, secureSocket, tlsFailure } from './client-tls.ts';
 
 /** A client's byte stream: reads of exactly so many bytes, one after the other. */
 export class ClientStream {
@@ -49,9 +40,12 @@ export class ClientStream {
     });
   }
 
-  #listen(socket: net.Socket): void {
+  /** `tls`: before the server has said anything under TLS 1.3, it may still refuse the client. */
+  #listen(socket: net.Socket, tls?: ClientTls): void {
+    let isHeard = false;
     socket.on('data', (chunk: Buffer) => {
       if (socket !== this.#socket) return;
+      isHeard = true;
       this.#chunks.push(chunk);
       this.#available += chunk.length;
       if (this.#available >= this.#wanted) this.#wake?.();
@@ -59,7 +53,10 @@ export class ClientStream {
     const ended = (text: string, cause?: unknown): void => {
       if (socket !== this.#socket) return;
       const peer = formatAddress(this.#address);
-      this.#failure ??= new JnbdError('daemon_unreachable', `${peer} ${text}`, { cause });
+      this.#failure ??=
+        tls && !isHeard
+          ? tlsFailure(this.#address, tls, cause)
+          : new JnbdError('daemon_unreachable', `${peer} ${text}`, { cause });
       this.#wake?.();
     };
     socket.on('end', () => ended('closed the connection'));
@@ -116,37 +113,10 @@ export class ClientStream {
   /** Continues inside TLS. Throws JnbdError certificate_invalid. */
   async secure(credentials: ClientTls): Promise<void> {
     const plain = this.#socket;
-    const { authority, certificate, key, preSharedKey, verifyPeer, hostName } = credentials;
-    const host = this.#address.kind === 'tcp' ? this.#address.host : 'localhost';
-    const options: tls.ConnectionOptions = {
-      socket: plain,
-      servername: net.isIP(hostName ?? host) === 0 ? (hostName ?? host) : '',
-      host: hostName ?? host,
-      minVersion: 'TLSv1.2',
-      rejectUnauthorized: verifyPeer && !preSharedKey,
-      ...(authority === undefined ? {} : { ca: authority }),
-      ...(certificate === undefined ? {} : { cert: certificate }),
-      ...(key === undefined ? {} : { key }),
-    };
-    if (preSharedKey) {
-      options.ciphers = preSharedKeyCiphers.join(':');
-      options.pskCallback = () => ({ identity: preSharedKey.identity, psk: preSharedKey.key });
-      options.checkServerIdentity = () => undefined;
-    }
     plain.removeAllListeners('data');
-    const secure = tls.connect(options);
-    await new Promise<void>((resolve, reject) => {
-      secure.once('secureConnect', resolve);
-      const failed = (cause?: unknown): void => {
-        const text = `${formatAddress(this.#address)}: TLS cannot be established: ${cause ? messageOf(cause) : 'connection closed'}`;
-        reject(new JnbdError('certificate_invalid', text, { cause }));
-      };
-      secure.once('error', failed);
-      secure.once('close', () => failed());
-    });
-    this.#socket = secure;
+    this.#socket = await secureSocket(plain, this.#address, credentials);
     this.#failure = undefined;
-    this.#listen(secure);
+    this.#listen(this.#socket, credentials);
   }
 
   /** Sends the end of the stream; what the other side still sends can be read. */

@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { JnbdError, messageOf } from '../platform/errors.ts';
@@ -16,6 +17,9 @@ export interface ServerTlsFiles {
 }
 
 export interface ClientTlsCredentials {
+  /** Where the certificates, and the key, were read; for people. */
+  readonly directory?: string;
+  readonly preSharedKeyFile?: string;
   readonly authority?: string;
   readonly certificate?: string;
   readonly key?: string;
@@ -34,6 +38,31 @@ function read(path: string): string {
   }
 }
 
+/** OpenSSL says what it missed in words of its own; the cause has them. */
+function readCertificate(path: string): string {
+  const text = read(path);
+  try {
+    new X509Certificate(text);
+  } catch (cause) {
+    return refuse(`${path} holds no certificate in PEM form`, cause);
+  }
+  return text;
+}
+
+function readPair(directory: string, role: 'server' | 'client'): { own: string; key: string } {
+  const path = join(directory, `${role}-key.pem`);
+  const own = readCertificate(join(directory, `${role}-cert.pem`));
+  const key = read(path);
+  let isPair: boolean;
+  try {
+    isPair = new X509Certificate(own).checkPrivateKey(createPrivateKey(key));
+  } catch (cause) {
+    return refuse(`${path} holds no private key in PEM form that needs no password`, cause);
+  }
+  if (isPair) return { own, key };
+  return refuse(`${role}-cert.pem and ${role}-key.pem in ${directory} do not belong together`);
+}
+
 /** Throws JnbdError certificate_invalid, naming the file. */
 export function loadServerTls(files: ServerTlsFiles): TlsCredentials {
   const { directory, preSharedKeyFile, clientCertificates } = files;
@@ -46,9 +75,8 @@ export function loadServerTls(files: ServerTlsFiles): TlsCredentials {
       ? {}
       : {
           certificate: {
-            authority: read(join(directory, 'ca-cert.pem')),
-            own: read(join(directory, 'server-cert.pem')),
-            key: read(join(directory, 'server-key.pem')),
+            authority: readCertificate(join(directory, 'ca-cert.pem')),
+            ...readPair(directory, 'server'),
           },
         }),
     ...(preSharedKeyFile === undefined
@@ -58,11 +86,7 @@ export function loadServerTls(files: ServerTlsFiles): TlsCredentials {
   try {
     secureContextOf(credentials);
   } catch (cause) {
-    return refuse(
-      `the certificates in ${directory ?? ''} cannot be used: ${messageOf(cause)}; ` +
-        'server-cert.pem and server-key.pem must be PEM and belong together',
-      cause,
-    );
+    return refuse(`the certificates in ${directory ?? ''} cannot be used for TLS`, cause);
   }
   return credentials;
 }
@@ -89,7 +113,7 @@ export function readPreSharedKeys(path: string): ReadonlyMap<string, Uint8Array>
   return keys;
 }
 
-/** What a client has; a certificate of its own only where the files are. */
+/** Throws JnbdError certificate_invalid, naming the file. What a client has; a certificate of its own only where the files are. */
 export function loadClientTls(
   directory: string | undefined,
   preSharedKeyFile: string | undefined,
@@ -99,10 +123,12 @@ export function loadClientTls(
     -readonly [Key in keyof ClientTlsCredentials]: ClientTlsCredentials[Key];
   } = {};
   if (directory !== undefined) {
-    credentials.authority = read(join(directory, 'ca-cert.pem'));
+    credentials.directory = directory;
+    credentials.authority = readCertificate(join(directory, 'ca-cert.pem'));
     if (existsSync(join(directory, 'client-cert.pem'))) {
-      credentials.certificate = read(join(directory, 'client-cert.pem'));
-      credentials.key = read(join(directory, 'client-key.pem'));
+      const { own, key } = readPair(directory, 'client');
+      credentials.certificate = own;
+      credentials.key = key;
     }
   }
   if (preSharedKeyFile !== undefined) {
@@ -110,6 +136,7 @@ export function loadClientTls(
     const identity = userName ?? [...keys.keys()][0] ?? '';
     const key = keys.get(identity);
     if (!key) return refuse(`${preSharedKeyFile} has no key for ${identity}`);
+    credentials.preSharedKeyFile = preSharedKeyFile;
     credentials.preSharedKey = { identity, key };
   }
   return credentials;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { NbdClient, type NbdClientOptions } from '../../src/nbd/client.ts';
-import type { ClientTls } from '../../src/nbd/client-stream.ts';
+import type { ClientTls } from '../../src/nbd/client-tls.ts';
 import { encodeOption } from '../../src/nbd/option-codec.ts';
 import { JnbdError } from '../../src/platform/errors.ts';
 import { loadClientTls, loadServerTls, readPreSharedKeys } from '../../src/nbd/tls.ts';
