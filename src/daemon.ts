@@ -240,14 +240,10 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
   return { listening, stopped: signalled(log).then(stop) };
 }
 
-/** Conditions come with what to type next, and go under the same text with `_cleared` behind their code. */
+/** Only what is not as it should be comes with what to type next. */
 function logEvent(log: Log, code: string, message: string, fields: Record<string, unknown>): void {
-  if (!('nextCommand' in fields)) log.info(code, message, fields);
-  else if (!code.endsWith('_cleared')) log.warn(code, message, fields);
-  else {
-    const { nextCommand: _, ...others } = fields;
-    log.info(code, `no longer: ${message}`, others);
-  }
+  if ('nextCommand' in fields) log.warn(code, message, fields);
+  else log.info(code, message, fields);
 }
 
 /** The first SIGTERM or SIGINT. The next one, whichever it is, ends the process at once. */

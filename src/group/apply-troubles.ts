@@ -74,7 +74,11 @@ export class ApplyTroubles {
   /** The file system has no room for what hosts write to new places, or has it again. */
   spaceChanged(isShort: boolean): void {
     if (!isShort) {
-      this.#conditions.clear(this.#groupName, 'volume_space');
+      this.#conditions.clear(
+        this.#groupName,
+        'volume_space',
+        `the file system below ${this.#files.volumes} has room: writes that need new space succeed`,
+      );
       return;
     }
     this.#conditions.raise(this.#groupName, {
@@ -87,22 +91,28 @@ export class ApplyTroubles {
 
   /** What had failed was done after all. */
   recovered(part: 'table' | 'checkpoint'): void {
-    if (part === 'checkpoint') this.#conditions.clear(this.#checkpointSubject, 'volume_failed');
-    else this.#tableApplied();
+    if (part === 'table') {
+      this.#tableApplied();
+      return;
+    }
+    const text = `the checkpoint of group ${this.#groupName} was written`;
+    this.#conditions.clear(this.#checkpointSubject, 'volume_failed', text);
   }
 
   #tableApplied(): void {
     for (const volume of this.#volumes.values()) {
       const subject = `${this.#groupName}/${volume.catalog.name}`;
-      this.#conditions.clear(subject, 'volume_space');
+      const text = `apply of ${subject} succeeded`;
+      this.#conditions.clear(subject, 'volume_space', text);
       // A restart opens its file, or believes it, again.
       if (volume.syncFailed || !volume.file) continue;
-      this.#conditions.clear(subject, 'volume_failed');
+      this.#conditions.clear(subject, 'volume_failed', text);
       if (volume.state === 'abnormal') volume.become('normal');
     }
-    this.#conditions.clear(this.#applySubject, 'journal_failed');
+    const text = `apply of ${this.#groupName} succeeded`;
+    this.#conditions.clear(this.#applySubject, 'journal_failed', text);
     // Of a volume that is gone.
-    this.#conditions.clear(this.#groupName, 'volume_failed');
+    this.#conditions.clear(this.#groupName, 'volume_failed', text);
   }
 
   /**

@@ -152,6 +152,10 @@ export class CatalogChanges {
   #fileFollowed(): void {
     this.#retry?.cancel();
     this.#retry = undefined;
-    this.#conditions.clear(this.#catalog.name, 'catalog_behind');
+    this.#conditions.clear(
+      this.#catalog.name,
+      'catalog_behind',
+      `${this.#path} has every change that is durable in the journal`,
+    );
   }
 }

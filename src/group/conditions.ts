@@ -25,13 +25,23 @@ export interface Condition {
   readonly nextCommand: string;
 }
 
+/**
+ * At each raise: the condition's code and message, with its next command. At each clear: the code with
+ * `_cleared` behind it, and what is so instead now, with nothing to type.
+ */
+export type ConditionChanged = (
+  code: ConditionCode | `${ConditionCode}_cleared`,
+  message: string,
+  fields: { readonly nextCommand?: string },
+) => void;
+
 /** At most one condition for each code and subject. */
 export class Conditions {
   readonly #conditions = new Map<string, Condition>();
-  readonly #changed: (condition: Condition, raised: boolean) => void;
+  readonly #changed: ConditionChanged;
 
   /** `changed` is called once at each raise and once at each clear. */
-  constructor(changed: (condition: Condition, raised: boolean) => void) {
+  constructor(changed: ConditionChanged) {
     this.#changed = changed;
   }
 
@@ -39,15 +49,14 @@ export class Conditions {
     const key = `${condition.code} ${subject}`;
     const known = this.#conditions.has(key);
     this.#conditions.set(key, condition);
-    if (!known) this.#changed(condition, true);
+    const { code, message, nextCommand } = condition;
+    if (!known) this.#changed(code, message, { nextCommand });
   }
 
-  clear(subject: string, code: ConditionCode): void {
-    const key = `${code} ${subject}`;
-    const condition = this.#conditions.get(key);
-    if (!condition) return;
-    this.#conditions.delete(key);
-    this.#changed(condition, false);
+  /** `message` says what is so now; nothing is told where the condition is not there. */
+  clear(subject: string, code: ConditionCode, message: string): void {
+    if (this.#conditions.delete(`${code} ${subject}`))
+      this.#changed(`${code}_cleared`, message, {});
   }
 
   has(subject: string, code: ConditionCode): boolean {

@@ -119,7 +119,7 @@ export class Followers {
       heardMilliseconds: this.#deps.clock.monotonicMilliseconds(),
     };
     this.#replace(systemId, cursor);
-    this.#clearBehind(cursor);
+    this.#clearBehind(cursor, 'was registered again');
     // Lower than before where it lost something: what is still there may be held again.
     this.#holds.drop(systemId);
     this.#holds.set(cursor);
@@ -133,7 +133,7 @@ export class Followers {
     const cursor = this.#cursors.get(systemId);
     if (!cursor) return false;
     this.#replace(systemId, undefined);
-    this.#clearBehind(cursor);
+    this.#clearBehind(cursor, 'was dropped');
     this.#letGo(systemId);
     this.#tell('follower_dropped', cursor);
     return true;
@@ -269,9 +269,10 @@ export class Followers {
     });
   }
 
-  #clearBehind({ name }: FollowerCursor): void {
+  #clearBehind({ name }: FollowerCursor, what: string): void {
     const { catalog, conditions } = this.#group;
-    conditions.clear(`${catalog.name} ${name}`, 'follower_behind');
+    const text = `follower ${name} of group ${catalog.name} ${what}`;
+    conditions.clear(`${catalog.name} ${name}`, 'follower_behind', text);
   }
 
   /** In the file first, then in memory. Throws write_failed, disk_full. */

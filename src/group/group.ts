@@ -99,8 +99,8 @@ export class Group {
     this.#limits = limits;
     this.#files = files;
     const { name } = opened.catalog;
-    this.conditions = new Conditions(({ code, message, nextCommand }, raised) => {
-      deps.event(raised ? code : `${code}_cleared`, message, { group: name, nextCommand });
+    this.conditions = new Conditions((code, message, fields) => {
+      deps.event(code, message, { group: name, ...fields });
     });
     for (const { id, journalOnly } of opened.catalog.volumes)
       if (!journalOnly) this.storing.add(id);

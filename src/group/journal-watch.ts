@@ -60,7 +60,11 @@ export class JournalWatch {
         nextCommand: `jnbd group show ${this.#groupName}`,
       });
     } else {
-      this.#conditions.clear(this.#groupName, 'journal_full');
+      this.#conditions.clear(
+        this.#groupName,
+        'journal_full',
+        `the journal of group ${this.#groupName} has room: hosts' writes succeed`,
+      );
     }
     this.#lookForEmergency();
     this.#timer = this.#clock.after(tickMilliseconds, () => this.start(journal, isFull));
@@ -85,7 +89,11 @@ export class JournalWatch {
 
   areaChanged(area: Area): void {
     if (area.state === 'healthy') {
-      this.#conditions.clear(area.path, 'area_slow');
+      this.#conditions.clear(
+        area.path,
+        'area_slow',
+        `journal directory ${area.path} is used again, after ${slowAreaRestMilliseconds / 1000} s`,
+      );
       return;
     }
     this.#conditions.raise(area.path, {

@@ -220,7 +220,8 @@ export async function deleteVolume(group: Group, name: string, force: boolean): 
       throw error;
     }
     group.forgetVolume(volume);
-    for (const code of volumeConditions) group.conditions.clear(subject, code);
+    for (const code of volumeConditions)
+      group.conditions.clear(subject, code, `volume ${subject} was deleted`);
     return true;
   });
 }

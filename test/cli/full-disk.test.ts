@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { status as statusSchema } from '../../src/control/schema-status.ts';
 import { NbdClient } from '../../src/nbd/client.ts';
@@ -64,11 +65,15 @@ it.skipIf(process.getuid?.() !== 0)(
     const client = await NbdClient.connectUri(daemon.uri('g/v'));
     const bytes = Buffer.alloc(MiB, 7);
     let taken = 0;
-    await expect(
-      (async () => {
-        for (; taken < 256; taken += 1) await client.write(taken * MiB, bytes);
-      })(),
-    ).rejects.toThrow(/no room/);
+    // What is being applied counts twice for a moment, so that the first refusal may be too early.
+    for (let round = 0; round < 4; round += 1) {
+      await expect(
+        (async () => {
+          for (; taken < 256; taken += 1) await client.write(taken * MiB, bytes);
+        })(),
+      ).rejects.toThrow(/no room/);
+      await setTimeout(500);
+    }
     expect(taken).toBeGreaterThan(32);
     expect(await conditions()).toEqual(['volume_space']);
     const { stdout } = await jnbd(['status', '--connect', url]);
@@ -88,12 +93,12 @@ it.skipIf(process.getuid?.() !== 0)(
     await client.write(900 * MiB, bytes, { fua: true });
     await client.close();
     const lines = daemon.output.split('\n').filter((line) => line.includes('volume_space'));
-    expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+    expect(lines.slice(-2).map((line) => JSON.parse(line) as object)).toMatchObject([
       { level: 'warn', code: 'volume_space', nextCommand: expect.stringMatching(/^df /) },
       {
         level: 'info',
         code: 'volume_space_cleared',
-        message: expect.stringMatching(/^no longer: /),
+        message: expect.stringMatching(/^the file system below .* has room: writes .* succeed$/),
       },
     ]);
   },

@@ -17,7 +17,11 @@ export class SimulatedMachine {
   readonly clock = new SimulatedClock();
   readonly random: SimulatedRandom;
   readonly machine: SimulatedDisk;
-  readonly events: { readonly code: string; readonly message: string }[] = [];
+  readonly events: {
+    readonly code: string;
+    readonly message: string;
+    readonly fields: Readonly<Record<string, unknown>>;
+  }[] = [];
   #disk: SimulatedProcessDisk | undefined;
   #processClock: ProcessClock | undefined;
   #system: System | undefined;
@@ -61,7 +65,7 @@ export class SimulatedMachine {
           random.fork('worker'),
           (port) => new ApplyWorker(disk, port),
         ),
-      event: (code, message) => this.events.push({ code, message }),
+      event: (code, message, fields) => this.events.push({ code, message, fields }),
       fatal: (error) => {
         throw error;
       },

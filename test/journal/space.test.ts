@@ -186,6 +186,20 @@ describe('a volume that cannot grow', () => {
     await machine.pass(2000);
     expect(await host.write(0, new Uint8Array(block).fill(8))).toBeGreaterThan(0);
     expect(conditions(machine)).toEqual([]);
+    const told = machine.events.filter(({ code }) => code.startsWith('volume_space'));
+    const folder = '/data/groups/g/volumes';
+    expect(told).toEqual([
+      {
+        code: 'volume_space',
+        message: expect.stringContaining(`the file system below ${folder} is full`),
+        fields: { group: 'g', nextCommand: `df ${folder}` },
+      },
+      {
+        code: 'volume_space_cleared',
+        message: expect.stringContaining(`the file system below ${folder} has room`),
+        fields: { group: 'g' },
+      },
+    ]);
   });
 });
 
