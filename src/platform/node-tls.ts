@@ -63,11 +63,15 @@ export function secureContextOf(credentials: TlsCredentials): tls.SecureContext 
 export class TlsUpgrade {
   readonly socket: tls.TLSSocket;
 
-  /** `done` is called once: with the reason when the handshake failed or the client is not accepted. */
+  /**
+   * `done` is called once: with the reason when the handshake failed or the client is not accepted.
+   * `protocols`: what can be spoken over it, if the client is to choose (ALPN).
+   */
   constructor(
     plain: net.Socket,
     credentials: TlsCredentials,
     done: (failure: string | undefined) => void,
+    protocols?: readonly string[],
   ) {
     const isCertificateWanted = credentials.certificate !== undefined;
     const options: tls.TLSSocketOptions & { pskCallback?: unknown } = {
@@ -75,6 +79,7 @@ export class TlsUpgrade {
       secureContext: secureContextOf(credentials),
       requestCert: isCertificateWanted,
       rejectUnauthorized: isCertificateWanted && credentials.clientCertificates === 'required',
+      ...(protocols ? { ALPNProtocols: [...protocols] } : {}),
     };
     const keys = credentials.preSharedKeys;
     if (keys) {
@@ -90,7 +95,11 @@ export class TlsUpgrade {
     };
     socket.once('error', (error) => finish(error.message));
     socket.once('close', () => finish('closed during the TLS handshake'));
-    socket.once('secure', () => finish(refusal(socket, credentials)));
+    socket.once('secure', () => {
+      // As Node's own servers do; until then HTTP/2 would wait.
+      Reflect.set(socket, 'secureConnecting', false);
+      finish(refusal(socket, credentials));
+    });
   }
 }
 

@@ -124,10 +124,6 @@ export interface TransportListenOptions {
   /** Somebody was not let in, and why: for the log. `peer` is address and port. */
   readonly refused?: (peer: string, why: string) => void;
   readonly connectionsMax?: number;
-  /** For a whole request to arrive, a TLS handshake included. */
-  readonly requestMilliseconds?: number;
-  /** A client that takes nothing of an answer for so long loses it. */
-  readonly stallMilliseconds?: number;
 }
 
 export interface IncomingRequest {

@@ -121,8 +121,13 @@ export function jsonAnswer(status: number, value: object): JsonAnswer {
 }
 
 const statusOfCode: Partial<Record<ErrorCode, number>> = {
+  protocol_violated: 400,
+  protocol_unsupported: 400,
   follower_not_allowed: 403,
+  certificate_refused: 403,
+  address_not_allowed: 403,
   position_released: 410,
+  shutting_down: 503,
 };
 
 const statusOfKind: Record<JnbdError['kind'], number> = {
@@ -139,8 +144,7 @@ const statusOfKind: Record<JnbdError['kind'], number> = {
 /** The answer (RFC 9457) that tells of an error. */
 export function problemAnswer(error: JnbdError, details: ProblemDetails = {}): JsonAnswer {
   const { code, kind, message } = error;
-  const violated = code === 'protocol_violated' || code === 'protocol_unsupported';
-  const status = violated ? 400 : (statusOfCode[code] ?? statusOfKind[kind]);
+  const status = statusOfCode[code] ?? statusOfKind[kind];
   const title = code.replaceAll('_', ' ');
   return answerOf(status, 'application/problem+json', {
     type: `urn:jnbd:error:${code}`,

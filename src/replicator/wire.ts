@@ -2,6 +2,7 @@
  * What a follower and its source say to each other; PROTOCOL.md has every byte and header. Pure: text
  * and numbers, nothing of HTTP/2.
  */
+import type { Position, Stretch } from '../group/lineage.ts';
 import { JnbdError } from '../platform/errors.ts';
 import {
   GiB,
@@ -11,6 +12,8 @@ import {
   slabHeadroomBytes,
   updateNumberMax,
 } from '../platform/limits.ts';
+
+export type { Position, Stretch };
 
 export const protocolVersion = 1;
 
@@ -34,21 +37,6 @@ export const answerBytesMax = 1 * GiB;
 
 /** Names are lower case, as HTTP/2 wants them. Unknown ones are ignored by both sides. */
 export type WireHeaders = Readonly<Record<string, string>>;
-
-/** The same shape as everywhere: number n belongs to the last stretch that begins at or before n. */
-export interface Stretch {
-  readonly generation: number;
-  readonly system: number;
-  readonly incarnation: number;
-  readonly firstNumber: number;
-}
-
-/** Number 0, before any history: generation and incarnation are 0. */
-export interface Position {
-  readonly generation: number;
-  readonly incarnation: number;
-  readonly number: number;
-}
 
 /** Who asks: stands in every request. */
 export interface Caller {
