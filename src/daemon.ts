@@ -5,6 +5,9 @@
 import { realpathSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
+import { GroupChanges, hookSubject } from './control/group-changes.ts';
+import { type HookSettings, readHookSettings } from './control/hooks-directory.ts';
+import { Hooks } from './control/hooks.ts';
 import { LagClock } from './control/lag-clock.ts';
 import { type Log, openLog } from './control/log.ts';
 import { Metrics } from './control/metrics.ts';
@@ -27,8 +30,10 @@ import { memoryBytesDefault } from './platform/limits.ts';
 import { formatAddress, type ListenAddress, type Network } from './platform/network.ts';
 import { NodeDisk } from './platform/node-disk.ts';
 import { nodeNetwork } from './platform/node-network.ts';
+import { nodeProcessRunner } from './platform/node-process-runner.ts';
 import { spawnNodeWorker } from './platform/node-worker.ts';
 import { freePortAfter, holderOfPort } from './platform/port-holder.ts';
+import type { ProcessRunner } from './platform/process-runner.ts';
 import { nodeRandom } from './platform/random.ts';
 import { formatProcess, processWithOpen } from './platform/running-process.ts';
 import { readVersion } from './platform/version.ts';
@@ -53,6 +58,7 @@ export interface DaemonOptions {
   /** By which other machines know this one; stands in URIs where an address means any of its own. */
   readonly hostName?: string;
   readonly nbd: Omit<NbdServerOptions, 'replyBytesMax'>;
+  readonly hooks?: HookSettings & { readonly runner: ProcessRunner };
 }
 
 export interface ComposedDaemon {
@@ -62,6 +68,8 @@ export interface ComposedDaemon {
   /** As bound. */
   readonly nbdAddresses: readonly ListenAddress[];
   readonly control: ControlService;
+  /** The system can be asked now: hooks are told how its groups are, and from now on what they become. */
+  announce(): void;
   /** Answers what is in flight for so long, makes everything durable, and ends. */
   stop(answerMilliseconds: number): Promise<void>;
 }
@@ -71,9 +79,14 @@ export async function composeDaemon(
   deps: DaemonDependencies,
   options: DaemonOptions,
 ): Promise<ComposedDaemon> {
-  const { disk, clock, network, watch, event, openUri } = deps;
-  const { version, memoryBytes } = options;
-  const system = await System.open(deps, options.dataDirectory, {
+  const { disk, clock, network, watch, openUri } = deps;
+  const { version, memoryBytes, dataDirectory } = options;
+  let happened = (): void => undefined;
+  const event: DaemonDependencies['event'] = (code, message, fields) => {
+    deps.event(code, message, fields);
+    happened();
+  };
+  const system = await System.open({ ...deps, event }, dataDirectory, {
     name: options.name,
     memoryBytes,
   });
@@ -81,7 +94,7 @@ export async function composeDaemon(
     await system.close();
     throw new JnbdError(
       'exists_differently',
-      `the system in ${options.dataDirectory} is named ${system.name}, not ${options.name}; leave --name out`,
+      `the system in ${dataDirectory} is named ${system.name}, not ${options.name}; leave --name out`,
     );
   }
   const exports = new SystemExports(system, disk);
@@ -120,14 +133,27 @@ export async function composeDaemon(
     new Metrics({ system, lagClock, watch, version, memoryBytes, connections }),
     new Verbs({ system, disk, report, event, openUri }),
   );
+  const hooks =
+    options.hooks &&
+    new Hooks({ ...options.hooks, clock, system: system.name, dataDirectory, event: deps.event });
   return {
     system,
     exports,
     nbd,
     nbdAddresses,
     control,
+    announce() {
+      if (!hooks) return;
+      const changes = new GroupChanges(
+        () => [...system.groups.values()].map(hookSubject),
+        (notice, subject) => hooks.tell(notice, subject),
+        clock,
+      );
+      happened = () => changes.consider();
+      happened();
+    },
     async stop(answerMilliseconds) {
-      await nbd.stop(answerMilliseconds);
+      await Promise.all([nbd.stop(answerMilliseconds), hooks?.close(answerMilliseconds / 2)]);
       lagClock.close();
       await system.close();
     },
@@ -177,6 +203,9 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
   const listen = settings.listen ?? defaultListenAddress;
   const wanted = [...nbdAddresses, listen];
   const watch = watchProcess();
+  const event: DaemonDependencies['event'] = (code, message, fields) =>
+    logEvent(log, code, message, fields);
+  const hooks = readHookSettings(settings, event);
   const daemon = await composeDaemon(
     {
       disk: new NodeDisk(),
@@ -190,7 +219,7 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
           'apply',
           failed,
         ),
-      event: (code, message, fields) => logEvent(log, code, message, fields),
+      event,
       fatal,
       openUri: openNbdSource,
     },
@@ -202,6 +231,7 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
       nbdAddresses,
       hostName: hostname(),
       nbd: { insecure: isInsecure, ...tlsOptions(settings) },
+      ...(hooks ? { hooks: { ...hooks, runner: nodeProcessRunner } } : {}),
     },
   ).catch((error: unknown) => {
     explainTakenDirectory(error, dataDirectory);
@@ -230,6 +260,7 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
     groups: [...daemon.system.groups.keys()],
   };
   log.info('started', `jnbd ${version} serves ${dataDirectory}`, { ...listening });
+  daemon.announce();
   const stop = async (signal: string): Promise<void> => {
     log.info('stopping', `${signal}: answering what is in flight`);
     await Promise.all([server.close(), daemon.stop(answerMillisecondsMax)]);

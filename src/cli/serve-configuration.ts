@@ -7,7 +7,7 @@ import { JnbdError, messageOf } from '../platform/errors.ts';
 /** All but the file itself. */
 const settings = verbs.serve.parameters.omit({ config: true });
 /** Named from the directory of the file. */
-const paths = ['data', 'tlsDir', 'pskFile'] as const;
+const paths = ['data', 'tlsDir', 'pskFile', 'hooks'] as const;
 
 /**
  * Reads the options of `serve` from a YAML file: their names without dashes before them. Throws

@@ -139,6 +139,16 @@ export const verbs = {
         z.enum(['optional', 'required']),
       ),
       insecure: flag('--insecure', 'allow addresses beyond loopback without TLS'),
+      hooks: option(
+        '--hooks <DIR>',
+        'run the executables in it when roles and states change',
+        path,
+      ),
+      hookTimeout: option(
+        '--hook-timeout <TIME>',
+        'how long each of them may take (default 30s)',
+        milliseconds,
+      ),
     }),
     result: z.strictObject({
       result: z.literal('listening'),

@@ -33,6 +33,7 @@ const errorKinds = {
   volume_in_use: 'refused',
   volume_shrink: 'refused',
   confirmation_needed: 'refused',
+  hook_refused: 'refused',
   state_refuses: 'refused',
   data_directory_locked: 'refused',
   data_directory_foreign: 'refused',

@@ -21,6 +21,7 @@ export const errorCodes: Record<ErrorCode, string> = {
   volume_in_use: reached,
   volume_shrink: reached,
   confirmation_needed: reached,
+  hook_refused: 'nobody yet',
   state_refuses: reached,
   data_directory_locked: reached,
   data_directory_foreign: reached,
