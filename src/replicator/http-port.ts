@@ -3,6 +3,7 @@ import http2 from 'node:http2';
 import net from 'node:net';
 import type tls from 'node:tls';
 import { must } from '../platform/assert.ts';
+import { rightsOf } from '../platform/certificate-rights.ts';
 import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
 import { formatAddress, type TlsCredentials } from '../platform/network.ts';
 import { secureContextOf, TlsUpgrade } from '../platform/node-tls.ts';
@@ -11,7 +12,6 @@ import { BodyBudget } from './http-request.ts';
 import type {
   PeerCertificate,
   PeerIdentity,
-  PeerRights,
   TransportHandler,
   TransportListenOptions,
   TransportServer,
@@ -262,10 +262,7 @@ export class HttpPort implements TransportServer {
     connection: ServedConnection,
     certificate: PeerCertificate,
   ): void {
-    const { rightsOf } = this.#options;
-    const rights: PeerRights | undefined = rightsOf
-      ? rightsOf(certificate)
-      : { groups: 'all', access: 'read' };
+    const rights = (this.#options.rightsOf ?? rightsOf)(certificate);
     if (rights) {
       const identity: PeerIdentity = { kind: 'certificate', certificate, rights };
       connection.identify(socket, identity);

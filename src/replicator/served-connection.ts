@@ -110,7 +110,8 @@ export class ServedConnection {
   }
 
   #streamBegun(stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders): void {
-    // Taken back before it got here: nothing more would be heard of it.
+    stream.on('error', () => undefined);
+    // Taken back before it got here: nothing more would be heard of it but its error.
     if (stream.destroyed) return;
     const head = headOfStream(headers);
     const answer: AnswerStream = {
@@ -127,6 +128,8 @@ export class ServedConnection {
 
   /** A request over HTTP/1.1. */
   messageBegun(message: http.IncomingMessage, response: http.ServerResponse): void {
+    message.on('error', () => undefined);
+    response.on('error', () => undefined);
     if (response.destroyed) return;
     const head = headOfMessage(message);
     this.#begin(head, message, {

@@ -3,6 +3,7 @@
  * simulation brings another. Whoever uses a transport is called back, never from within a call of its
  * own.
  */
+import type { CertificateRights } from '../platform/certificate-rights.ts';
 import type { JnbdError } from '../platform/errors.ts';
 import type { ListenAddress, TlsCredentials } from '../platform/network.ts';
 import type { WireHeaders } from './wire.ts';
@@ -85,13 +86,6 @@ export interface TransportClient {
   close(): void;
 }
 
-/** What a certificate lets its owner do. */
-export interface PeerRights {
-  readonly groups: 'all' | readonly string[];
-  /** `read`: read journals and status, register as a follower; `change`: every verb too. */
-  readonly access: 'read' | 'change';
-}
-
 /** A certificate that our authority signed. */
 export interface PeerCertificate {
   /** The common name. */
@@ -110,7 +104,7 @@ export type PeerIdentity =
   | {
       readonly kind: 'certificate';
       readonly certificate: PeerCertificate;
-      readonly rights: PeerRights;
+      readonly rights: CertificateRights;
     };
 
 export interface TransportListenOptions {
@@ -119,8 +113,11 @@ export interface TransportListenOptions {
   readonly tls?: TlsCredentials;
   /** Whose cleartext is taken: of this machine alone, or everybody's. */
   readonly cleartext: 'loopback' | 'anywhere';
-  /** `undefined`: a certificate of this authority, but for something else; it is refused. */
-  readonly rightsOf?: (certificate: PeerCertificate) => PeerRights | undefined;
+  /**
+   * By default what stands in the certificate. `undefined`: it is of this authority, but for something
+   * else; it is refused.
+   */
+  readonly rightsOf?: (certificate: PeerCertificate) => CertificateRights | undefined;
   /** Somebody was not let in, and why: for the log. `peer` is address and port. */
   readonly refused?: (peer: string, why: string) => void;
   readonly connectionsMax?: number;

@@ -8,6 +8,7 @@ import {
   GiB,
   KiB,
   MiB,
+  namePattern,
   slabBytes,
   slabHeadroomBytes,
   updateNumberMax,
@@ -148,7 +149,7 @@ export function decodeCaller(headers: WireHeaders): Caller {
     );
   }
   const name = required(headers, 'jnbd-name');
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name)) wrong('jnbd-name', name, "a system's name");
+  if (!namePattern.test(name)) wrong('jnbd-name', name, "a system's name");
   return { systemId: wholeNumber(headers, 'jnbd-system', updateNumberMax), name };
 }
 

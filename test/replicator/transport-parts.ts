@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
+import type { CertificateRights } from '../../src/platform/certificate-rights.ts';
 import type { JnbdError } from '../../src/platform/errors.ts';
 import { MiB } from '../../src/platform/limits.ts';
 import type { TlsCredentials } from '../../src/platform/network.ts';
@@ -23,6 +24,9 @@ import { until } from '../support/children.ts';
 export function when(what: string, ask: () => boolean): Promise<void> {
   return until(() => `still not: ${what}`, 10, ask);
 }
+
+/** Test certificates say nothing of rights. */
+export const anything: CertificateRights = { system: 'second', groups: 'all', access: 'change' };
 
 export const patient: RequestLimits = { headMilliseconds: 15_000, silenceMilliseconds: 15_000 };
 
@@ -73,6 +77,13 @@ export class Gathered implements AnswerReceiver {
   }
 }
 
+/** What came of one request. */
+export async function outcome(client: Http2Client, limits = patient): Promise<JnbdError | 'ended'> {
+  const gathered = new Gathered();
+  client.request({ method: 'GET', path: '/x', headers: {} }, limits, gathered);
+  return gathered.over;
+}
+
 /** Ports and clients of one test; `close` ends all of them. */
 export class Parts {
   readonly #closers: (() => Promise<void> | void)[] = [];
@@ -83,7 +94,12 @@ export class Parts {
     times: Partial<ServerTimes> = {},
   ): Promise<HttpPort> {
     const port = await HttpPort.listen(
-      { address: { kind: 'tcp', host: '127.0.0.1', port: 0 }, cleartext: 'loopback', ...options },
+      {
+        address: { kind: 'tcp', host: '127.0.0.1', port: 0 },
+        cleartext: 'loopback',
+        rightsOf: () => anything,
+        ...options,
+      },
       handler,
       times,
     );
@@ -118,6 +134,24 @@ export class Parts {
       for (const socket of sockets) socket.destroy();
     });
     return (server.address() as net.AddressInfo).port;
+  }
+
+  /** Stands before a port and shows what passes, each way. */
+  tappedWay(
+    port: number,
+    asked: (chunk: Buffer) => void,
+    answered: (chunk: Buffer) => void,
+  ): Promise<number> {
+    return this.bare((socket) => {
+      const beyond = net.connect(port, '127.0.0.1');
+      beyond.on('error', () => undefined);
+      socket.on('data', asked);
+      beyond.on('data', answered);
+      socket.pipe(beyond);
+      beyond.pipe(socket);
+      socket.once('close', () => beyond.destroy());
+      beyond.once('close', () => socket.destroy());
+    });
   }
 
   /** A connection that a test speaks over by hand. */
