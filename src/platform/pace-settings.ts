@@ -29,8 +29,9 @@ export interface PaceSettings {
   readonly batchSize: BatchSize;
 }
 
+/** Without the own load: who follows to lose nothing wants the processors for it. */
 export const paceSettingsDefault: PaceSettings = {
-  pace: { mode: 'adaptive', inputs: paceInputs },
+  pace: { mode: 'adaptive', inputs: paceInputs.filter((input) => input !== 'own-load') },
   batchSize: 'adaptive',
 };
 

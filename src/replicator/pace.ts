@@ -70,7 +70,7 @@ export interface PaceDecision {
 /** Bounds that hold whatever the inputs say; an interval is its own bound. */
 export const pauseMillisecondsMax = 1000;
 export const longPollMilliseconds = 25_000;
-export const applyShareMin = 0.1;
+export const applyShareMin = 0.25;
 
 /** So little is not worth a read of its own, unless this much time has passed. */
 const gatherBytes = 1 * MiB;
@@ -80,7 +80,8 @@ const leftHigh = [gatherBytes / 4, gatherBytes] as const;
 /** A batch is what the link carries in this time, and is asked for while less than twice that is on its way. */
 const batchMilliseconds = 250;
 const aheadMilliseconds = 2 * batchMilliseconds;
-const loadPauseMilliseconds = 500;
+/** Fewer and larger reads cost less. They still bring 80 MiB a second: apply can wait, and what is not received cannot be saved. */
+const loadPauseMilliseconds = 200;
 /** What is not told to be applied is told soon, though nothing new comes. */
 const tellMilliseconds = 250;
 /** From here on a journal's fill matters, and there it is all that matters. */
@@ -284,10 +285,6 @@ function batchOf(view: View): Batch {
     const { bytesPerMillisecond = Number.POSITIVE_INFINITY } = situation.link;
     if (adapts('link')) limit('link', bytesPerMillisecond * batchMilliseconds);
     if (adapts('own-journal')) limit('own-journal', roomBytes / 4);
-    if (adapts('own-load')) {
-      const unhurried = mix(paceBatchBytesMax, paceBatchBytesMin, view.load);
-      limit('own-load', mix(unhurried, paceBatchBytesMax, urgency));
-    }
   } else {
     bytes = settings.batchSize;
   }

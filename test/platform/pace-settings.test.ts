@@ -115,7 +115,9 @@ describe('--batch-size', () => {
   });
 });
 
-it('is adaptive by all inputs where nobody says otherwise', () => {
-  expect(formatPace(paceSettingsDefault.pace)).toBe('adaptive');
+it('is adaptive, whatever the own load, where nobody says otherwise', () => {
+  const { pace } = paceSettingsDefault;
+  expect(formatPace(pace)).toBe('adaptive:records,link,own-journal,source-journal');
+  expect(parsePace(formatPace(pace))).toEqual(pace);
   expect(paceSettingsDefault.batchSize).toBe('adaptive');
 });

@@ -74,6 +74,15 @@ describe('a follower of a host that writes much', () => {
   });
 });
 
+describe('a follower on a system that is busy', () => {
+  it('has its records all the same', () => {
+    const busy = course({ recordsPerMillisecond: () => 15, eventLoopDelayMilliseconds: 500 });
+    const outcome = follow(settings('adaptive:own-load'), busy);
+    expect(outcome.lagMilliseconds).toBeLessThan(500);
+    expect(outcome.reads).toBeLessThan(60);
+  });
+});
+
 describe('a follower that is far behind', () => {
   const backlog = (2 * GiB) / recordBytes;
 
@@ -119,7 +128,7 @@ describe('a follower whose own journal', () => {
 
   it('fills slower than the source is pressed: the source keeps its room', () => {
     const loaded = course({
-      recordsPerMillisecond: () => 20,
+      recordsPerMillisecond: () => 40,
       sourceCapacityBytes: 256 * MiB,
       eventLoopDelayMilliseconds: 200,
     });
