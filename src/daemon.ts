@@ -1,6 +1,6 @@
 /**
- * The composition root. `composeDaemon` puts a daemon together from parts that touch the world, which
- * are given to it; `startDaemon` gives it the real ones.
+ * The composition root. `composeDaemon` puts a daemon together around a world that is given to it;
+ * `startDaemon` gives it the real one.
  */
 import { realpathSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -18,7 +18,6 @@ import { ControlService } from './control/service.ts';
 import { StatusReport } from './control/status.ts';
 import { Verbs } from './control/verbs.ts';
 import { SystemExports } from './group/exports.ts';
-import type { BlockSource } from './group/import.ts';
 import { System, type SystemDependencies } from './group/system.ts';
 import { openNbdSource } from './nbd/import-source.ts';
 import { NbdServer, type NbdServerOptions } from './nbd/server.ts';
@@ -39,12 +38,15 @@ import { formatProcess, processWithOpen } from './platform/running-process.ts';
 import { readVersion } from './platform/version.ts';
 import type { FromApply, ToApply } from './volume/apply-messages.ts';
 
-/** All that a daemon knows of the world. */
-export interface DaemonDependencies extends SystemDependencies {
+/** What a daemon works with: a simulation replaces these parts, and no others. */
+export interface World
+  extends Pick<SystemDependencies, 'disk' | 'clock' | 'random' | 'startApply'> {
   readonly network: Network;
+}
+
+/** Who hears of a daemon. What it does for hosts does not depend on them. */
+export interface Observers extends Pick<SystemDependencies, 'event' | 'fatal'> {
   readonly watch: ProcessWatch;
-  /** Reads from another NBD server; `undefined` where the text is no URI of one. */
-  readonly openUri: (uri: string) => Promise<BlockSource> | undefined;
 }
 
 export interface DaemonOptions {
@@ -76,17 +78,19 @@ export interface ComposedDaemon {
 
 /** Opens the data directory and serves its volumes. Throws JnbdError, and nothing is left open. */
 export async function composeDaemon(
-  deps: DaemonDependencies,
+  world: World,
+  observers: Observers,
   options: DaemonOptions,
 ): Promise<ComposedDaemon> {
-  const { disk, clock, network, watch, openUri } = deps;
+  const { disk, clock, network } = world;
+  const { watch, fatal } = observers;
   const { version, memoryBytes, dataDirectory } = options;
   let happened = (): void => undefined;
-  const event: DaemonDependencies['event'] = (code, message, fields) => {
-    deps.event(code, message, fields);
+  const event: Observers['event'] = (code, message, fields) => {
+    observers.event(code, message, fields);
     happened();
   };
-  const system = await System.open({ ...deps, event }, dataDirectory, {
+  const system = await System.open({ ...world, event, fatal }, dataDirectory, {
     name: options.name,
     memoryBytes,
   });
@@ -131,11 +135,17 @@ export async function composeDaemon(
     system,
     report,
     new Metrics({ system, lagClock, watch, version, memoryBytes, connections }),
-    new Verbs({ system, disk, report, event, openUri }),
+    new Verbs({ system, disk, report, event, openUri: openNbdSource }),
   );
   const hooks =
     options.hooks &&
-    new Hooks({ ...options.hooks, clock, system: system.name, dataDirectory, event: deps.event });
+    new Hooks({
+      ...options.hooks,
+      clock,
+      system: system.name,
+      dataDirectory,
+      event: observers.event,
+    });
   return {
     system,
     exports,
@@ -171,6 +181,21 @@ function formatNbdAddress(address: ListenAddress): string {
   return address.kind === 'unix' ? `unix:${address.path}` : formatAddress(address);
 }
 
+export function realWorld(): World {
+  return {
+    disk: new NodeDisk(),
+    clock: nodeClock,
+    random: nodeRandom,
+    network: nodeNetwork,
+    startApply: (failed) =>
+      spawnNodeWorker<ToApply, FromApply>(
+        new URL('./volume/apply-thread.ts', import.meta.url),
+        'apply',
+        failed,
+      ),
+  };
+}
+
 /** Of the two seconds that a stop may take, the rest is for the disk. */
 const answerMillisecondsMax = 1000;
 const defaultNbdAddress = { kind: 'tcp', host: '127.0.0.1', port: 10809 } as const;
@@ -203,26 +228,11 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
   const listen = settings.listen ?? defaultListenAddress;
   const wanted = [...nbdAddresses, listen];
   const watch = watchProcess();
-  const event: DaemonDependencies['event'] = (code, message, fields) =>
-    logEvent(log, code, message, fields);
+  const event: Observers['event'] = (code, message, fields) => logEvent(log, code, message, fields);
   const hooks = readHookSettings(settings, event);
   const daemon = await composeDaemon(
-    {
-      disk: new NodeDisk(),
-      clock: nodeClock,
-      random: nodeRandom,
-      network: nodeNetwork,
-      watch,
-      startApply: (failed) =>
-        spawnNodeWorker<ToApply, FromApply>(
-          new URL('./volume/apply-thread.ts', import.meta.url),
-          'apply',
-          failed,
-        ),
-      event,
-      fatal,
-      openUri: openNbdSource,
-    },
+    realWorld(),
+    { watch, event, fatal },
     {
       dataDirectory,
       name: settings.name,

@@ -1,8 +1,9 @@
 import {
   type ComposedDaemon,
   composeDaemon,
-  type DaemonDependencies,
   type DaemonOptions,
+  type Observers,
+  type World,
 } from '../../src/daemon.ts';
 import { MiB } from '../../src/platform/limits.ts';
 import type { FromApply, ToApply } from '../../src/volume/apply-messages.ts';
@@ -33,6 +34,8 @@ export interface DaemonEvent {
 export class SimulatedDaemon {
   readonly events: DaemonEvent[] = [];
   readonly disk: SimulatedProcessDisk;
+  /** All that is not as in a real daemon. */
+  readonly world: World;
   /** Resolves when it serves. */
   readonly starting: Promise<void>;
   #composed: ComposedDaemon | undefined;
@@ -50,7 +53,7 @@ export class SimulatedDaemon {
     };
     this.disk = world.machine.attach(this.#kill);
     const { disk } = this;
-    const dependencies: DaemonDependencies = {
+    this.world = {
       disk,
       clock,
       network,
@@ -61,14 +64,15 @@ export class SimulatedDaemon {
           random.fork('worker'),
           (port) => new ApplyWorker(disk, port),
         ),
-      event: (code, message) => this.events.push({ code, message }),
-      ...surroundings,
     };
-    this.starting = composeDaemon(dependencies, { ...options, dataDirectory: directory }).then(
-      (composed) => {
-        this.#composed = composed;
-      },
-    );
+    const observers: Observers = {
+      event: (code, message) => this.events.push({ code, message }),
+      ...others,
+    };
+    const opening = composeDaemon(this.world, observers, { ...options, dataDirectory: directory });
+    this.starting = opening.then((composed) => {
+      this.#composed = composed;
+    });
     // Whoever waits for it learns of a failure; after a death nobody does.
     this.starting.catch(() => undefined);
   }
@@ -105,8 +109,7 @@ const options: Omit<DaemonOptions, 'dataDirectory'> = {
   nbd: {},
 };
 
-/** What a daemon tells of itself and asks for, without a part in what it does. */
-const surroundings: Pick<DaemonDependencies, 'watch' | 'fatal' | 'openUri'> = {
+const others: Omit<Observers, 'event'> = {
   watch: {
     residentBytes: () => 0,
     takeEventLoopDelay: () => ({
@@ -120,5 +123,4 @@ const surroundings: Pick<DaemonDependencies, 'watch' | 'fatal' | 'openUri'> = {
   fatal: (error) => {
     throw error;
   },
-  openUri: () => undefined,
 };
