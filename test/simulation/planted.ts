@@ -2,46 +2,75 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { PlantedMistake } from './planted-mistakes.ts';
+import type { PlantedMistake } from './mistakes/mistake.ts';
+import type { ProfileName } from './profiles.ts';
 import { runInChild, type SeedReport, stepsDefault } from './seed-runner.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const copied = ['src', 'test/simulation', 'package.json', 'tsconfig.json'];
 
+export interface Search {
+  /** The first seed. */
+  readonly seed: number;
+  /** How many seeds, at most. */
+  readonly count: number;
+  /** For all of them. */
+  readonly profile?: ProfileName;
+}
+
 export interface PlantedResult {
   readonly mistake: PlantedMistake;
   /** The seed that found it; `undefined`: none did. */
   readonly found: SeedReport | undefined;
+  /** That seed fails without the mistake too: it says nothing. */
+  readonly failsWithout: boolean;
   readonly seeds: number;
+  readonly milliseconds: number;
 }
 
-/** Runs seeds, from 0 on, against a copy of the sources with the mistake in it until one fails. */
-export async function findMistake(mistake: PlantedMistake, count: number): Promise<PlantedResult> {
+/** Runs seeds against a copy of the sources with the mistake in it until one fails that holds without. */
+export async function findMistake(mistake: PlantedMistake, search: Search): Promise<PlantedResult> {
+  const started = performance.now();
   const directory = mkdtempSync(join(tmpdir(), 'jnbd-planted-'));
+  const options = { ...search, steps: stepsDefault, isFirstFailureEnough: true };
+  let found: SeedReport | undefined;
+  let seeds = 0;
   try {
     for (const path of copied) cpSync(join(root, path), join(directory, path), { recursive: true });
     symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'));
-    for (const { file, find, replace } of mistake.edits) {
-      const path = join(directory, 'src', file);
-      writeFileSync(
-        path,
-        plant(readFileSync(path, 'utf8'), find, replace, `${mistake.name}: ${file}`),
-      );
+    for (const [file, text] of plantedFiles(mistake)) {
+      writeFileSync(join(directory, 'src', file), text);
     }
-    let found: SeedReport | undefined;
-    let seeds = 0;
-    await runInChild(
-      { seed: 0, count, steps: stepsDefault, isFirstFailureEnough: true },
-      (report) => {
-        seeds += 1;
-        if (report.failure !== undefined) found ??= report;
-      },
-      directory,
-    );
-    return { mistake, found, seeds };
+    const tell = (report: SeedReport): void => {
+      seeds += 1;
+      if (report.failure !== undefined) found ??= report;
+    };
+    await runInChild(options, tell, directory);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+  // A text that is no program any more breaks no rule.
+  if (found && /\b(?:Syntax|Reference)Error\b/.test(found.failure ?? '')) {
+    throw new Error(`${mistake.name} does not run: ${found.failure}`);
+  }
+  let failsWithout = false;
+  if (found) {
+    const { seed, profile } = found;
+    await runInChild({ ...options, seed, profile, count: 1 }, ({ failure }) => {
+      failsWithout = failure !== undefined;
+    });
+  }
+  return { mistake, found, failsWithout, seeds, milliseconds: performance.now() - started };
+}
+
+/** The sources that a mistake changes, with it in them; names relative to `src`. */
+export function plantedFiles(mistake: PlantedMistake): Map<string, string> {
+  const files = new Map<string, string>();
+  for (const { file, find, replace } of mistake.edits) {
+    const text = files.get(file) ?? readFileSync(join(root, 'src', file), 'utf8');
+    files.set(file, plant(text, find, replace, `${mistake.name}: ${file}`));
+  }
+  return files;
 }
 
 /** Replaces the one place where `find` stands. */

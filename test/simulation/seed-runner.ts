@@ -13,6 +13,8 @@ export interface SeedOptions {
   readonly steps: number;
   readonly profile?: ProfileName;
   readonly verbose?: boolean;
+  /** Processes, where there are several; as many as processors where nothing is said. */
+  readonly jobs?: number;
   /** Ends at the first seed that fails. */
   readonly isFirstFailureEnough?: boolean;
 }
@@ -75,12 +77,12 @@ export async function runHere(
   return counter.report();
 }
 
-/** Runs seeds in several processes, as many as there are processors. */
+/** Runs seeds in several processes. */
 export async function runSeeds(
   options: SeedOptions,
   tell: (report: SeedReport) => void,
 ): Promise<CampaignReport> {
-  const jobs = Math.min(options.count, availableParallelism());
+  const jobs = Math.min(options.count, options.jobs ?? availableParallelism());
   const counter = new FaultCounter();
   const seeds: SeedReport[] = [];
   let first = options.seed;

@@ -1,6 +1,8 @@
 /** `scripts/simulate`: runs seeds of the journal simulation, or plants mistakes and looks for them. */
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { findMistake } from './planted.ts';
+import { ruleText } from './mistakes/mistake.ts';
+import { findMistake, type PlantedResult, type Search } from './planted.ts';
 import { plantedMistakes } from './planted-mistakes.ts';
 import { profileNames } from './profiles.ts';
 import {
@@ -30,6 +32,7 @@ function readArguments() {
       count: { type: 'string' },
       steps: { type: 'string', default: String(stepsDefault) },
       profile: { type: 'string' },
+      jobs: { type: 'string', default: String(availableParallelism()) },
       planted: { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
     },
@@ -38,7 +41,9 @@ function readArguments() {
   if (values.profile !== undefined && profile === undefined) {
     throw new UsageError(`--profile is one of ${profileNames.join(', ')}`);
   }
-  return { ...values, profile, positionals };
+  const jobs = number(values.jobs, '--jobs');
+  if (jobs === 0) throw new UsageError('--jobs wants at least 1');
+  return { ...values, profile, jobs, positionals };
 }
 
 function show(report: SeedReport, steps: number): void {
@@ -56,11 +61,12 @@ function show(report: SeedReport, steps: number): void {
 }
 
 async function simulate(): Promise<boolean> {
-  const { seed, count, steps, profile, verbose } = readArguments();
+  const { seed, count, steps, profile, jobs, verbose } = readArguments();
   const options: SeedOptions = {
     seed: number(seed, '--seed'),
     count: number(count ?? '1', '--count'),
     steps: number(steps, '--steps'),
+    jobs,
     verbose,
     ...(profile === undefined ? {} : { profile }),
   };
@@ -78,29 +84,50 @@ async function simulate(): Promise<boolean> {
 }
 
 async function findPlanted(): Promise<boolean> {
-  const { count, positionals } = readArguments();
-  const seedsMax = number(count ?? '50', '--count');
+  const { seed, count, profile, jobs, positionals } = readArguments();
+  const search: Search = {
+    seed: number(seed, '--seed'),
+    count: number(count ?? '50', '--count'),
+    ...(profile === undefined ? {} : { profile }),
+  };
+  const names = new Set(plantedMistakes.map(({ name }) => name));
+  const unknown = positionals.find((name) => !names.has(name));
+  if (unknown !== undefined) {
+    throw new UsageError(`'${unknown}' is not planted; planted are: ${[...names].join(', ')}`);
+  }
   const wanted = plantedMistakes.filter(
     ({ name }) => positionals.length === 0 || positionals.includes(name),
   );
-  if (wanted.length === 0) {
-    throw new UsageError(`planted are: ${plantedMistakes.map(({ name }) => name).join(', ')}`);
-  }
-  let missed = 0;
+  const started = performance.now();
+  const missed: string[] = [];
   const waiting = [...wanted];
   const work = async (): Promise<void> => {
     for (let mistake = waiting.shift(); mistake; mistake = waiting.shift()) {
-      const { found, seeds } = await findMistake(mistake, seedsMax);
-      if (!found) missed += 1;
-      const result = found
-        ? `found by seed ${found.seed} (${found.profile}): ${found.failure?.split('\n')[0] ?? ''}`
-        : `NOT FOUND by ${seeds} seeds`;
-      console.log(`${mistake.name} [${mistake.rule}]\n  ${result}`);
+      const result = await findMistake(mistake, search);
+      if (!result.found || result.failsWithout) missed.push(mistake.name);
+      tellPlanted(result);
     }
   };
-  await Promise.all([work(), work()]);
-  console.log(`${wanted.length - missed} of ${wanted.length} planted mistakes were found`);
-  return missed === 0;
+  await Promise.all(Array.from({ length: jobs }, work));
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  for (const name of missed) console.log(`not found: ${name}`);
+  console.log(
+    `${wanted.length - missed.length} of ${wanted.length} planted mistakes were found, in ${seconds} s`,
+  );
+  return missed.length === 0;
+}
+
+function tellPlanted({ mistake, found, failsWithout, seeds, milliseconds }: PlantedResult): void {
+  console.log(`${mistake.name} (${ruleText(mistake)}): ${mistake.does}`);
+  if (!found) {
+    console.log(`  NOT FOUND by ${seeds} seeds`);
+    return;
+  }
+  const { seed, profile, failure } = found;
+  const how = failure?.split('\n')[0]?.replace(/^\w*Error: /, '') ?? '';
+  const seconds = (milliseconds / 1000).toFixed(0);
+  console.log(`  seed ${seed} (${profile}, after ${seconds} s): ${how}`);
+  if (failsWithout) console.log('  NOT FOUND: that seed fails without the mistake too');
 }
 
 try {

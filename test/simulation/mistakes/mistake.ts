@@ -1,0 +1,34 @@
+/** The safety rules whose mistakes are planted. */
+export const ruleTitles = {
+  1: 'prefix',
+  2: 'stale records',
+  3: 'damage is not a torn tail',
+  4: 'failed sync',
+  5: 'pins',
+  6: 'order of releasing',
+  7: 'journal-only groups',
+  8: 'thin space',
+  9: 'extents, not blocks',
+} as const;
+
+export type RuleNumber = keyof typeof ruleTitles;
+
+/** A mistake that the simulation has to find: it breaks one rule in a copy of the sources. */
+export interface PlantedMistake {
+  readonly name: string;
+  /** The safety rule that it breaks, or the invariant. */
+  readonly rule: RuleNumber | 'invariant 1' | 'invariant 3';
+  /** What the daemon does with it. */
+  readonly does: string;
+  readonly edits: readonly {
+    /** Relative to `src`. */
+    readonly file: string;
+    /** Stands there once, or it is an error: no mistake goes unplanted unnoticed. */
+    readonly find: string;
+    readonly replace: string;
+  }[];
+}
+
+export function ruleText({ rule }: PlantedMistake): string {
+  return typeof rule === 'number' ? `rule ${rule}, ${ruleTitles[rule]}` : rule;
+}
