@@ -103,6 +103,14 @@ export class Campaign {
     }
   }
 
+  /** Groups that nobody uses, but that share the memory: little is left for what is not synced. */
+  async createCrowd(count: number): Promise<void> {
+    for (let at = 0; at < count; at += 1) {
+      const name = `a${String(at).padStart(2, '0')}`;
+      await this.createGroups([{ name, areas: 0, volumes: [] }]);
+    }
+  }
+
   anyWorkload(): Workload {
     const { random } = this;
     const small = [512, 1 * KiB, 4 * KiB, 4 * KiB, 8 * KiB, 12 * KiB];

@@ -7,7 +7,21 @@ import type { SyncTracker } from './sync-tracker.ts';
 export type RecordKind = 'write' | 'zero' | 'hole' | 'catalog';
 
 /** A record as it went into the journal. */
-export interface ModelRecord {
+/** Where a record stands. */
+export interface RecordPlace {
+  path: string;
+  /** Which use of that segment file. */
+  use: number;
+  /** That this use has. */
+  salt: number;
+  position: number;
+  file: SimulatedFile;
+  changeNumber: number;
+  /** False: the write that carried it failed or was cut short by a death. */
+  isWhole: boolean;
+}
+
+export interface ModelRecord extends RecordPlace {
   readonly number: number;
   readonly kind: RecordKind;
   readonly volume: number;
@@ -15,15 +29,8 @@ export interface ModelRecord {
   readonly length: number;
   /** Of a write the bytes, of a catalog change its JSON. */
   readonly payload: Uint8Array | undefined;
-  /** Where it stands now: a failed area's records move. */
-  path: string;
-  /** Which use of that segment file. */
-  use: number;
-  position: number;
-  file: SimulatedFile;
-  changeNumber: number;
-  /** False: the write that carried it failed or was cut short by a death. */
-  isWhole: boolean;
+  /** A failed area's records move: where it stood before. */
+  readonly earlier: RecordPlace[];
 }
 
 export interface VolumeImage {
@@ -103,6 +110,15 @@ export class GroupImage {
   }
 }
 
+/** A write that was refused. */
+export interface Ghost {
+  readonly volume: number;
+  readonly offset: number;
+  readonly length: number;
+  /** `undefined`: zeroes. */
+  readonly payload: Uint8Array | undefined;
+}
+
 /** The numbered history of one group as its journal was seen to be written, and what follows from it. */
 export class GroupModel {
   readonly groupId: string;
@@ -119,12 +135,8 @@ export class GroupModel {
   /** The highest number whose write was answered. */
   answered = 0;
   #provedDurable = 0;
-  /**
-   * Ranges of writes that a failed journal refused: what they hold until the next start is anybody's
-   * guess.
-   */
-  readonly ghosts: { readonly volume: number; readonly offset: number; readonly length: number }[] =
-    [];
+  /** Until the next start each of their bytes may be seen, or not. */
+  readonly ghosts: Ghost[] = [];
   readonly #syncs: SyncTracker;
   readonly #report: (text: string) => void;
 
@@ -271,11 +283,14 @@ export class GroupModel {
     return bytes.every(
       (byte, at) =>
         candidates.some((candidate) => candidate[at] === byte) ||
-        ghosts.some(
-          (ghost) => offset + at >= ghost.offset && offset + at < ghost.offset + ghost.length,
-        ),
+        ghosts.some((ghost) => ghostByte(ghost, offset + at) === byte),
     );
   }
+}
+
+function ghostByte({ offset, length, payload }: Ghost, at: number): number | undefined {
+  if (at < offset || at >= offset + length) return undefined;
+  return payload ? payload[at - offset] : 0;
 }
 
 function overlay(bytes: Buffer, offset: number, volume: number, record: ModelRecord): void {

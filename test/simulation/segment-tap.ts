@@ -9,7 +9,7 @@ import {
 import { decodeSegmentHeader, type SegmentHeader } from '../../src/journal/segment.ts';
 import { recordPayloadBytesMax, segmentHeaderBytes } from '../../src/platform/limits.ts';
 import type { EngineView } from './engine-view.ts';
-import { GroupModel, type RecordKind } from './group-model.ts';
+import { GroupModel, type ModelRecord, type RecordKind } from './group-model.ts';
 import type { RequestLedger } from './request-ledger.ts';
 import type { DiskObserver } from './simulated-disk.ts';
 import type { SimulatedFile } from './simulated-file.ts';
@@ -89,6 +89,21 @@ export class SegmentTap {
 
   processEnded(): void {
     this.#headless.clear();
+    const salts = new Map<SimulatedFile, number | undefined>();
+    for (const model of this.#models.values()) {
+      for (const record of model.recordsAfter(model.base.number)) this.#undoMoves(record, salts);
+    }
+  }
+
+  /** What moved to a segment whose header did not reach the device still stands where it was. */
+  #undoMoves(record: ModelRecord, salts: Map<SimulatedFile, number | undefined>): void {
+    for (let before = record.earlier.at(-1); before; before = record.earlier.at(-1)) {
+      const { file } = record;
+      if (!salts.has(file)) salts.set(file, headerIn(file, true)?.salt);
+      if (salts.get(file) === record.salt) return;
+      record.earlier.pop();
+      Object.assign(record, before);
+    }
   }
 
   #begin(file: SimulatedFile, write: Written): void {
@@ -221,6 +236,8 @@ export class SegmentTap {
     const { number, volume, offset, length, type } = this.#header;
     const kind = kinds[type] ?? 'write';
     const { path, changeNumber, isWhole } = write;
+    const { salt } = use.header;
+    const place = { path, use: use.id, salt, position, file, changeNumber, isWhole };
     use.lastNumber = Math.max(use.lastNumber, number);
     const known = model.record(number);
     if (known) {
@@ -235,7 +252,9 @@ export class SegmentTap {
         return;
       }
       if (!isWhole && known.isWhole) return;
-      Object.assign(known, { path, use: use.id, position, file, changeNumber, isWhole });
+      const { earlier, ...before } = known;
+      earlier.push(before);
+      Object.assign(known, place);
       return;
     }
     if (number !== model.newest + 1) {
@@ -270,12 +289,8 @@ export class SegmentTap {
       offset,
       length,
       payload: kept,
-      path,
-      use: use.id,
-      position,
-      file,
-      changeNumber,
-      isWhole,
+      earlier: [],
+      ...place,
     });
   }
 }

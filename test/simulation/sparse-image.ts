@@ -104,14 +104,33 @@ export class SparseImage {
     const count = Math.max(0, Math.min(length, this.sizeBytes - position));
     for (let done = 0; done < count; ) {
       const at = (position + done) % pageBytes;
-      const part = Math.min(pageBytes - at, count - done);
-      const page = this.page(Math.floor((position + done) / pageBytes));
+      const index = Math.floor((position + done) / pageBytes);
+      const page = this.page(index);
       const to = start + done;
-      if (page === undefined) bytes.fill(0, to, to + part);
-      else bytes.set(part === pageBytes ? page : page.subarray(at, at + part), to);
-      done += part;
+      if (page === undefined) {
+        const end = this.#emptyUntil(index, Math.ceil((position + count) / pageBytes));
+        const part = Math.min(end * pageBytes - position, count) - done;
+        bytes.fill(0, to, to + part);
+        done += part;
+      } else {
+        const part = Math.min(pageBytes - at, count - done);
+        bytes.set(part === pageBytes ? page : page.subarray(at, at + part), to);
+        done += part;
+      }
     }
     return count;
+  }
+
+  /** The page with contents that comes next after `index`, `end` at most. */
+  #emptyUntil(index: number, end: number): number {
+    let at = index + 1;
+    while (at < end) {
+      const pages = this.#chunks.get(Math.floor(at / chunkPages))?.pages;
+      if (pages === undefined) at = (Math.floor(at / chunkPages) + 1) * chunkPages;
+      else if (pages[at % chunkPages] === undefined) at++;
+      else return at;
+    }
+    return Math.min(at, end);
   }
 
   /** Changes contents; the size is the caller's business. */

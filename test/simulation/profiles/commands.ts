@@ -3,6 +3,7 @@ import type { Campaign } from '../campaign.ts';
 import { changeGroups } from '../changes-of-groups.ts';
 import { changeSomething } from '../changes-of-volumes.ts';
 import type { FaultRule } from '../faults.ts';
+import { importVolume } from '../imports.ts';
 import type { Profile } from './profile.ts';
 
 /** Volumes and groups are made and deleted on a disk that fails or is full. */
@@ -16,6 +17,7 @@ export const commands: Profile = {
     const { machine, excuses } = simulation;
     const { capacityBytes } = machine;
     await campaign.traffic(undefined, 20);
+    if (random.chance(0.25)) await crashInImport(campaign);
     excuses.add('disk');
     if (random.chance(0.3)) {
       // Less than the journal of a group, or nothing at all.
@@ -27,6 +29,8 @@ export const commands: Profile = {
       if (random.chance(0.4)) await changeGroups(campaign);
       else await changeSomething(campaign);
     }
+    // Long enough for a checkpoint.
+    if (random.chance(0.3)) await simulation.pass(17_000);
     if (random.chance(0.5)) {
       // What a file lacks follows.
       machine.faults.clear();
@@ -59,6 +63,20 @@ function anyError({ random }: Campaign): FaultRule {
     { kind: 'sync_error', operation: 'sync_directory', nth, times },
   ];
   return random.pick(rules);
+}
+
+/** The volume that was being filled is half full after the restart, and the operator deletes it. */
+async function crashInImport(campaign: Campaign): Promise<void> {
+  const { simulation, random } = campaign;
+  if (!simulation.isServing) return;
+  const group = random.pick([...simulation.groups.values()]);
+  if (group.state !== 'normal') return;
+  const nth = random.between(1, 4);
+  simulation.machine.faults.add({ kind: 'death', operation: 'read', role: 'import', nth });
+  await importVolume(campaign, `${group.name}/i${simulation.clock.events}`);
+  await campaign.end();
+  await campaign.restart();
+  await deleteUnfinished(campaign);
 }
 
 /** Imports that a crash interrupted. */

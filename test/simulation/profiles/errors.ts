@@ -17,6 +17,10 @@ export const errors: Profile = {
       await failJournals(campaign);
       return;
     }
+    if (random.chance(0.2)) {
+      await failCheckpoints(campaign);
+      return;
+    }
     for (let count = random.between(1, 2); count > 0; count -= 1) {
       simulation.excuses.add('disk');
       faults.add(anyError(campaign));
@@ -61,7 +65,7 @@ async function failJournals(campaign: Campaign): Promise<void> {
   const kind = operation === 'sync' ? 'sync_error' : 'write_error';
   faults.add({ kind, operation, role: 'segment', nth: 1, times: 1000 });
   await simulation.hostsDone();
-  simulation.machine.dropCache();
+  if (random.chance(0.5)) simulation.machine.dropCache();
   // These are still connected, and read what can be read.
   for (const host of simulation.hosts) host.work(60, 1 * MiB);
   if (simulation.isServing) await simulation.hostsDone();
@@ -70,6 +74,36 @@ async function failJournals(campaign: Campaign): Promise<void> {
   await campaign.end('power');
   simulation.excuses.delete('disk');
   await campaign.restart();
+}
+
+/** A checkpoint that its sync did not bring to the device is all that the next life is to see of it. */
+async function failCheckpoints(campaign: Campaign): Promise<void> {
+  const { simulation } = campaign;
+  for (let life = 0; life < 3; life += 1) {
+    await campaign.traffic(undefined, 5);
+    await simulation.pass(500);
+    await campaign.end('kill');
+    await campaign.restart();
+  }
+  if (!simulation.isServing) return;
+  simulation.excuses.add('disk');
+  for (const name of simulation.groups.keys()) {
+    const path = `/data/groups/${name}/checkpoint`;
+    // The first sync is of what was there before.
+    const rule = { operation: 'sync', role: 'checkpoint', path, nth: 2, times: 100 } as const;
+    simulation.machine.faults.add({ kind: 'sync_error', ...rule });
+  }
+  await campaign.traffic();
+  // The next attempt may bring it there.
+  const isFailed = (): boolean =>
+    [...simulation.groups.values()].some(({ name, conditions }) =>
+      conditions.has(`checkpoint of ${name}`, 'volume_failed'),
+    );
+  await simulation.until(isFailed, 17_000);
+  await campaign.end('kill');
+  simulation.excuses.delete('disk');
+  await campaign.restart();
+  await campaign.traffic();
 }
 
 function anyError(campaign: Campaign): FaultRule {

@@ -30,7 +30,7 @@ export const full: Profile = {
       simulation.machine.faults.add(trouble);
       await campaign.restart();
     }
-    await fill(campaign);
+    if (random.chance(0.7)) await fill(campaign);
     await expectServed(campaign, 'beta');
     simulation.machine.faults.clear();
     if (trouble.kind === 'slow') await simulation.pass(trouble.milliseconds ?? 0);
@@ -49,6 +49,7 @@ function anyTrouble({ random }: Campaign): FaultRule {
     { kind: 'no_space', operation: 'write', role: 'volume', path },
     { kind: 'write_error', operation: 'write', role: 'volume', path },
     { kind: 'write_error', operation: 'write', role: 'checkpoint', path: `${path}checkpoint` },
+    { kind: 'sync_error', operation: 'sync', role: 'checkpoint', path: `${path}checkpoint` },
     { kind: 'slow', operation: 'sync', role: 'segment', path, milliseconds: 60_000 },
   ]);
 }
@@ -58,17 +59,25 @@ async function fill({ simulation, random }: Campaign): Promise<void> {
   if (!simulation.isServing) return;
   const group = simulation.groups.get('alpha');
   if (group?.state !== 'normal') return;
+  // Each host that waits holds memory that it receives into.
+  const [count, bytes] = random.pick([
+    [1, 4 * MiB],
+    [1, 24 * MiB],
+    [16, 8 * MiB],
+    [60, 16 * MiB],
+  ] as const);
   for (const volume of group.volumes.values()) {
-    if (volume.state !== 'normal') continue;
-    simulation.hosts
-      .connect('alpha', volume.catalog.name, {
-        mix: { write: 60, fua: 0, flush: 1, trim: 1, zeroes: 1, read: 1, status: 1, cache: 1 },
-        sizes: [1 * MiB, 256 * KiB],
-        alignment: 512,
-        hotBytes: 4 * MiB,
-        depth: 64,
-      })
-      .work(random.pick([20, 100]), random.pick([8, 40]) * MiB);
+    for (let host = 0; host < count && volume.state === 'normal'; host += 1) {
+      simulation.hosts
+        .connect('alpha', volume.catalog.name, {
+          mix: { write: 60, fua: 0, flush: 1, trim: 1, zeroes: 1, read: 1, status: 1, cache: 1 },
+          sizes: [1 * MiB, 256 * KiB],
+          alignment: 512,
+          hotBytes: 4 * MiB,
+          depth: 64,
+        })
+        .work(random.pick([20, 100]), bytes / count);
+    }
   }
   await simulation.pass(random.pick([10, 500, 3000]));
 }

@@ -65,16 +65,22 @@ export const space: Profile = {
 async function burst(campaign: Campaign): Promise<void> {
   const { simulation, random } = campaign;
   if (!simulation.isServing) return;
+  const none = { write: 0, fua: 0, flush: 0, trim: 0, zeroes: 0, read: 0, status: 0, cache: 0 };
+  const workload = { sizes: [1 * MiB], alignment: 1 * MiB, hotBytes: 40 * MiB, depth: 64 };
+  // Gives back what is there.
+  const clearing = { ...workload, mix: { ...none, trim: 1 }, clearSizes: [40 * MiB] };
+  for (const volume of ['v0', 'v1']) {
+    simulation.hosts.connect('alpha', volume, { ...clearing, alignment: 40 * MiB }).work(1, 1);
+  }
+  await simulation.hostsDone();
+  if ((await simulation.pass(2000)) !== 'done') return;
+  // Apply does not keep up for a while: what is accepted meanwhile is owed.
+  const { faults } = simulation.machine;
+  faults.add({ kind: 'no_space', operation: 'write', role: 'volume', nth: 1 });
   const zeroes = random.pick([0, 30]);
-  const host = simulation.hosts.connect('alpha', 'v1', {
-    mix: { write: 60, fua: 0, flush: 0, trim: 0, zeroes, read: 0, status: 0, cache: 0 },
-    sizes: [1 * MiB],
-    clearSizes: [32 * MiB],
-    alignment: 1 * MiB,
-    hotBytes: 40 * MiB,
-    depth: 64,
-  });
-  host.work(64, 40 * MiB);
+  const mix = { ...none, write: 60, zeroes };
+  const filling = { ...workload, mix, clearSizes: [32 * MiB] };
+  simulation.hosts.connect('alpha', 'v1', filling).work(64, 40 * MiB);
   await simulation.hostsDone();
   // What it was promised, it gets.
   await simulation.pass(2000);
