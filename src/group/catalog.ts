@@ -55,6 +55,8 @@ export interface Catalog {
   readonly syncIntervalMilliseconds: number;
   /** Where it does not say, `received`. */
   readonly release?: ReleaseRule;
+  /** Contents of volumes go to followers at most this fast; where it does not say, without a bound. */
+  readonly copyBytesPerSecond?: number;
 }
 
 /** The directories that a user named, or the one of its own. */

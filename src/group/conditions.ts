@@ -9,6 +9,7 @@ export type ConditionCode =
   | 'journal_failed'
   | 'journal_damaged'
   | 'journal_full'
+  | 'journal_unreadable'
   | 'volume_space'
   | 'volume_failed'
   | 'volume_missing'

@@ -47,6 +47,7 @@ export class Followers {
   readonly #cursors = new Map<number, FollowerCursor>();
   #timer: Timer | undefined;
   #isClosed = false;
+  #revision = 0;
 
   /** `kept`: as the file at `path` has them. */
   constructor(
@@ -68,6 +69,11 @@ export class Followers {
         heardMilliseconds: undefined,
       });
     }
+  }
+
+  /** Another number whenever there is another follower, or another state of one. */
+  get revision(): number {
+    return this.#revision;
   }
 
   list(): readonly FollowerCursor[] {
@@ -172,13 +178,20 @@ export class Followers {
 
   /** Leaves the one behind that holds most back, where that is what a record of `bytes` waits for. */
   makeRoom(bytes: number): void {
+    if (this.#holds.keepJournalFull(bytes)) this.leaveFurthestBehind();
+  }
+
+  /** False: the policy is another, there is nobody, or the file cannot be written. */
+  leaveFurthestBehind(): boolean {
     const follower = this.mayBeLeftBehind ? this.furthestBehind : undefined;
-    if (!follower || !this.#holds.keepJournalFull(bytes)) return;
+    if (!follower) return false;
     try {
       this.leaveBehind(follower.systemId);
+      return true;
     } catch (error) {
       if (!(error instanceof JnbdError)) throw error;
       this.#tellNotWritten(error);
+      return false;
     }
   }
 
@@ -215,7 +228,10 @@ export class Followers {
       heardMilliseconds: this.#deps.clock.monotonicMilliseconds(),
     };
     this.#cursors.set(told.systemId, cursor);
-    if (state !== before.state) this.#tell(`follower_${state}`, cursor);
+    if (state !== before.state) {
+      this.#revision += 1;
+      this.#tell(`follower_${state}`, cursor);
+    }
     if (received === before.received && applied === before.applied && state === before.state)
       return;
     this.#writeLater();
@@ -288,6 +304,7 @@ export class Followers {
     }
     if (cursor) this.#cursors.set(systemId, cursor);
     else this.#cursors.delete(systemId);
+    this.#revision += 1;
   }
 
   #tell(code: string, cursor: FollowerCursor): void {

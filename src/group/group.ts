@@ -138,6 +138,10 @@ export class Group {
   get journal(): Journal {
     return must(this.#journal, 'a group that serves has a journal');
   }
+  /** Its journal was recovered: what is durable in it may be read by followers, in any state. */
+  get isReadable(): boolean {
+    return this.#driver !== undefined;
+  }
   /** The sentence for hosts while `refusesWrites`. */
   get failureText(): string {
     const isServing = this.#state === 'normal' && this.role !== 'primary';

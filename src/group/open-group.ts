@@ -119,8 +119,8 @@ const retryMilliseconds = 1000;
 /**
  * The new incarnation's first segment is durable before anything is numbered in it (SAFETY 2), in an
  * area that can be written. A journal that is full to the last segment is applied, and released by a
- * checkpoint, first. Where that fails the group refuses, so that others need not wait for it, and
- * serves as soon as there is room; where it would release nothing, it refuses for good.
+ * checkpoint, first. Where that fails, or would release nothing, the group refuses, so that others need
+ * not wait for it, and serves as soon as there is room: its followers may still read.
  */
 async function beginIncarnation(clock: Clock, group: Group, lastNumber: number): Promise<void> {
   while (!tryBegin(group, lastNumber)) {
@@ -133,7 +133,9 @@ async function beginIncarnation(clock: Clock, group: Group, lastNumber: number):
     }
     const full = `the journal of group ${group.name} is full: no segment of ${segmentBytes} bytes is free in ${areas.map(({ path }) => path).join(', ')}`;
     if (!group.hurryApply()) {
+      if (group.followers.leaveFurthestBehind()) continue;
       refuseFull(group, `${full}, and what it holds is needed`);
+      beginLater(clock, group, lastNumber);
       return;
     }
     if (group.isApplyFailing) {

@@ -24,6 +24,7 @@ export class Volume {
   readonly sessions = new Set<OpenSession>();
   #state: VolumeState;
   #failure = '';
+  #revision = 0;
   /** A sync of its file failed: it stays abnormal until a restart applies the journal again. */
   syncFailed = false;
 
@@ -43,8 +44,14 @@ export class Volume {
     return this.#failure;
   }
 
+  /** How often its state changed. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   become(state: VolumeState, failure = ''): void {
     this.#state = changeVolumeState(this.#state, state);
+    this.#revision += 1;
     this.#failure = failure;
   }
 }

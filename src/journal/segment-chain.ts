@@ -6,7 +6,7 @@ import type { Random } from '../platform/random.ts';
 import type { Area } from './area.ts';
 import { AreaFailure } from './area.ts';
 import { recordHeaderBytes, wideRecordHeaderBytes } from './record.ts';
-import type { SegmentHeader } from './segment.ts';
+import type { JournalPosition, SegmentHeader } from './segment.ts';
 import { encodeSegmentHeader } from './segment.ts';
 
 /** Who writes: it stands in the header of every segment of one opening of the journal. */
@@ -104,6 +104,12 @@ export class SegmentChain {
 
   get current(): LiveSegment {
     return must(this.#current, 'the chain was begun');
+  }
+
+  /** Where what was written ends, also before the chain was begun. */
+  get tail(): JournalPosition {
+    const last = this.#current ?? [...this.#bySequence.values()].at(-1);
+    return { sequence: last?.header.sequence ?? 0, offset: last?.endOffset ?? 0 };
   }
 
   get capacityBytes(): number {

@@ -278,6 +278,42 @@ describe('a journal that a follower holds full', () => {
   });
 });
 
+describe('a journal that a follower holds full, at the start', () => {
+  async function full(onFull: 'suspend' | 'throttle'): Promise<Setting> {
+    const setting = await serve(`start ${onFull}`, { sizeBytes: 4 * MiB, onFull });
+    const { machine } = setting;
+    followers(machine).register(7, 'b', 1);
+    for (let life = 0; life < 12 && machine.group().state === 'normal'; life += 1) {
+      setting.reopen();
+      await setting.writeMuch(3);
+      await setting.flush();
+      await settle(machine);
+      machine.kill();
+      await machine.start();
+    }
+    return setting;
+  }
+
+  test('is begun without the follower (suspend)', async () => {
+    const { machine } = await full('suspend');
+    expect(machine.group().state).toBe('normal');
+    expect(followers(machine).find(7)?.state).toBe('behind');
+  });
+
+  test('is served once the follower has what it holds (throttle)', async () => {
+    const setting = await full('throttle');
+    const { machine } = setting;
+    expect(machine.group().state).toBe('abnormal');
+    expect(machine.group().isReadable).toBe(true);
+    await machine.pass(20_000);
+    expect(machine.group().state).toBe('abnormal');
+    acknowledge(machine, 7, machine.group().watermarks.durable);
+    await machine.until(() => machine.group().state === 'normal', 5000);
+    setting.reopen();
+    await setting.check(machine.group().watermarks.durable);
+  });
+});
+
 describe('a group whose volumes store nothing', () => {
   test('keeps what its followers do not have, and everything from where the last one was (SAFETY 7)', async () => {
     const setting = await serve('journal-only', { sizeBytes: 4 * MiB, journalOnly: true });
