@@ -71,6 +71,7 @@ const errorKinds = {
   diverged: 'refused',
   position_released: 'refused',
   record_unreadable: 'retryable',
+  volume_unreadable: 'retryable',
   unsupported: 'refused',
   internal: 'fatal',
 } as const satisfies Record<string, ErrorKind>;

@@ -59,6 +59,7 @@ export const errorCodes: Record<ErrorCode, string> = {
   diverged: 'nobody yet',
   position_released: 'nobody yet',
   record_unreadable: 'nobody yet',
+  volume_unreadable: 'nobody yet',
   unsupported: 'nobody yet',
   internal: 'the control server, of programming errors',
 };
@@ -74,6 +75,7 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'nobody yet'> = {
   journal_failed: 'ends',
   journal_damaged: 'stays',
   journal_full: 'ends',
+  journal_unreadable: 'nobody yet',
   volume_space: 'ends',
   volume_failed: 'ends',
   volume_missing: 'ends',
