@@ -118,7 +118,8 @@ export class ServedConnection {
       out: stream,
       isHead: head.method === 'HEAD',
       sendHead(status, answerHeaders) {
-        if (!stream.destroyed) stream.respond({ ':status': status, ...answerHeaders });
+        if (!stream.destroyed && !stream.closed)
+          stream.respond({ ':status': status, ...answerHeaders });
       },
       breakOff: () => stream.destroy(new Error('the answer is broken off')),
       whenLeft: (run) => this.#whenLeft(run),

@@ -269,6 +269,28 @@ describe('clients that mean ill', () => {
     await when('forgotten', () => port.connectionCount === 0);
   });
 
+  it.each([0, 5, 7, 8])('and take a request back with code %i hear nothing of it', async (code) => {
+    let gone = 0;
+    let answerLate: (() => void) | undefined;
+    const port = await parts.port((request, answer) => {
+      if (request.path !== '/late') return hello(request, answer);
+      answer.whenGone(() => {
+        gone += 1;
+      });
+      answerLate = () => hello(request, answer);
+    });
+    const session = bareSession(port.address.port);
+    const stream = session.request({ ':path': '/late' });
+    stream.on('error', () => undefined);
+    await when('asked', () => answerLate !== undefined);
+    stream.close(code);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    answerLate?.();
+    await stillServes(port);
+    session.destroy();
+    await when('gone', () => gone === 1 && port.connectionCount === 0);
+  });
+
   it('and ask many things at once wait for their turn', async () => {
     let open = 0;
     let most = 0;
