@@ -166,7 +166,7 @@ export class HttpPort implements TransportServer {
   #accept(socket: net.Socket): void {
     const { remoteAddress: host = 'unknown', remotePort: port = 0 } = socket;
     const peer = formatAddress({ kind: 'tcp', host, port });
-    if (!this.#makesRoom()) {
+    if (this.#isClosing || !this.#makesRoom()) {
       socket.on('error', () => undefined);
       socket.destroy();
       return;
