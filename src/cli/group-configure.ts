@@ -7,6 +7,6 @@ export const command: ChangeCommand<'group configure'> = {
   text: ({ result, group: { name, journal } }) =>
     done(
       result,
-      `group ${name}: on full ${journal.onFull}, sync interval ${journal.syncIntervalMilliseconds}ms, areas ${journal.areaLayout}`,
+      `group ${name}: on full ${journal.onFull}, sync interval ${journal.syncIntervalMilliseconds}ms, areas ${journal.areaLayout}, release ${journal.release}`,
     ),
 };

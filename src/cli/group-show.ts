@@ -30,6 +30,15 @@ export const command: ReadCommand<'group show'> = {
         ['on full', journal.onFull],
         ['sync interval', `${journal.syncIntervalMilliseconds}ms`],
         ['areas', journal.areaLayout],
+        ['release', `what every follower has ${journal.release}`],
+        ...(journal.copyBytesPerSecond === null
+          ? []
+          : [
+              ['copy rate', `${formatSize(journal.copyBytesPerSecond)} a second`] as [
+                string,
+                string,
+              ],
+            ]),
         ...journal.areas.map(({ path, role, state, failure }): [string, string] => [
           role === 'journal' ? 'area' : 'emergency area',
           `${path} ${stateText(state)}${failure === '' ? '' : ` (${failure})`}`,

@@ -36,6 +36,7 @@ export const volumeStatus = z.strictObject({
 
 /** `jnbd group configure` sets these. */
 export const onFull = z.enum(['suspend', 'throttle', 'fail']);
+export const releaseRule = z.enum(['received', 'applied']);
 export const areaLayout = z.enum(['striped', 'spare']);
 
 export const condition = z.strictObject({
@@ -72,6 +73,8 @@ export const groupStatus = z.strictObject({
     minutesToFull: z.number().nonnegative().nullable(),
     onFull,
     syncIntervalMilliseconds: z.number().positive(),
+    release: releaseRule.meta({ description: 'what lets go of a record at followers' }),
+    copyBytesPerSecond: bytes.nullable(),
     areaLayout,
     areas: z.array(
       z.strictObject({

@@ -4,7 +4,14 @@
  */
 import { z } from 'zod';
 import type { VerbName } from './schema-names.ts';
-import { areaLayout, groupStatus, onFull, status, volumeStatus } from './schema-status.ts';
+import {
+  areaLayout,
+  groupStatus,
+  onFull,
+  releaseRule,
+  status,
+  volumeStatus,
+} from './schema-status.ts';
 import {
   commaList,
   count,
@@ -78,6 +85,16 @@ const syncIntervalOption = option(
   '--sync-interval <TIME>',
   'the longest that an acknowledged write waits to be made durable (default 20ms)',
   milliseconds,
+);
+const releaseOption = option(
+  '--release <RULE>',
+  'what lets go of a record: every follower has received it, or has applied it (default received)',
+  releaseRule,
+);
+const copyRateOption = option(
+  '--copy-rate <SIZE>',
+  'contents of volumes that go to new followers in a second, such as 50MiB, or unlimited (default)',
+  z.union([z.literal('unlimited'), size]),
 );
 const areasOption = option(
   '--areas <LAYOUT>',
@@ -208,6 +225,8 @@ export const verbs = {
       onFull: onFullOption,
       syncInterval: syncIntervalOption,
       areas: areasOption,
+      release: releaseOption,
+      copyRate: copyRateOption,
     }),
     result: groupChanged,
   },

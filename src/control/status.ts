@@ -1,5 +1,6 @@
 import type { ExportDirectory } from '../group/export.ts';
 import { refusalOf } from '../group/exports.ts';
+import { releaseRuleDefault } from '../group/follower-holds.ts';
 import type { Group } from '../group/group.ts';
 import { generationOf } from '../group/lineage.ts';
 import type { System } from '../group/system.ts';
@@ -131,6 +132,8 @@ export class StatusReport {
         minutesToFull: group.minutesToFull(),
         onFull: catalog.onFull,
         syncIntervalMilliseconds: catalog.syncIntervalMilliseconds,
+        release: catalog.release ?? releaseRuleDefault,
+        copyBytesPerSecond: catalog.copyBytesPerSecond ?? null,
         areaLayout: catalog.areaLayout,
         areas: group.areas.map(({ path, role, state, failure }) => ({
           path,

@@ -75,17 +75,19 @@ export class Verbs {
 
   #configureGroup(parameters: Parameters<'group configure'>): Promise<Result<'group configure'>> {
     const group = this.#sources.system.group(parameters.group);
-    const { onFull, areas, syncInterval } = parameters;
-    if (onFull === undefined && areas === undefined && syncInterval === undefined) {
+    const { group: _, ...settings } = parameters;
+    if (Object.values(settings).every((value) => value === undefined)) {
       throw new JnbdError(
         'argument_invalid',
-        'group configure: say what to change: --on-full, --areas or --sync-interval',
+        'group configure: say what to change: --on-full, --areas, --sync-interval, --release or --copy-rate',
       );
     }
     const changed = configureGroup(group, {
-      onFull,
-      areaLayout: areas,
-      syncIntervalMilliseconds: syncInterval,
+      onFull: settings.onFull,
+      areaLayout: settings.areas,
+      syncIntervalMilliseconds: settings.syncInterval,
+      release: settings.release,
+      copyBytesPerSecond: settings.copyRate,
     });
     if (changed) this.#event('group_configured', `group ${group.name} was configured`, group);
     return Promise.resolve(this.#groupResult(group, changed));

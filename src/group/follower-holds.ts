@@ -24,7 +24,7 @@ function hasJournalOnlyVolumes({ volumes }: Catalog): boolean {
 }
 
 /** Where the catalog does not say. */
-const releaseRuleDefault: ReleaseRule = 'received';
+export const releaseRuleDefault: ReleaseRule = 'received';
 
 function ownerOf(systemId: number): string {
   return `follower ${systemId}`;

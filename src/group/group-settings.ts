@@ -1,6 +1,6 @@
 import type { AreaLayout } from '../journal/segment-chain.ts';
 import { JnbdError } from '../platform/errors.ts';
-import type { OnFull } from './catalog.ts';
+import type { Catalog, OnFull, ReleaseRule } from './catalog.ts';
 import type { Group } from './group.ts';
 
 /** Settings that may change while a group serves. */
@@ -8,6 +8,8 @@ export interface GroupChanges {
   readonly onFull?: OnFull | undefined;
   readonly areaLayout?: AreaLayout | undefined;
   readonly syncIntervalMilliseconds?: number | undefined;
+  readonly release?: ReleaseRule | undefined;
+  readonly copyBytesPerSecond?: number | 'unlimited' | undefined;
 }
 
 const syncIntervalMillisecondsMax = 60_000;
@@ -34,19 +36,26 @@ export function configureGroup(group: Group, changes: GroupChanges): boolean {
     );
   }
   const { catalog } = group;
-  const onFull = changes.onFull ?? catalog.onFull;
-  const areaLayout = changes.areaLayout ?? catalog.areaLayout;
-  const syncIntervalMilliseconds =
-    changes.syncIntervalMilliseconds ?? catalog.syncIntervalMilliseconds;
-  if (
-    onFull === catalog.onFull &&
-    areaLayout === catalog.areaLayout &&
-    syncIntervalMilliseconds === catalog.syncIntervalMilliseconds
-  ) {
-    return false;
-  }
-  group.changes.replace({ ...catalog, onFull, areaLayout, syncIntervalMilliseconds });
-  group.chain.setLayout(areaLayout);
-  group.journal.setSyncInterval(syncIntervalMilliseconds);
+  const changed = changedSettings(catalog, changes);
+  const keys = Object.keys({ ...catalog, ...changed }) as (keyof Catalog)[];
+  if (keys.every((key) => changed[key] === catalog[key])) return false;
+  group.changes.replace(changed);
+  group.chain.setLayout(changed.areaLayout);
+  group.journal.setSyncInterval(changed.syncIntervalMilliseconds);
+  group.followers.releaseRuleChanged();
   return true;
+}
+
+function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
+  const { copyBytesPerSecond: rate, release } = changes;
+  const { copyBytesPerSecond: _, ...others } = catalog;
+  const unlimited = rate === 'unlimited' ? others : catalog;
+  return {
+    ...unlimited,
+    onFull: changes.onFull ?? catalog.onFull,
+    areaLayout: changes.areaLayout ?? catalog.areaLayout,
+    syncIntervalMilliseconds: changes.syncIntervalMilliseconds ?? catalog.syncIntervalMilliseconds,
+    ...(release === undefined ? {} : { release }),
+    ...(typeof rate === 'number' ? { copyBytesPerSecond: rate } : {}),
+  };
 }

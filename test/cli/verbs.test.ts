@@ -80,6 +80,20 @@ describe('groups', () => {
     });
     const again = await run('group', 'configure', 'g1', '--on-full', 'fail');
     expect(again.json).toMatchObject({ result: 'already_done' });
+    const configure = (...options: string[]) => run('group', 'configure', 'g1', ...options);
+    const limited = await configure('--release', 'applied', '--copy-rate', '10MiB');
+    expect(limited.json).toMatchObject({
+      result: 'done',
+      group: { journal: { release: 'applied', copyBytesPerSecond: 10 * 2 ** 20 } },
+    });
+    const free = await configure('--release', 'received', '--copy-rate', 'unlimited');
+    expect(free.json).toMatchObject({
+      result: 'done',
+      group: { journal: { release: 'received', copyBytesPerSecond: null } },
+    });
+    expect((await configure('--copy-rate', 'unlimited')).json).toMatchObject({
+      result: 'already_done',
+    });
     const shown = await run('group', 'show', 'g1');
     expect(verbs['group show'].result.parse(shown.json).journal.onFull).toBe('fail');
     await expectError(['group', 'configure', 'g1'], 2, 'argument_invalid', /--on-full/);
