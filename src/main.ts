@@ -10,7 +10,7 @@ process.stderr.on('error', () => undefined);
 
 const code = await runCommandLine(process.argv.slice(2), async (settings) => {
   isServing = true;
-  const { startDaemon } = await import('./daemon.ts');
+  const { startDaemon } = await import('./daemon/serve.ts');
   return startDaemon(settings);
 });
 isServing = false;

@@ -1,7 +1,19 @@
 import { formatSize } from '../platform/size-text.ts';
 import type { ReadCommand } from './command.ts';
 import { findGroup } from './found.ts';
-import { conditionLines, properties, stateText, table, volumeHead, volumeLine } from './texts.ts';
+import {
+  conditionLines,
+  lagText,
+  properties,
+  secondaryHead,
+  secondaryLine,
+  stateText,
+  table,
+  upstreamText,
+  volumeHead,
+  volumeLine,
+} from './texts.ts';
+import type { GroupStatus } from '../control/schema-status.ts';
 
 export const command: ReadCommand<'group show'> = {
   kind: 'read',
@@ -17,6 +29,7 @@ export const command: ReadCommand<'group show'> = {
         ['state', stateText(group.state)],
         ['role', group.role],
         ['generation', String(group.generation)],
+        ...followLines(group),
         ['limited by', group.limitedBy ?? 'nothing'],
         [
           'updates',
@@ -52,7 +65,27 @@ export const command: ReadCommand<'group show'> = {
             ),
           ]
         : []),
+      ...(group.secondaries.length > 0
+        ? [table(secondaryHead, group.secondaries.map(secondaryLine))]
+        : []),
       ...conditionLines(group),
     ].join('\n\n');
   },
 };
+
+function followLines(group: GroupStatus): [string, string][] {
+  const { upstream, pairs } = group;
+  if (!upstream) return [];
+  const copying = pairs.filter(({ state }) => state === 'copying');
+  return [
+    ['follows', upstreamText(group)],
+    [
+      'behind',
+      `received ${lagText(upstream.lag.received)}; applied ${lagText(upstream.lag.applied)}`,
+    ],
+    ...copying.map(({ volume, copyCompletionBytes }): [string, string] => [
+      'copying',
+      `${volume}: ${formatSize(copyCompletionBytes)}`,
+    ]),
+  ];
+}

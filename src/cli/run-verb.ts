@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { ControlClient } from '../control/client.ts';
-import { firstIssue, parameterTexts, verbs } from '../control/schema.ts';
+import { firstIssue, verbs } from '../control/schema.ts';
 import type { VerbName } from '../control/schema-names.ts';
+import { parameterTexts } from '../control/schema-parameters.ts';
 import { JnbdError } from '../platform/errors.ts';
 import type { ChangeCommand, CommandContext, LocalCommand, ReadCommand } from './command.ts';
 import { printJson, printText } from './output.ts';
@@ -30,6 +31,15 @@ const commands: Record<VerbName, () => Promise<AnyCommand>> = {
   'volume delete': async () => (await import('./volume-delete.ts')).command as AnyCommand,
   'pki init': async () => (await import('./pki-init.ts')).command as AnyCommand,
   'pki issue': async () => (await import('./pki-issue.ts')).command as AnyCommand,
+  follow: async () => (await import('./follow.ts')).command as AnyCommand,
+  unfollow: async () => (await import('./unfollow.ts')).command as AnyCommand,
+  suspend: async () => (await import('./suspend.ts')).command as AnyCommand,
+  resume: async () => (await import('./resume.ts')).command as AnyCommand,
+  promote: async () => (await import('./promote.ts')).command as AnyCommand,
+  'secondary list': async () => (await import('./secondary-list.ts')).command as AnyCommand,
+  'secondary allow': async () => (await import('./secondary-allow.ts')).command as AnyCommand,
+  'secondary remove': async () => (await import('./secondary-remove.ts')).command as AnyCommand,
+  wait: async () => (await import('./wait.ts')).command as AnyCommand,
 };
 
 /** Whether a verb wants to know where a daemon is. */

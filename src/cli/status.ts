@@ -1,7 +1,18 @@
 import type { Status } from '../control/schema-status.ts';
 import { formatSize } from '../platform/size-text.ts';
 import type { ReadCommand } from './command.ts';
-import { conditionLines, groupHead, groupLine, table, volumeHead, volumeLine } from './texts.ts';
+import {
+  conditionLines,
+  groupHead,
+  groupLine,
+  lagText,
+  table,
+  upstreamText,
+  volumeHead,
+  volumeLine,
+} from './texts.ts';
+
+const noLag = { updates: 0, bytes: 0, seconds: 0 };
 
 export const command: ReadCommand<'status'> = {
   kind: 'read',
@@ -30,6 +41,18 @@ function groupTables({ groups }: Status): string[] {
   return [
     table(groupHead, groups.map(groupLine)),
     ...(volumes.length > 0 ? [table(volumeHead, volumes)] : []),
+    ...groups
+      .filter(({ upstream }) => upstream !== null)
+      .map(
+        (group) =>
+          `group ${group.name} follows ${upstreamText(group)}; behind ${lagText(group.upstream?.lag.received ?? noLag)}`,
+      ),
+    ...groups.flatMap(({ name, secondaries }) =>
+      secondaries.map(
+        (each) =>
+          `group ${name} is followed by ${each.name}, ${each.state}; behind ${lagText(each.lag.received)}`,
+      ),
+    ),
     ...groups.flatMap(({ name, limitedBy }) =>
       limitedBy === null ? [] : [limitText(name, limitedBy)],
     ),

@@ -1,7 +1,7 @@
 /** How results read. Tables go to terminals and pipes alike: one line a thing, no borders. */
 import Table from 'cli-table3';
 import picocolors from 'picocolors';
-import type { GroupStatus, VolumeStatus } from '../control/schema-status.ts';
+import type { GroupStatus, SecondaryStatus, VolumeStatus } from '../control/schema-status.ts';
 import { formatSize } from '../platform/size-text.ts';
 
 /** For terminals only, and not where NO_COLOR asks for none. */
@@ -55,6 +55,7 @@ export function groupLine(group: GroupStatus): string[] {
   return [
     group.name,
     stateText(group.state),
+    group.role,
     `${formatSize(journal.usedBytes)} of ${formatSize(journal.capacityBytes)}`,
     String(watermarks.newest),
     `${group.lag.applied.updates} (${group.lag.applied.seconds.toFixed(1)}s)`,
@@ -62,7 +63,7 @@ export function groupLine(group: GroupStatus): string[] {
   ];
 }
 
-export const groupHead = ['GROUP', 'STATE', 'JOURNAL', 'NEWEST', 'TO APPLY', 'VOLUMES'];
+export const groupHead = ['GROUP', 'STATE', 'ROLE', 'JOURNAL', 'NEWEST', 'TO APPLY', 'VOLUMES'];
 
 export function volumeLine(group: string, volume: VolumeStatus): string[] {
   return [
@@ -87,4 +88,36 @@ export function conditionLines(group: GroupStatus): string[] {
     const paint = severity === 'error' ? colors.red : colors.yellow;
     return `${paint(`${severity} ${code}`)}: ${message}\n  next: ${nextCommand}`;
   });
+}
+
+export const secondaryHead = ['SYSTEM', 'STATE', 'SENT', 'RECEIVED', 'APPLIED', 'LAG'];
+
+export function secondaryLine({
+  name,
+  state,
+  sent,
+  received,
+  applied,
+  lag,
+}: SecondaryStatus): string[] {
+  return [
+    name,
+    stateText(state),
+    String(sent),
+    String(received),
+    String(applied),
+    lagText(lag.received),
+  ];
+}
+
+export function lagText({ updates, bytes, seconds }: SecondaryStatus['lag']['received']): string {
+  return `${updates} updates, ${formatSize(bytes)}, ${seconds.toFixed(1)}s`;
+}
+
+/** Of a group that follows. */
+export function upstreamText({ upstream }: GroupStatus): string {
+  if (!upstream) return 'nobody';
+  const why = upstream.failure === '' ? '' : ` (${upstream.failure})`;
+  const named = upstream.name === '' ? '' : `${upstream.name} at `;
+  return `${named}${upstream.url}, ${upstream.state}${why}`;
 }

@@ -6,6 +6,9 @@ const samplesMax = 1024;
 
 interface NumberedGroup {
   readonly watermarks: Watermarks;
+  readonly followers?: {
+    list(): readonly { readonly received: number; readonly applied: number }[];
+  };
 }
 
 /** The groups that are there at the time. */
@@ -77,7 +80,9 @@ export class LagClock {
     for (const group of present) {
       const times = this.#groups.get(group) ?? new NumberTimes();
       this.#groups.set(group, times);
-      times.sample(now, group.watermarks.newest, group.watermarks.applied);
+      const followed = group.followers?.list().map(({ applied }) => applied) ?? [];
+      const { newest, applied } = group.watermarks;
+      times.sample(now, newest, Math.min(applied, ...followed));
     }
     this.#timer = this.#clock.after(sampleMilliseconds, () => this.#sample());
   }

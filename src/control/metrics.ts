@@ -8,6 +8,8 @@ import type { Group } from '../group/group.ts';
 import type { System } from '../group/system.ts';
 import type { Volume } from '../group/volume.ts';
 import { hostOperations, latencyBucketSeconds, latencyBuckets } from '../group/volume-metrics.ts';
+import { followMetrics } from './follow-metrics.ts';
+import type { Following } from './following.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { ProcessWatch } from './process-watch.ts';
 import type { ClientConnection } from './status.ts';
@@ -15,6 +17,7 @@ import type { ClientConnection } from './status.ts';
 export interface MetricSources {
   readonly system: System;
   readonly lagClock: LagClock;
+  readonly following: Pick<Following, 'upstream'>;
   readonly watch: ProcessWatch;
   readonly version: string;
   readonly memoryBytes: number;
@@ -57,6 +60,7 @@ export class Metrics {
     this.#sources = sources;
     this.#addVolumes();
     this.#addGroups();
+    this.#addFollowing();
     this.#addProcess();
   }
 
@@ -192,6 +196,13 @@ export class Metrics {
         `The update number that is ${name}.`,
         ({ watermarks }) => watermarks[name],
       );
+    }
+  }
+
+  #addFollowing(): void {
+    const { system, following, lagClock } = this.#sources;
+    for (const { name, help, values } of followMetrics(following, lagClock)) {
+      this.#add(name, help, 'gauge', () => [...system.groups.values()].flatMap(values));
     }
   }
 

@@ -19,6 +19,15 @@ export const verbSummaries = {
   'volume delete': 'delete a volume and its data',
   'pki init': 'make an authority, which certificates of systems are signed by',
   'pki issue': 'make a certificate for a system, as server and as client',
+  follow: 'follow a group of another system: copy it, keep up with it; or switch to another source',
+  unfollow: 'follow no more; what was copied stays',
+  suspend: 'stop receiving for now',
+  resume: 'receive again',
+  promote: 'make this system the primary of a group that it follows',
+  'secondary list': 'list the systems that follow a group, and those that may',
+  'secondary allow': 'let a system of another machine follow a group',
+  'secondary remove': 'keep nothing for a follower any more, and do not let it come back',
+  wait: 'wait until a group has come to something',
 } as const;
 
 export type VerbName = keyof typeof verbSummaries;

@@ -8,7 +8,11 @@ const updateNumber = z.int().nonnegative().meta({ description: 'an update number
 const bytes = z.int().nonnegative();
 
 /** How far behind: `seconds` is the age of the oldest update not there yet, 0 when all is there. */
-const lag = z.strictObject({ updates: updateNumber, bytes, seconds: z.number().nonnegative() });
+export const lag = z.strictObject({
+  updates: updateNumber,
+  bytes,
+  seconds: z.number().nonnegative(),
+});
 const lags = z.strictObject({ received: lag, applied: lag });
 
 const client = z.strictObject({
@@ -46,9 +50,18 @@ export const condition = z.strictObject({
   nextCommand: z.string(),
 });
 
+export const secondaryStatus = z.strictObject({
+  name: z.string(),
+  state: z.string(),
+  sent: updateNumber,
+  received: updateNumber,
+  applied: updateNumber,
+  lag: lags,
+});
+
 export const groupStatus = z.strictObject({
   name: z.string(),
-  role: z.enum(['primary', 'secondary']),
+  role: z.enum(['primary', 'secondary', 'diverged']),
   state: z.enum(['recovering', 'normal', 'abnormal', 'closing', 'closed']),
   connection: z.string().meta({ description: '`none` for a group that follows no other system' }),
   generation: z.int().positive(),
@@ -95,17 +108,18 @@ export const groupStatus = z.strictObject({
       copyCompletionBytes: bytes,
     }),
   ),
-  upstream: z.strictObject({ url: z.string(), state: z.string(), lag: lags }).nullable(),
-  secondaries: z.array(
-    z.strictObject({
-      name: z.string(),
+  upstream: z
+    .strictObject({
+      url: z.string(),
+      name: z.string().meta({ description: 'of the source' }),
       state: z.string(),
-      sent: updateNumber,
-      received: updateNumber,
-      applied: updateNumber,
+      failure: z.string().meta({ description: 'why it waits or was refused, else empty' }),
+      limitedBy: z.string().nullable().meta({ description: 'what holds the next read back' }),
       lag: lags,
-    }),
-  ),
+    })
+    .nullable(),
+  secondaries: z.array(secondaryStatus),
+  allowedSecondaries: z.array(z.string()),
   conditions: z.array(condition),
 });
 
@@ -126,3 +140,4 @@ export const status = z.strictObject({
 export type Status = z.infer<typeof status>;
 export type GroupStatus = z.infer<typeof groupStatus>;
 export type VolumeStatus = z.infer<typeof volumeStatus>;
+export type SecondaryStatus = z.infer<typeof secondaryStatus>;

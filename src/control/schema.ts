@@ -3,7 +3,21 @@
  * requests by it, the command line is built from it, and the documentation lists it.
  */
 import { z } from 'zod';
+import { followVerbs } from './schema-follow.ts';
 import type { VerbName } from './schema-names.ts';
+import {
+  argument,
+  flag,
+  groupArgument,
+  groupChanged,
+  journalDirOption,
+  journalSizeOption,
+  option,
+  outcome,
+  parameterTexts,
+  repeatable,
+  type VerbDefinition,
+} from './schema-parameters.ts';
 import {
   areaLayout,
   groupStatus,
@@ -24,57 +38,7 @@ import {
   volumePath,
 } from './schema-values.ts';
 
-/** How a parameter stands on the command line. */
-export interface ParameterText {
-  /** `--size <SIZE>` for an option, `<GROUP>` or `[GROUP]` for an argument. */
-  readonly form: string;
-  readonly help: string;
-  readonly repeatable?: boolean;
-}
-
-export const parameterTexts = z.registry<ParameterText>();
-
-/**
- * `local` verbs run in the program itself, `read` verbs need only GET /status, `change` verbs are
- * POST /verbs/NAME with the parameters as JSON, a space of the name written as a dash.
- */
-export type VerbKind = 'local' | 'read' | 'change';
-
-export interface VerbDefinition {
-  readonly kind: VerbKind;
-  /** It asks no daemon, so it takes no `--data` and no `--connect` to find one. */
-  readonly isAlone?: boolean;
-  readonly parameters: z.ZodObject;
-  readonly result: z.ZodType;
-  /** What one should know before using it; shown by --help. */
-  readonly details?: string;
-}
-
-function option<T extends z.ZodType>(form: string, help: string, value: T): z.ZodOptional<T> {
-  const optional = value.optional();
-  parameterTexts.add(optional, { form, help });
-  return optional;
-}
-
-function repeatable<T extends z.ZodType>(form: string, help: string, value: T) {
-  const optional = z.array(value).optional();
-  parameterTexts.add(optional, { form, help, repeatable: true });
-  return optional;
-}
-
-function flag(form: string, help: string) {
-  return option(form, help, z.boolean());
-}
-
-function argument<T extends z.ZodType>(form: string, help: string, value: T): T {
-  // A copy: the same kind of value stands in several verbs under different texts.
-  const own = value.clone();
-  parameterTexts.add(own, { form, help });
-  return own;
-}
-
 const path = z.string().min(1, { error: 'give a path' });
-const groupArgument = argument('<GROUP>', 'name of the group', groupName);
 const volumeArgument = argument('<GROUP/VOLUME>', 'the volume', volumePath);
 const onFullOption = option(
   '--on-full <POLICY>',
@@ -102,9 +66,6 @@ const areasOption = option(
   areaLayout,
 );
 
-/** `already_done`: everything was as asked for before. */
-const outcome = z.enum(['done', 'already_done']);
-const groupChanged = z.strictObject({ result: outcome, group: groupStatus });
 const volumeChanged = z.strictObject({
   result: outcome,
   group: z.string(),
@@ -196,12 +157,8 @@ export const verbs = {
     kind: 'change',
     parameters: z.strictObject({
       group: groupArgument,
-      journalSize: option('--journal-size <SIZE>', 'capacity of the journal (default 8GiB)', size),
-      journalDir: repeatable(
-        '--journal-dir <DIR>',
-        'a directory for the journal; repeatable (default: in the data directory)',
-        z.string().startsWith('/', { error: 'a journal directory is an absolute path' }),
-      ),
+      journalSize: journalSizeOption,
+      journalDir: journalDirOption,
       areas: areasOption,
       onFull: onFullOption,
       syncInterval: syncIntervalOption,
@@ -347,6 +304,7 @@ export const verbs = {
       'certificate and key as server-cert.pem, server-key.pem, client-cert.pem and client-key.pem.\n' +
       'Copy it to the system it is for. What is there is never overwritten.',
   },
+  ...followVerbs,
 } as const satisfies Record<VerbName, VerbDefinition>;
 
 /** Parameters as they travel: texts as people write them. */

@@ -6,7 +6,7 @@ import { bodyLimit } from 'hono/body-limit';
 import { stream } from 'hono/streaming';
 import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
-import { formatAddress, type ListenAddress } from '../platform/network.ts';
+import type { ListenAddress } from '../platform/network.ts';
 import { controlSocketPath, reachSocket } from './client-socket.ts';
 import { toProblem } from './problem.ts';
 import type { Problem } from './schema.ts';
@@ -14,11 +14,24 @@ import type { ControlService } from './service.ts';
 
 type TcpAddress = Extract<ListenAddress, { kind: 'tcp' }>;
 
+/** A request as the port's owner has it. */
+export interface ReadRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface ReadAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
 export interface ControlServerOptions {
   readonly dataDirectory: string;
-  readonly listen: TcpAddress;
-  /** Allows addresses beyond loopback: everybody there can read (SAFETY 33). */
-  readonly insecure: boolean;
+  /** Under which names this machine may be asked at its port; undefined: any. */
+  readonly hosts: ReadonlySet<string> | undefined;
   /** A programming error while answering. */
   readonly failed: (error: unknown) => void;
 }
@@ -30,41 +43,39 @@ const progressMilliseconds = 200;
 
 /**
  * The doors to a ControlService: a Unix socket in the data directory, where everything can be asked
- * by whoever may write to it, and a TCP port for reading.
+ * by whoever may write to it, and for reading, through its owner, the port for other systems.
  */
 export class ControlServer {
   readonly #service: ControlService;
   readonly #options: ControlServerOptions;
   readonly #servers: http.Server[] = [];
   readonly #running = new Set<AbortController>();
-  #address: TcpAddress;
+  readonly #reads: Hono;
 
   constructor(service: ControlService, options: ControlServerOptions) {
     this.#service = service;
     this.#options = options;
-    this.#address = options.listen;
+    this.#reads = this.#readApplication(options.hosts);
   }
 
-  /** As bound. */
-  get address(): TcpAddress {
-    return this.#address;
+  /** What is asked at the port that other systems reach this one by, and is to be read only. */
+  async answer({ method, path, query, headers }: ReadRequest): Promise<ReadAnswer> {
+    const url = `http://${headers['host'] ?? 'localhost'}${path}${query === '' ? '' : `?${query}`}`;
+    const response = await this.#reads.fetch(new Request(url, { method, headers }));
+    const told: Record<string, string> = {};
+    response.headers.forEach((value, name) => {
+      told[name] = value;
+    });
+    return {
+      status: response.status,
+      headers: told,
+      body: new Uint8Array(await response.arrayBuffer()),
+    };
   }
 
   /** Throws JnbdError (address_in_use, address_not_allowed). The data directory's lock is held. */
   async listen(): Promise<void> {
-    const { listen, insecure, dataDirectory } = this.#options;
-    const isLoopback = isLoopbackHost(listen.host);
-    if (!isLoopback && !insecure) {
-      throw new JnbdError(
-        'address_not_allowed',
-        `--listen ${formatAddress(listen)} can be reached from other machines, which could read status and metrics; listen on 127.0.0.1, or say --insecure`,
-      );
-    }
-    const reads = this.#open(this.#readApplication(isLoopback ? allowedHosts(listen) : undefined));
-    await bind(reads, formatAddress(listen), { port: listen.port, host: listen.host });
-    const bound = reads.address();
-    if (typeof bound === 'object' && bound !== null)
-      this.#address = { ...listen, port: bound.port };
+    const { dataDirectory } = this.#options;
     const path = controlSocketPath(dataDirectory);
     // Whoever left it is gone: the lock of the directory is ours.
     rmSync(path, { force: true });
@@ -227,7 +238,7 @@ function problemResponse(problem: Problem): Response {
   });
 }
 
-function isLoopbackHost(host: string): boolean {
+export function isLoopbackHost(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
@@ -235,7 +246,7 @@ function isLoopbackHost(host: string): boolean {
  * A page in a browser on this machine can make a name of its own mean 127.0.0.1 and so read what is
  * served there; the name stands in its requests.
  */
-function allowedHosts(listen: TcpAddress): Set<string> {
+export function allowedHosts(listen: TcpAddress): Set<string> {
   const own = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
   return new Set(['localhost', '127.0.0.1', '[::1]', own.toLowerCase()]);
 }

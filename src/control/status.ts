@@ -9,6 +9,8 @@ import type { Clock } from '../platform/clock.ts';
 import { recordPayloadBytesMax, slabBytes } from '../platform/limits.ts';
 import { indexTablesMax } from '../volume/block-index.ts';
 import { BlockTable } from '../volume/block-table.ts';
+import { pairsStatus, secondariesStatus, upstreamStatus } from './follow-status.ts';
+import type { Following } from './following.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { GroupStatus, Status, VolumeStatus } from './schema-status.ts';
 
@@ -28,6 +30,7 @@ export interface StatusSources {
   readonly exports: ExportDirectory;
   readonly clock: Clock;
   readonly lagClock: LagClock;
+  readonly following: Pick<Following, 'upstream'>;
   readonly version: string;
   readonly memoryBytes: number;
   readonly residentBytes: () => number;
@@ -102,13 +105,16 @@ export class StatusReport {
 
   #group(group: Group, doors: Doors): GroupStatus {
     const { catalog, watermarks, chain } = group;
+    const { following } = this.#sources;
+    const { lagClock } = this.#sources;
+    const upstream = upstreamStatus(group, following.upstream(group), lagClock);
     const { released, applied, durable, newest } = watermarks;
     const unsyncedBytes = group.retained.bytes;
     return {
       name: group.name,
-      role: 'primary',
+      role: group.role,
       state: group.state,
-      connection: 'none',
+      connection: upstream?.state ?? 'none',
       generation: generationOf(catalog.lineage),
       generationSystem: catalog.lineage.at(-1)?.system ?? this.#sources.system.systemId,
       limitedBy: limitedBy(group),
@@ -144,9 +150,10 @@ export class StatusReport {
       },
       history: { from: applied, promisedSeconds: 0 },
       volumes: [...group.volumes.values()].map((volume) => this.#volume(group, volume, doors)),
-      pairs: [],
-      upstream: null,
-      secondaries: [],
+      pairs: pairsStatus(group, this.#sources.system.name),
+      upstream,
+      secondaries: secondariesStatus(group, lagClock),
+      allowedSecondaries: [...(catalog.allowedFollowers ?? [])],
       conditions: group.conditions.list().map((each) => ({ ...each })),
     };
   }
@@ -162,7 +169,7 @@ export class StatusReport {
       name: catalog.name,
       sizeBytes: catalog.sizeBytes,
       allocatedBytes: allocatedBytes(group, volume),
-      state: isRefusedByGroup ? 'abnormal' : volume.state,
+      state: isRefusedByGroup ? 'abnormal' : shownState(group, volume),
       failure: isRefusedByGroup ? (refusal?.message ?? '') : volume.failure,
       journalOnly: catalog.journalOnly,
       maxHosts: catalog.maxHosts,
@@ -189,6 +196,13 @@ export class StatusReport {
     const age = clock.monotonicMilliseconds() - monotonicMilliseconds;
     return new Date(clock.wallMilliseconds() - age).toISOString();
   }
+}
+
+/** K2: a normal volume shows what it is to hosts. */
+function shownState(group: Group, { state }: Volume): VolumeStatus['state'] {
+  if (state !== 'normal') return state;
+  if (group.role !== 'primary') return 'secondary';
+  return group.followers.list().length > 0 ? 'primary' : 'normal';
 }
 
 function allocatedBytes(group: Group, volume: Volume): number {

@@ -7,6 +7,8 @@ import { changeVolume, createVolume, deleteVolume, resizeVolume } from '../group
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatExactSize } from '../platform/size-text.ts';
+import { FollowVerbs } from './follow-verbs.ts';
+import type { Following } from './following.ts';
 import type { AnswerLine, ChangeVerbName, Parameters, Result } from './schema.ts';
 import type { StatusReport } from './status.ts';
 
@@ -14,6 +16,7 @@ export interface VerbSources {
   readonly system: System;
   readonly disk: Disk;
   readonly report: StatusReport;
+  readonly following: Following;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
   /** Opens an NBD URI to read from. `undefined`: the text is no such URI. */
   readonly openUri: (uri: string) => Promise<BlockSource> | undefined;
@@ -28,6 +31,7 @@ export interface VerbCall {
 /** Carries out the verbs that change something. */
 export class Verbs {
   readonly #sources: VerbSources;
+  readonly #follow: FollowVerbs;
   readonly #verbs: {
     readonly [Name in ChangeVerbName]: (
       parameters: Parameters<Name>,
@@ -41,10 +45,18 @@ export class Verbs {
     'volume resize': (parameters) => this.#resizeVolume(parameters),
     'volume configure': (parameters) => this.#configureVolume(parameters),
     'volume delete': (parameters) => this.#deleteVolume(parameters),
+    follow: (parameters) => this.#follow.follow(parameters),
+    unfollow: (parameters) => this.#follow.unfollow(parameters),
+    suspend: (parameters) => this.#follow.suspend(parameters, true),
+    resume: (parameters) => this.#follow.suspend(parameters, false),
+    promote: (parameters) => this.#follow.promote(parameters),
+    'secondary allow': (parameters) => this.#follow.allow(parameters),
+    'secondary remove': (parameters) => this.#follow.remove(parameters),
   };
 
   constructor(sources: VerbSources) {
     this.#sources = sources;
+    this.#follow = new FollowVerbs(sources);
   }
 
   run<Name extends ChangeVerbName>(

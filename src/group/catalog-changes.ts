@@ -14,6 +14,7 @@ import { extendLineage, type Stretch } from './lineage.ts';
 interface PendingChange {
   readonly number: number;
   readonly change: CatalogChange;
+  readonly prepare: () => void;
   readonly done: () => void;
   readonly failed: (error: Error) => void;
 }
@@ -32,6 +33,7 @@ export class CatalogChanges {
   readonly #path: string;
   readonly #pending: PendingChange[] = [];
   #catalog: Catalog;
+  #durable = 0;
   #retry: Timer | undefined;
   #lastInTurn: Promise<void> = Promise.resolve();
 
@@ -71,14 +73,17 @@ export class CatalogChanges {
       const number = journal.stamp(slab, 0, recordHeaderBytes, catalog, 0, 0, payload.length);
       const { segment, payloadOffset } = journal.place;
       index.active.note(number, segment.header.sequence, payloadOffset + payload.length);
-      this.#pending.push({ number, change, done, failed });
+      this.#pending.push({ number, change, prepare: () => undefined, done, failed });
       if (journal.commitRun()) journal.requestDurable();
     });
   }
 
-  /** A change that came as a record from the group's source: `done` is called once it holds. */
-  received(number: number, change: CatalogChange, done: () => void): void {
-    this.#pending.push({ number, change, done, failed: () => undefined });
+  /**
+   * A change that came as a record from the group's source. `prepare` makes what has to be there before
+   * the file says so, and is tried again where it throws; `done` is called once the change holds.
+   */
+  received(number: number, change: CatalogChange, prepare: () => void, done: () => void): void {
+    this.#pending.push({ number, change, prepare, done, failed: () => undefined });
   }
 
   /** One after the other: names and ids are looked at before a change and used after it. */
@@ -92,7 +97,10 @@ export class CatalogChanges {
   }
 
   durableAdvanced(durable: number): void {
-    while ((this.#pending[0]?.number ?? Number.POSITIVE_INFINITY) <= durable) this.#finish();
+    this.#durable = durable;
+    while ((this.#pending[0]?.number ?? Number.POSITIVE_INFINITY) <= durable) {
+      if (!this.#finish()) return;
+    }
   }
 
   fail(error: Error): void {
@@ -126,11 +134,20 @@ export class CatalogChanges {
     this.#retry?.cancel();
   }
 
-  #finish(): void {
-    const pending = must(this.#pending.shift(), 'a change is pending');
+  /** False: later. */
+  #finish(): boolean {
+    const pending = must(this.#pending[0], 'a change is pending');
+    try {
+      pending.prepare();
+    } catch (error) {
+      this.#tryLater(messageOf(error), () => this.durableAdvanced(this.#durable));
+      return false;
+    }
+    this.#pending.shift();
     this.#catalog = changeCatalog(this.#catalog, pending.change, pending.number);
     this.#writeFile();
     pending.done();
+    return true;
   }
 
   #writeFile(): void {
@@ -138,15 +155,19 @@ export class CatalogChanges {
       writeCatalog(this.#disk, this.#path, this.#catalog);
       this.#fileFollowed();
     } catch (error) {
-      this.#conditions.raise(this.#catalog.name, {
-        code: 'catalog_behind',
-        severity: 'error',
-        message: `cannot replace ${this.#path}: ${messageOf(error)}; it is tried again every second`,
-        nextCommand: `df ${this.#path}`,
-      });
-      this.#retry?.cancel();
-      this.#retry = this.#clock.after(retryMilliseconds, () => this.#writeFile());
+      this.#tryLater(`cannot replace ${this.#path}: ${messageOf(error)}`, () => this.#writeFile());
     }
+  }
+
+  #tryLater(why: string, run: () => void): void {
+    this.#conditions.raise(this.#catalog.name, {
+      code: 'catalog_behind',
+      severity: 'error',
+      message: `${why}; it is tried again every second`,
+      nextCommand: `df ${this.#path}`,
+    });
+    this.#retry?.cancel();
+    this.#retry = this.#clock.after(retryMilliseconds, run);
   }
 
   #fileFollowed(): void {

@@ -41,6 +41,8 @@ export interface Catalog {
   readonly name: string;
   /** On this system. Where it does not say, `primary`. */
   readonly role?: GroupRole;
+  /** Names of systems that may follow from other machines. */
+  readonly allowedFollowers?: readonly string[];
   /** This system keeps the journal alone (K27): every volume is journal-only here. */
   readonly journalOnly?: boolean;
   /** Empty until the group was opened once. */

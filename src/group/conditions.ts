@@ -13,7 +13,9 @@ export type ConditionCode =
   | 'volume_space'
   | 'volume_failed'
   | 'volume_missing'
-  | 'import_unfinished';
+  | 'import_unfinished'
+  | 'follow_interrupted'
+  | 'follow_refused';
 
 export type Severity = 'warning' | 'error';
 

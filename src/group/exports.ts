@@ -12,7 +12,7 @@ class VolumeExport implements Export {
   readonly name: string;
   readonly description: string;
   readonly sizeBytes: number;
-  readonly readOnly = false;
+  readonly readOnly: boolean;
   readonly rotational: boolean;
   readonly #group: Group;
   readonly #volume: Volume;
@@ -21,6 +21,7 @@ class VolumeExport implements Export {
     this.name = `${group.name}/${volume.catalog.name}`;
     this.description = `volume ${volume.catalog.name} of group ${group.name}${volume.catalog.journalOnly ? ', journal-only' : ''}`;
     this.sizeBytes = volume.catalog.sizeBytes;
+    this.readOnly = group.role !== 'primary';
     this.rotational = rotational;
     this.#group = group;
     this.#volume = volume;

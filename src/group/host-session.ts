@@ -22,7 +22,7 @@ const slabNodes = BlockTable.nodesFor(slabBytes, true);
 /** One host connection to one volume: the write path of the group as a door uses it. */
 export class HostSession implements ExportSession, OpenSession, ReadOwner {
   readonly sizeBytes: number;
-  readonly readOnly = false;
+  readonly readOnly: boolean;
   readonly client: ExportClient;
   readonly metrics: VolumeMetrics;
   readonly #group: Group;
@@ -40,6 +40,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     this.#volume = volume;
     this.client = client;
     this.sizeBytes = volume.catalog.sizeBytes;
+    this.readOnly = group.role !== 'primary';
     this.metrics = volume.metrics;
   }
 

@@ -129,6 +129,8 @@ export class ReceivedRecords implements Parked {
 
   #checkPlace(): void {
     const { volume, offset, length, number } = this.#header;
+    // The catalog that following began with is of a later time: the volume may be gone from it.
+    if (number <= this.#group.catalog.number) return;
     const sizeBytes = this.#adoption.sizeBytes(volume);
     if (sizeBytes === undefined)
       this.#refuse(number, `is for volume ${volume}, which is not there`);

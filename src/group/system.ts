@@ -61,12 +61,19 @@ export function divideMemory(memoryBytes: number): MemoryShares {
 
 export type SystemDependencies = Omit<GroupDependencies, 'pool' | 'systemId'>;
 
+export interface SystemWatcher {
+  groupOpened(group: Group): void;
+  groupClosing(group: Group): void;
+}
+
 /** One data directory: its lock, its identity and its groups. */
 export class System {
   readonly directory: string;
   readonly pool: ReceiveSlabPool;
   readonly memory: MemoryShares;
   readonly groups = new Map<string, Group>();
+  /** Told when a group is opened later than the system, and before it is closed to be deleted. */
+  readonly watchers = new Set<SystemWatcher>();
   readonly #deps: GroupDependencies;
   readonly #lock: FileLock;
   readonly #identity: SystemIdentity;
@@ -157,6 +164,7 @@ export class System {
       await makeGroupFiles(this.#deps, files, catalog, beginning);
       const group = await openGroup(this.#deps, this.#groupLimits(), files);
       this.groups.set(name, group);
+      for (const watcher of this.watchers) watcher.groupOpened(group);
       return group;
     } catch (error) {
       if (this.#deps.disk.isDirectorySync(files.directory)) this.#left.add(name);
@@ -206,8 +214,16 @@ export class System {
         `group ${name} has volumes with connected clients; disconnect them first`,
       );
     }
+    const followers = group.followers.list().map((follower) => follower.name);
+    if (followers.length > 0 && !force) {
+      throw new JnbdError(
+        'group_not_empty',
+        `group ${name} is followed by ${followers.join(', ')}; unfollow it there first, or add --force`,
+      );
+    }
     this.#claim(name);
     try {
+      for (const watcher of this.watchers) watcher.groupClosing(group);
       await group.close();
       this.groups.delete(name);
       this.#left.add(name);

@@ -1,5 +1,4 @@
 import type { Disk } from '../platform/disk.ts';
-import { messageOf } from '../platform/errors.ts';
 import type { CatalogChange, CatalogVolume } from './catalog.ts';
 import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
@@ -8,8 +7,8 @@ import { makeBackingFile } from './volume-changes.ts';
 
 /**
  * Changes of volumes that come as records from a group's source: they hold when they are durable here,
- * in their place among the writes, and files follow. A volume whose file cannot be made is abnormal:
- * its records stay in the journal.
+ * in their place among the writes, and their files are as they say. Where a file cannot be made the
+ * change waits, and so does everything behind it on its way to the volumes.
  */
 export class VolumeAdoption {
   readonly #disk: Disk;
@@ -30,47 +29,63 @@ export class VolumeAdoption {
     return this.#sizes.get(volume);
   }
 
-  /** The record of this change was appended. */
+  /** The record of this change was appended. The catalog that following began with may have it already. */
   received(number: number, change: CatalogChange): void {
-    const { changes, storing } = this.#group;
+    const { changes, storing, catalog } = this.#group;
+    if (number <= catalog.number) return;
     if (change.change === 'volume_deleted') {
       this.#sizes.delete(change.id);
-      changes.received(number, change, () => this.#deleted(change.id));
+      changes.received(
+        number,
+        change,
+        () => undefined,
+        () => this.#deleted(change.id),
+      );
       return;
     }
     const { volume } = change;
     this.#sizes.set(volume.id, volume.sizeBytes);
     if (change.change === 'volume_changed') {
-      changes.received(number, change, () => this.#changed(volume));
+      changes.received(
+        number,
+        change,
+        () => this.#grow(volume),
+        () => this.#changed(volume),
+      );
       return;
     }
     if (!volume.journalOnly) storing.add(volume.id);
-    changes.received(number, change, () => this.#created(volume));
+    changes.received(
+      number,
+      change,
+      () => this.#make(volume),
+      () => this.#created(volume),
+    );
   }
 
-  /** Also of a volume that was there when following began. */
+  /** Before the catalog names it: a file that is missing then is taken for lost. */
+  #make({ id, sizeBytes, journalOnly }: CatalogVolume): void {
+    if (journalOnly) return;
+    makeBackingFile(this.#disk, this.#files, this.#files.volume(id), sizeBytes).closeSync();
+  }
+
   #created(entry: CatalogVolume): void {
-    if (entry.journalOnly) {
-      this.#group.addVolume(new Volume(entry, undefined, ''));
-      return;
-    }
-    const path = this.#files.volume(entry.id);
-    this.#attempt(entry, () => {
-      const file = makeBackingFile(this.#disk, this.#files, path, entry.sizeBytes);
-      this.#group.addVolume(new Volume(entry, file, path));
-    });
+    const path = entry.journalOnly ? '' : this.#files.volume(entry.id);
+    const file = entry.journalOnly ? undefined : this.#disk.openSync(path, 'read-write', 'volume');
+    this.#group.addVolume(new Volume(entry, file, path));
+  }
+
+  #grow({ id, sizeBytes }: CatalogVolume): void {
+    const file = this.#find(id)?.file;
+    if (!file || file.sizeSync() >= sizeBytes) return;
+    file.truncateSync(sizeBytes);
+    file.dataSyncSync();
   }
 
   #changed(entry: CatalogVolume): void {
     const volume = this.#find(entry.id);
     if (!volume) return;
     volume.catalog = entry;
-    this.#attempt(entry, () => {
-      if (volume.file && volume.file.sizeSync() < entry.sizeBytes) {
-        volume.file.truncateSync(entry.sizeBytes);
-        volume.file.dataSyncSync();
-      }
-    });
     if (volume.state !== 'abnormal' && volume.state !== entry.state) volume.become(entry.state);
   }
 
@@ -84,23 +99,5 @@ export class VolumeAdoption {
 
   #find(id: number): Volume | undefined {
     return [...this.#group.volumes.values()].find(({ catalog }) => catalog.id === id);
-  }
-
-  #attempt(entry: CatalogVolume, run: () => void): void {
-    try {
-      run();
-    } catch (error) {
-      const why = messageOf(error);
-      const path = this.#files.volume(entry.id);
-      const volume = this.#find(entry.id) ?? new Volume(entry, undefined, path);
-      volume.become('abnormal', why);
-      if (!this.#find(entry.id)) this.#group.addVolume(volume);
-      this.#group.conditions.raise(`${this.#group.name}/${entry.name}`, {
-        code: 'volume_failed',
-        severity: 'error',
-        message: `volume ${this.#group.name}/${entry.name}: ${why}`,
-        nextCommand: `ls -l ${this.#files.volumes}`,
-      });
-    }
   }
 }

@@ -73,10 +73,7 @@ export class VolumeCopies implements GroupWatcher {
    */
   take(piece: CopiedPiece, contents: Uint8Array | undefined): boolean {
     const volume = this.#check(piece);
-    if (!this.#isReady(piece.length)) {
-      this.#isWaiting = true;
-      return false;
-    }
+    if (!this.isReady(piece.length)) return false;
     const { offset, length } = piece;
     const bytes = contents ? Uint8Array.from(contents) : undefined;
     const inFlight = bytes?.length ?? 0;
@@ -125,13 +122,18 @@ export class VolumeCopies implements GroupWatcher {
     );
   }
 
-  #isReady(length: number): boolean {
+  /** Whether so much may be written now. False: `roomAppeared` follows. */
+  isReady(length: number): boolean {
+    this.#isWaiting = true;
     if (this.#inFlightBytes > 0 && this.#inFlightBytes + length > inFlightBytesMax) return false;
     const { driver, watermarks, journal } = this.#group;
-    if (driver.isDone && watermarks.applied === watermarks.newest) return true;
-    if (watermarks.durable < watermarks.newest) journal.requestDurable();
-    driver.applyNow();
-    return false;
+    if (!driver.isDone || watermarks.applied < watermarks.newest) {
+      if (watermarks.durable < watermarks.newest) journal.requestDurable();
+      driver.applyNow();
+      return false;
+    }
+    this.#isWaiting = false;
+    return true;
   }
 
   #wake(): void {

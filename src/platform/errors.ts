@@ -65,6 +65,7 @@ const errorKinds = {
   protocol_violated: 'retryable',
   protocol_unsupported: 'refused',
   follower_not_allowed: 'refused',
+  follow_loop: 'refused',
   follower_not_found: 'not_found',
   group_state: 'refused',
   generation_newer: 'refused',

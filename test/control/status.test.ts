@@ -17,6 +17,7 @@ async function read({ system, disk, clock }: SimulatedMachine) {
   const metrics = new Metrics({
     system,
     lagClock: new LagClock(clock, system),
+    following: { upstream: () => undefined },
     watch,
     version: '1.2.3',
     memoryBytes: MiB,
@@ -30,6 +31,7 @@ async function read({ system, disk, clock }: SimulatedMachine) {
     exports,
     clock,
     lagClock: new LagClock(clock, system),
+    following: { upstream: () => undefined },
     version: '1.2.3',
     memoryBytes: MiB,
     residentBytes: () => MiB,

@@ -4,6 +4,9 @@ import { type ExportClient, type ExportSession, readPending } from '../../src/gr
 import { SystemExports } from '../../src/group/exports.ts';
 import type { SimulatedMachine } from './simulated-system.ts';
 
+/** Where a test host is: a machine with a daemon on it. */
+export type HostedSystem = Pick<SimulatedMachine, 'system' | 'disk' | 'until'>;
+
 /** What one record did to a volume. */
 export interface Effect {
   readonly number: number;
@@ -47,13 +50,13 @@ export class TestHost implements ExportClient {
   /** The reason that the export went away. */
   revoked: string | undefined;
   failures: { readonly from: number; readonly text: string }[] = [];
-  readonly #machine: SimulatedMachine;
+  readonly #machine: HostedSystem;
   readonly #history: History | undefined;
   #isAdmitted = false;
   #token = 0;
   readonly #reads = new Map<number, (failure: number) => void>();
 
-  constructor(machine: SimulatedMachine, name: string, history?: History) {
+  constructor(machine: HostedSystem, name: string, history?: History) {
     this.#machine = machine;
     this.#history = history;
     this.name = name;

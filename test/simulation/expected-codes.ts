@@ -52,6 +52,7 @@ export const errorCodes: Record<ErrorCode, string> = {
   certificate_refused: 'TLS',
   protocol_violated: 'nobody yet',
   protocol_unsupported: 'nobody yet',
+  follow_loop: 'nobody yet',
   follower_not_allowed: 'nobody yet',
   follower_not_found: 'nobody yet',
   group_state: 'nobody yet',
@@ -80,6 +81,8 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'nobody yet'> = {
   volume_failed: 'ends',
   volume_missing: 'ends',
   import_unfinished: 'ends',
+  follow_interrupted: 'nobody yet',
+  follow_refused: 'nobody yet',
 };
 
 /** What campaigns have to bring about, as it is counted. */

@@ -4,8 +4,11 @@ import {
   type DaemonOptions,
   type Observers,
   type World,
-} from '../../src/daemon.ts';
+} from '../../src/daemon/compose.ts';
 import { MiB } from '../../src/platform/limits.ts';
+import type { FromSource, ToSource } from '../../src/replicator/source-messages.ts';
+import { SourceWorker } from '../../src/replicator/source-worker.ts';
+import { jsonAnswer } from '../../src/replicator/wire-json.ts';
 import type { FromApply, ToApply } from '../../src/volume/apply-messages.ts';
 import { ApplyWorker } from '../../src/volume/apply.ts';
 import { ProcessClock, type SimulatedClock } from './simulated-clock.ts';
@@ -13,6 +16,7 @@ import type { SimulatedDisk } from './simulated-disk.ts';
 import type { SimulatedNetwork } from './simulated-network.ts';
 import type { SimulatedProcessDisk } from './simulated-process-disk.ts';
 import type { SimulatedRandom } from './simulated-random.ts';
+import { SimulatedLinks } from './simulated-transport.ts';
 import { spawnSimulatedWorker } from './simulated-worker.ts';
 
 export const dataDirectory = '/data';
@@ -23,6 +27,10 @@ export interface SimulatedWorld {
   readonly clock: SimulatedClock;
   readonly machine: SimulatedDisk;
   readonly network: SimulatedNetwork;
+  /** To other systems; alone in the world where there are none. */
+  readonly links?: SimulatedLinks;
+  /** By which other systems know this one. */
+  readonly host?: string;
 }
 
 export interface DaemonEvent {
@@ -42,14 +50,23 @@ export class SimulatedDaemon {
   #isDead = false;
   readonly #kill: () => void;
 
-  constructor(world: SimulatedWorld, random: SimulatedRandom, directory: string = dataDirectory) {
+  constructor(
+    world: SimulatedWorld,
+    random: SimulatedRandom,
+    directory: string = dataDirectory,
+    name?: string,
+  ) {
     const clock = new ProcessClock(world.clock);
     const network = world.network.attach(clock);
+    const host = world.host ?? '127.0.0.1';
+    const links = world.links ?? new SimulatedLinks(world.clock, random);
+    const transport = links.attach(host, clock);
     this.#kill = () => {
       if (this.#isDead) return;
       this.#isDead = true;
       clock.kill();
       network.kill();
+      transport.kill();
     };
     this.disk = world.machine.attach(this.#kill);
     const { disk } = this;
@@ -64,12 +81,24 @@ export class SimulatedDaemon {
           random.fork('worker'),
           (port) => new ApplyWorker(disk, port),
         ),
+      transport,
+      startSource: () =>
+        spawnSimulatedWorker<ToSource, FromSource>(
+          clock,
+          random.fork('source'),
+          (port) => new SourceWorker({ disk, clock, transport }, port),
+        ),
     };
     const observers: Observers = {
       event: (code, message) => this.events.push({ code, message }),
       ...others,
     };
-    const opening = composeDaemon(this.world, observers, { ...options, dataDirectory: directory });
+    const opening = composeDaemon(this.world, observers, {
+      ...options,
+      name,
+      dataDirectory: directory,
+      listen: { address: { kind: 'tcp', host, port: 10810 }, cleartext: 'anywhere' },
+    });
     this.starting = opening.then((composed) => {
       this.#composed = composed;
     });
@@ -101,12 +130,13 @@ export class SimulatedDaemon {
   }
 }
 
-const options: Omit<DaemonOptions, 'dataDirectory'> = {
+const options: Omit<DaemonOptions, 'dataDirectory' | 'listen'> = {
   name: undefined,
   version: '0.0.0',
   memoryBytes: 64 * MiB,
   nbdAddresses: [nbdAddress],
   nbd: {},
+  answerOthers: () => Promise.resolve(jsonAnswer(404, {})),
 };
 
 const others: Omit<Observers, 'event'> = {

@@ -1,0 +1,100 @@
+import type { FollowerCursor } from '../group/followers.ts';
+import type { Group } from '../group/group.ts';
+import { segmentHeaderBytes } from '../platform/limits.ts';
+import type { UpstreamState } from './following.ts';
+import type { LagClock } from './lag-clock.ts';
+import type { GroupStatus } from './schema-status.ts';
+
+type Pair = GroupStatus['pairs'][number];
+type Lag = GroupStatus['secondaries'][number]['lag']['received'];
+
+/** Whom the group follows, and how far it is behind. */
+export function upstreamStatus(
+  group: Group,
+  upstream: UpstreamState | undefined,
+  lagClock: LagClock,
+): GroupStatus['upstream'] {
+  const { state } = group.follow;
+  if (!state || !upstream) return null;
+  const { applied, newest } = group.watermarks;
+  const sourceNewest = Math.max(newest, upstream.newest ?? newest);
+  const { unsentBytes, lagSeconds } = upstream;
+  const missing = sourceNewest - newest;
+  return {
+    url: state.url,
+    name: state.sourceName,
+    state: upstream.state,
+    failure: upstream.failure,
+    limitedBy: upstream.limitedBy,
+    lag: {
+      received: { updates: missing, bytes: missing === 0 ? 0 : unsentBytes, seconds: lagSeconds },
+      applied: {
+        updates: sourceNewest - applied,
+        bytes: (missing === 0 ? 0 : unsentBytes) + group.unappliedBytes,
+        seconds: Math.max(lagSeconds, lagClock.ageSeconds(group, applied)),
+      },
+    },
+  };
+}
+
+/** Who follows the group, and how far each is behind. */
+export function secondariesStatus(group: Group, lagClock: LagClock): GroupStatus['secondaries'] {
+  const lagOf = (reached: number): Lag => ({
+    updates: Math.max(0, group.watermarks.newest - reached),
+    bytes: journalBytesAfter(group, reached),
+    seconds: lagClock.ageSeconds(group, reached),
+  });
+  return group.followers.list().map(({ name, state, sent, received, applied }) => ({
+    name,
+    state,
+    sent,
+    received,
+    applied,
+    lag: { received: lagOf(received), applied: lagOf(applied) },
+  }));
+}
+
+/** K3: each volume with each of its copies, as this system knows them. */
+export function pairsStatus(group: Group, systemName: string): Pair[] {
+  const volumes = [...group.volumes.values()].map(({ catalog }) => catalog);
+  const { state } = group.follow;
+  const own = volumes.map(({ id, name, sizeBytes }): Pair => {
+    const copy = state?.copies.find(({ volume }) => volume === id);
+    const pairState = copy ? 'copying' : state?.isSuspended ? 'suspended' : 'normal';
+    return {
+      volume: name,
+      secondary: systemName,
+      state: pairState,
+      copyCompletionBytes: copy?.address ?? sizeBytes,
+    };
+  });
+  const followed = group.followers.list().flatMap((cursor) =>
+    volumes.map(({ id, name, sizeBytes }): Pair => {
+      const copied = cursor.copied.find(({ volume }) => volume === id);
+      return {
+        volume: name,
+        secondary: cursor.name,
+        state: pairStateOf(cursor, copied !== undefined),
+        copyCompletionBytes: copied?.address ?? (cursor.state === 'registered' ? 0 : sizeBytes),
+      };
+    }),
+  );
+  return [...(state ? own : []), ...followed];
+}
+
+function pairStateOf({ state }: FollowerCursor, isCopied: boolean): string {
+  if (state === 'registered') return 'not-copied';
+  if (state === 'suspended') return 'suspended';
+  if (state === 'behind') return 'abnormal';
+  return isCopied ? 'copying' : 'normal';
+}
+
+/** Whole segments: of the one that the number is in, all that it holds. */
+function journalBytesAfter(group: Group, number: number): number {
+  if (number >= group.watermarks.newest) return 0;
+  let bytes = 0;
+  for (const { lastNumber, endOffset } of group.chain.live()) {
+    if (lastNumber > number) bytes += endOffset - segmentHeaderBytes;
+  }
+  return bytes;
+}

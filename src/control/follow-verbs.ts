@@ -1,0 +1,83 @@
+import type { Group } from '../group/group.ts';
+import { allowFollower, dropFollower } from '../group/followers-allowed.ts';
+import type { System } from '../group/system.ts';
+import { promotionObstacle } from '../group/promotion.ts';
+import { formatBatchSize, formatPace } from '../platform/pace-settings.ts';
+import type { Following } from './following.ts';
+import type { Parameters, Result } from './schema.ts';
+import type { StatusReport } from './status.ts';
+
+export interface FollowVerbSources {
+  readonly system: System;
+  readonly report: StatusReport;
+  readonly following: Following;
+}
+
+/** Carries out the verbs about following and being followed. */
+export class FollowVerbs {
+  readonly #sources: FollowVerbSources;
+
+  constructor(sources: FollowVerbSources) {
+    this.#sources = sources;
+  }
+
+  async follow(parameters: Parameters<'follow'>): Promise<Result<'follow'>> {
+    const { pace, batchSize, links, journalSize, journalDir } = parameters;
+    const { group, changed } = await this.#sources.following.follow({
+      group: parameters.group,
+      url: parameters.from,
+      sourceGroup: parameters.sourceGroup,
+      journalOnly: parameters.journalOnly ?? false,
+      pace: pace && formatPace(pace),
+      batchSize: batchSize === undefined ? undefined : formatBatchSize(batchSize),
+      links,
+      settings: {
+        ...(journalSize === undefined ? {} : { journalCapacityBytes: journalSize }),
+        ...(journalDir === undefined ? {} : { journalDirectories: journalDir }),
+      },
+    });
+    return this.#groupResult(group, changed);
+  }
+
+  async unfollow({ group }: Parameters<'unfollow'>): Promise<Result<'unfollow'>> {
+    const changed = await this.#sources.following.unfollow(group);
+    return this.#groupResult(this.#sources.system.group(group), changed);
+  }
+
+  suspend({ group }: Parameters<'suspend'>, isSuspended: boolean): Promise<Result<'suspend'>> {
+    const changed = this.#sources.following.suspend(group, isSuspended);
+    return Promise.resolve(this.#groupResult(this.#sources.system.group(group), changed));
+  }
+
+  promote({ group: name, force, dryRun }: Parameters<'promote'>): Promise<Result<'promote'>> {
+    const { following, report, system } = this.#sources;
+    const group = system.group(name);
+    const { upstream } = report.group(group);
+    const lost = upstream?.lag.received ?? { updates: 0, bytes: 0, seconds: 0 };
+    const obstacle = group.role === 'primary' ? undefined : promotionObstacle(group);
+    const changed = dryRun ? false : following.promote(name, force ?? false);
+    const isDone = group.role === 'primary' && !changed;
+    return Promise.resolve({
+      result: changed ? 'done' : isDone ? 'already_done' : 'would_be_done',
+      position: group.watermarks.newest,
+      lost,
+      obstacle: dryRun ? (obstacle?.text ?? null) : null,
+      group: report.group(group),
+    });
+  }
+
+  allow(parameters: Parameters<'secondary allow'>): Promise<Result<'secondary allow'>> {
+    const group = this.#sources.system.group(parameters.group);
+    return Promise.resolve(this.#groupResult(group, allowFollower(group, parameters.secondary)));
+  }
+
+  remove(parameters: Parameters<'secondary remove'>): Promise<Result<'secondary remove'>> {
+    const group = this.#sources.system.group(parameters.group);
+    return Promise.resolve(this.#groupResult(group, dropFollower(group, parameters.secondary)));
+  }
+
+  #groupResult(group: Group, changed: boolean): Result<'follow'> {
+    const { report } = this.#sources;
+    return { result: changed ? 'done' : 'already_done', group: report.group(group) };
+  }
+}

@@ -1,0 +1,41 @@
+import type { Group } from '../group/group.ts';
+import type { GroupSettings } from '../group/system.ts';
+
+/** What a follower is asked to do; left out is what stays as it is, or gets its default. */
+export interface FollowWish {
+  readonly group: string;
+  readonly url: string;
+  readonly sourceGroup: string | undefined;
+  readonly journalOnly: boolean;
+  readonly pace: string | undefined;
+  readonly batchSize: string | undefined;
+  readonly links: number | undefined;
+  readonly settings: GroupSettings;
+}
+
+/** Following and being followed, as verbs and status need it; the replicator does it. */
+export interface Following {
+  follow(wish: FollowWish): Promise<{ group: Group; changed: boolean }>;
+  /** False: the group followed nobody. */
+  unfollow(group: string): Promise<boolean>;
+  /** False: it was so already. */
+  suspend(group: string, isSuspended: boolean): boolean;
+  /** False: it was primary already. */
+  promote(group: string, force: boolean): boolean;
+  /** Undefined: the group follows nobody. */
+  upstream(group: Group): UpstreamState | undefined;
+}
+
+/** How a group's following goes. */
+export interface UpstreamState {
+  readonly state: string;
+  /** Why it waits or was refused, or empty. */
+  readonly failure: string;
+  /** What holds the next read back; null: nothing, or nothing is known. */
+  readonly limitedBy: string | null;
+  /** What the source said last; undefined: it was not heard yet. */
+  readonly newest: number | undefined;
+  readonly unsentBytes: number;
+  /** Age of the oldest update that the source has and this system has not. */
+  readonly lagSeconds: number;
+}

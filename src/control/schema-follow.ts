@@ -1,0 +1,130 @@
+/** The verbs about following other systems, and about systems that follow. */
+import { z } from 'zod';
+import {
+  argument,
+  flag,
+  groupArgument,
+  groupChanged,
+  journalDirOption,
+  journalSizeOption,
+  option,
+} from './schema-parameters.ts';
+import { groupStatus, lag, secondaryStatus } from './schema-status.ts';
+import { batchSize, count, groupName, milliseconds, pace } from './schema-values.ts';
+
+const sourceUrl = z
+  .string()
+  .regex(/^https?:\/\/[^/\s]+\/?$/, {
+    error: (issue) =>
+      `'${String(issue.input)}' is no source; write http://HOST:PORT or https://HOST:PORT`,
+  })
+  .transform((url) => url.replace(/\/$/, ''));
+const secondaryArgument = argument('<SYSTEM>', 'name of the system', groupName);
+
+export const followVerbs = {
+  follow: {
+    kind: 'change',
+    parameters: z.strictObject({
+      group: groupArgument,
+      from: argument('--from <URL>', 'where the other system listens: http://HOST:PORT', sourceUrl),
+      sourceGroup: option(
+        '--source-group <NAME>',
+        "the group's name there (default: the same)",
+        groupName,
+      ),
+      journalOnly: flag('--journal-only', 'keep the journal alone, and no volumes'),
+      pace: option(
+        '--pace <PACE>',
+        'when to read: immediate (default), interval:TIME or adaptive[:INPUT,...]',
+        pace,
+      ),
+      batchSize: option(
+        '--batch-size <SIZE>',
+        'how much to read at once: adaptive (default) or a size',
+        batchSize,
+      ),
+      links: option('--links <COUNT>', 'connections used at the same time (default 2)', count(1)),
+      journalSize: journalSizeOption,
+      journalDir: journalDirOption,
+    }),
+    result: groupChanged,
+    details:
+      'A group that is not here yet is created and copied. One that is here as a secondary goes on from\n' +
+      'the new source behind its newest update; a source with another history is refused.',
+  },
+  unfollow: {
+    kind: 'change',
+    parameters: z.strictObject({ group: groupArgument }),
+    result: groupChanged,
+  },
+  suspend: {
+    kind: 'change',
+    parameters: z.strictObject({ group: groupArgument }),
+    result: groupChanged,
+    details: 'The source keeps what comes meanwhile, as far as its journal has room.',
+  },
+  resume: {
+    kind: 'change',
+    parameters: z.strictObject({ group: groupArgument }),
+    result: groupChanged,
+  },
+  promote: {
+    kind: 'change',
+    parameters: z.strictObject({
+      group: groupArgument,
+      dryRun: flag('--dry-run', 'show what would be lost, and change nothing'),
+      force: flag('--force', 'also when contents are not complete'),
+    }),
+    result: z.strictObject({
+      result: z.enum(['done', 'already_done', 'would_be_done']),
+      position: z.int().nonnegative().meta({ description: 'the last update that is kept' }),
+      lost: lag.meta({
+        description: 'what the source had, as far as is known, and this system has not',
+      }),
+      obstacle: z
+        .string()
+        .nullable()
+        .meta({ description: 'with --dry-run: why it would be refused' }),
+      group: groupStatus,
+    }),
+    details:
+      'Stop the hosts of the old primary first: what they write there afterwards is not here. Clients of\n' +
+      'read-only exports are disconnected; they can write once they connect again.',
+  },
+  'secondary list': {
+    kind: 'read',
+    parameters: z.strictObject({ group: groupArgument }),
+    result: z.strictObject({
+      secondaries: z.array(secondaryStatus),
+      allowed: z
+        .array(z.string())
+        .meta({ description: 'names of systems that may follow from elsewhere' }),
+    }),
+  },
+  'secondary allow': {
+    kind: 'change',
+    parameters: z.strictObject({ group: groupArgument, secondary: secondaryArgument }),
+    result: groupChanged,
+  },
+  'secondary remove': {
+    kind: 'change',
+    parameters: z.strictObject({ group: groupArgument, secondary: secondaryArgument }),
+    result: groupChanged,
+  },
+  wait: {
+    kind: 'local',
+    parameters: z.strictObject({
+      group: groupArgument,
+      for: argument(
+        '--for <WHAT>',
+        'synced (all of the source is received and applied), primary, or applied=NUMBER',
+        z.string().regex(/^(synced|primary|applied=\d{1,15})$/, {
+          error: (issue) =>
+            `'${String(issue.input)}' is nothing to wait for; write synced, primary or applied=NUMBER`,
+        }),
+      ),
+      timeout: option('--timeout <TIME>', 'give up after so long (default 60s)', milliseconds),
+    }),
+    result: z.strictObject({ result: z.literal('reached'), group: groupStatus }),
+  },
+} as const;

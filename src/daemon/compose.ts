@@ -1,0 +1,246 @@
+/** Puts a daemon together from parts that touch the world, which are given to it. */
+import type { Following } from '../control/following.ts';
+import { GroupChanges, hookSubject } from '../control/group-changes.ts';
+import { Hooks } from '../control/hooks.ts';
+import type { HookSettings } from '../control/hooks-directory.ts';
+import type { ProcessRunner } from '../platform/process-runner.ts';
+import { LagClock } from '../control/lag-clock.ts';
+import { Metrics } from '../control/metrics.ts';
+import type { ProcessWatch } from '../control/process-watch.ts';
+import { ControlService } from '../control/service.ts';
+import { StatusReport } from '../control/status.ts';
+import { Verbs } from '../control/verbs.ts';
+import { SystemExports } from '../group/exports.ts';
+import { System, type SystemDependencies } from '../group/system.ts';
+import { openNbdSource } from '../nbd/import-source.ts';
+import { NbdServer, type NbdServerOptions } from '../nbd/server.ts';
+import { formatNbdUri } from '../nbd/uri.ts';
+import { JnbdError } from '../platform/errors.ts';
+import { formatAddress, type ListenAddress, type Network } from '../platform/network.ts';
+import { FollowedGroups } from '../replicator/followed-groups.ts';
+import { type ForwardedAnswer, Source } from '../replicator/source.ts';
+import type { FromSource, ToSource } from '../replicator/source-messages.ts';
+import { answerRequest } from '../replicator/source-requests.ts';
+import type {
+  ClientCredentials,
+  IncomingRequest,
+  Transport,
+  TransportListenOptions,
+} from '../replicator/transport.ts';
+import type { WorkerPort } from '../platform/worker-port.ts';
+
+/** What a daemon works with: a simulation replaces these parts, and no others. */
+export interface World
+  extends Pick<SystemDependencies, 'disk' | 'clock' | 'random' | 'startApply'> {
+  readonly network: Network;
+  /** To other systems; the source worker has its own. */
+  readonly transport: Transport;
+  readonly startSource: (failed: (error: Error) => void) => WorkerPort<ToSource, FromSource>;
+}
+
+/** Who hears of a daemon. What it does for hosts does not depend on them. */
+export interface Observers extends Pick<SystemDependencies, 'event' | 'fatal'> {
+  readonly watch: ProcessWatch;
+}
+
+/** The rights in a certificate are for the worker to read. */
+export type SourceListenOptions = Omit<TransportListenOptions, 'rightsOf'>;
+
+export interface DaemonOptions {
+  /** Absolute. */
+  readonly dataDirectory: string;
+  /** For a new system. */
+  readonly name: string | undefined;
+  readonly version: string;
+  readonly memoryBytes: number;
+  readonly nbdAddresses: readonly ListenAddress[];
+  /** By which other machines know this one; stands in URIs where an address means any of its own. */
+  readonly hostName?: string;
+  readonly nbd: Omit<NbdServerOptions, 'replyBytesMax'>;
+  readonly hooks?: HookSettings & { readonly runner: ProcessRunner };
+  /** Where other systems reach this one, and whoever reads status and metrics. */
+  readonly listen: SourceListenOptions;
+  /** Answers what is asked there and is no matter of replication. */
+  readonly answerOthers: (incoming: IncomingRequest) => Promise<ForwardedAnswer>;
+  /** What proves this system to sources at `https:`. */
+  readonly credentials?: ClientCredentials | undefined;
+}
+
+export interface ComposedDaemon {
+  readonly system: System;
+  readonly exports: SystemExports;
+  readonly nbd: NbdServer;
+  /** As bound. */
+  readonly nbdAddresses: readonly ListenAddress[];
+  readonly listenAddress: ListenAddress;
+  readonly control: ControlService;
+  /** The system can be asked now: hooks are told how its groups are, and from now on what they become. */
+  announce(): void;
+  /** Answers what is in flight for so long, makes everything durable, and ends. */
+  stop(answerMilliseconds: number): Promise<void>;
+}
+
+/** Opens the data directory and serves its volumes. Throws JnbdError, and nothing is left open. */
+export async function composeDaemon(
+  world: World,
+  observers: Observers,
+  options: DaemonOptions,
+): Promise<ComposedDaemon> {
+  const { disk, clock, network } = world;
+  const { watch, fatal } = observers;
+  const { version, memoryBytes, dataDirectory } = options;
+  let happened = (): void => undefined;
+  const event: Observers['event'] = (code, message, fields) => {
+    observers.event(code, message, fields);
+    happened();
+  };
+  const system = await System.open({ ...world, event, fatal }, dataDirectory, {
+    name: options.name,
+    memoryBytes,
+  });
+  if (options.name !== undefined && options.name !== system.name) {
+    await system.close();
+    throw new JnbdError(
+      'exists_differently',
+      `the system in ${dataDirectory} is named ${system.name}, not ${options.name}; leave --name out`,
+    );
+  }
+  const exports = new SystemExports(system, disk);
+  const nbd = new NbdServer(
+    { network, clock, exports },
+    { ...options.nbd, replyBytesMax: system.memory.replyBytes },
+  );
+  let nbdAddresses: ListenAddress[];
+  try {
+    nbdAddresses = await nbd.listen(options.nbdAddresses);
+  } catch (error) {
+    await system.close();
+    throw error;
+  }
+  const followed = new FollowedGroups(system, {
+    disk,
+    clock,
+    event,
+    transport: world.transport,
+    credentials: options.credentials,
+    load: () => ({ eventLoopDelayMilliseconds: 0, processorShare: 0 }),
+  });
+  const following = followingOf(followed);
+  const source = new Source({
+    clock,
+    port: world.startSource(fatal),
+    answer: (incoming) => answerRequest(system, incoming, options.answerOthers),
+    refused: (peer, why) => event('peer_refused', `${peer} was not let in: ${why}`, { peer }),
+  });
+  for (const group of system.groups.values()) source.add(group);
+  system.watchers.add({
+    groupOpened: (group) => source.add(group),
+    groupClosing: (group) => source.remove(group),
+  });
+  const lagClock = new LagClock(clock, system);
+  const isSecure = options.nbd.tlsMode === 'require';
+  const connections = () => nbd.connections();
+  const report = new StatusReport({
+    system,
+    exports,
+    clock,
+    lagClock,
+    following,
+    version,
+    memoryBytes,
+    residentBytes: () => watch.residentBytes(),
+    nbdAddresses: () => nbdAddresses.map(formatNbdAddress),
+    connections,
+    uris: (name) =>
+      nbdAddresses.map((address) =>
+        formatNbdUri(reachable(address, options.hostName), name, isSecure),
+      ),
+  });
+  const control = new ControlService(
+    system,
+    report,
+    new Metrics({ system, lagClock, following, watch, version, memoryBytes, connections }),
+    new Verbs({ system, disk, report, following, event, openUri: openNbdSource }),
+  );
+  const hooks =
+    options.hooks &&
+    new Hooks({
+      ...options.hooks,
+      clock,
+      system: system.name,
+      dataDirectory,
+      event: observers.event,
+    });
+  let listenAddress: { readonly host: string; readonly port: number };
+  try {
+    listenAddress = await source.listen(options.listen);
+  } catch (error) {
+    await nbd.stop(0);
+    await source.close(0);
+    lagClock.close();
+    await system.close();
+    throw error;
+  }
+  followed.start();
+  return {
+    system,
+    exports,
+    nbd,
+    nbdAddresses,
+    listenAddress: { kind: 'tcp', ...listenAddress },
+    control,
+    announce() {
+      if (!hooks) return;
+      const changes = new GroupChanges(
+        () => [...system.groups.values()].map(hookSubject),
+        (notice, subject) => hooks.tell(notice, subject),
+        clock,
+      );
+      happened = () => changes.consider();
+      happened();
+    },
+    async stop(answerMilliseconds) {
+      followed.close();
+      await Promise.all([
+        nbd.stop(answerMilliseconds),
+        source.close(answerMilliseconds),
+        hooks?.close(answerMilliseconds / 2),
+      ]);
+      lagClock.close();
+      await system.close();
+    },
+  };
+}
+
+function followingOf(followed: FollowedGroups): Following {
+  return {
+    follow: (wish) => followed.follow(wish),
+    unfollow: (name) => followed.unfollow(name),
+    suspend: (name, isSuspended) => followed.suspend(name, isSuspended),
+    promote: (name, force) => followed.promote(name, force),
+    upstream(group) {
+      const follower = followed.find(group);
+      if (!follower) return undefined;
+      const { state, failure, decision, source } = follower;
+      return {
+        state,
+        failure: failure?.message ?? '',
+        limitedBy: decision && decision.limitedBy !== 'none' ? decision.limitedBy : null,
+        newest: source?.watermarks.newest,
+        unsentBytes: source?.unsentBytes ?? 0,
+        lagSeconds: follower.lagSeconds(),
+      };
+    },
+  };
+}
+
+/** Where a client on another machine connects. */
+function reachable(address: ListenAddress, hostName: string | undefined): ListenAddress {
+  if (address.kind === 'unix' || hostName === undefined) return address;
+  return ['0.0.0.0', '::'].includes(address.host) ? { ...address, host: hostName } : address;
+}
+
+/** As `--nbd` takes it. */
+export function formatNbdAddress(address: ListenAddress): string {
+  return address.kind === 'unix' ? `unix:${address.path}` : formatAddress(address);
+}

@@ -1,0 +1,78 @@
+import { JnbdError } from '../platform/errors.ts';
+import { formatSize } from '../platform/size-text.ts';
+import type { Group } from './group.ts';
+import { extendLineage, generationOf } from './lineage.ts';
+
+/** What stands against making this system the group's primary, whatever its source is like. */
+export interface PromotionObstacle {
+  readonly text: string;
+  /** `--force` takes the loss that the text tells of; without it there is nothing to lose, only to wait for. */
+  readonly isForcible: boolean;
+}
+
+/**
+ * Contents that are not complete make no volume: they may show what a host wrote later beside what it
+ * wrote before (SAFETY 11).
+ */
+export function promotionObstacle(group: Group): PromotionObstacle | undefined {
+  const { state } = group.follow;
+  const { applied, durable, newest } = group.watermarks;
+  const copies = state?.copies ?? [];
+  if (copies.length > 0) {
+    const missing = copies.reduce((bytes, { volume: id, address }) => {
+      const size = group.catalog.volumes.find((volume) => volume.id === id)?.sizeBytes ?? 0;
+      return bytes + size - address;
+    }, 0);
+    const text = `the contents of ${copies.length} volumes are not complete: ${formatSize(missing)} are missing`;
+    return { text, isForcible: true };
+  }
+  const shows = state?.shows ?? 0;
+  if (newest < shows) {
+    const text = `contents were copied that show updates up to ${shows}, and updates from ${newest + 1} on are missing: the volumes are of no one instant`;
+    return { text, isForcible: true };
+  }
+  if (durable < newest)
+    return { text: `updates up to ${newest} are not durable yet`, isForcible: false };
+  if (applied < shows)
+    return { text: `updates up to ${shows} are not applied yet`, isForcible: false };
+  return undefined;
+}
+
+/**
+ * Makes this system the group's primary: a new generation begins behind the newest record. It is durable
+ * when this returns, and before the first host write (SAFETY 17). Nothing is received any more. A crash
+ * before the catalog is replaced leaves a secondary, after it a primary whose follow file is of no use.
+ *
+ * Throws JnbdError: state_refuses; confirmation_needed where something would be lost; write_failed.
+ */
+export function promoteGroup(group: Group, systemId: number, force: boolean): void {
+  if (group.role === 'primary') return;
+  if (group.state !== 'normal') {
+    throw new JnbdError(
+      'state_refuses',
+      `group ${group.name} is ${group.state}: ${group.failureText}`,
+    );
+  }
+  const obstacle = promotionObstacle(group);
+  if (obstacle && !(obstacle.isForcible && force)) {
+    const advice = obstacle.isForcible ? '; --force promotes it all the same' : '; try again';
+    throw new JnbdError(
+      obstacle.isForcible ? 'confirmation_needed' : 'state_refuses',
+      `group ${group.name} cannot be promoted: ${obstacle.text}${advice}`,
+    );
+  }
+  const { catalog, changes, watermarks, incarnation } = group;
+  const lineage = extendLineage(catalog.lineage, {
+    generation: generationOf(catalog.lineage) + 1,
+    system: systemId,
+    incarnation,
+    firstNumber: watermarks.newest + 1,
+  });
+  changes.replace({ ...catalog, role: 'primary', lineage });
+  group.follow.remove();
+  for (const volume of group.volumes.values()) {
+    if (volume.state === 'unused' && volume.catalog.state === 'normal') volume.become('normal');
+    const reason = `group ${group.name} is primary here now: connect again to write`;
+    for (const session of volume.sessions) session.client.revoke(reason);
+  }
+}

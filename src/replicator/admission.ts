@@ -1,0 +1,164 @@
+import type { Group } from '../group/group.ts';
+import { agreesAt, forkOf } from '../group/lineage.ts';
+import type { System } from '../group/system.ts';
+import { JnbdError } from '../platform/errors.ts';
+import { MiB } from '../platform/limits.ts';
+import type { PeerIdentity } from './transport.ts';
+import { formatPosition } from './wire.ts';
+import type { ProblemDetails, Registered, Registration } from './wire-json.ts';
+
+/** What the follower has to be told beside the error. */
+export class AdmissionRefused extends JnbdError {
+  readonly details: ProblemDetails;
+
+  constructor(code: JnbdError['code'], message: string, details: ProblemDetails) {
+    super(code, message);
+    this.details = details;
+  }
+}
+
+/** A journal that is shorter than the volumes' contents, and this, brings a follower all by itself. */
+const contentsWorthCopyingBytes = 64 * MiB;
+const catalogRetryMilliseconds = 20;
+
+/**
+ * Admits a follower to a group and keeps from now on what it needs. Whoever is not on this machine has
+ * to be allowed by name, so that nobody pins a journal uninvited (SAFETY 20). Doing it again is no
+ * error. Rejects with JnbdError: group_not_found, follower_not_allowed, follow_loop, exists_differently,
+ * diverged, position_released, group_state.
+ */
+export async function admit(
+  system: System,
+  groupName: string,
+  registration: Registration,
+  identity: PeerIdentity,
+): Promise<Registered> {
+  const group = system.group(groupName);
+  checkCaller(system, group, registration, identity);
+  if (group.state !== 'normal' || group.role === 'diverged') {
+    const state = group.state === 'normal' ? group.role : group.state;
+    const text = `group ${group.name} is ${state} on system ${system.name}: ${group.failureText}`;
+    throw new AdmissionRefused('group_state', text, { state });
+  }
+  if (registration.groupId !== null && registration.groupId !== group.catalog.groupId) {
+    throw new JnbdError(
+      'exists_differently',
+      `group ${group.name} on system ${system.name} is another group than the one of that name on ${registration.name}; follow it under another name`,
+    );
+  }
+  checkComplete(system, group);
+  if (registration.position !== null) {
+    checkHistory(system, group, registration, registration.position);
+    group.followers.register(
+      registration.systemId,
+      registration.name,
+      registration.position.number,
+    );
+    return registered(system, group, registration.position.number, false);
+  }
+  return admitNew(system, group, registration);
+}
+
+async function admitNew(
+  system: System,
+  group: Group,
+  registration: Registration,
+): Promise<Registered> {
+  const hasWhole = group.watermarks.released === 0 && !isWorthCopying(group);
+  if (hasWhole || registration.journalOnly) {
+    const from = hasWhole ? 0 : group.watermarks.released;
+    // Volumes as they are now, except where their creation comes as a record: a journal alone has no sizes.
+    group.followers.register(registration.systemId, registration.name, from);
+    return registered(system, group, from, false);
+  }
+  // Contents show what is applied; the catalog that goes with them is no newer than that.
+  while (group.watermarks.applied < group.catalog.number) {
+    group.driver.applyNow();
+    await new Promise<void>((resolve) => group.clock.after(catalogRetryMilliseconds, resolve));
+    if (group.state !== 'normal') {
+      const text = `group ${group.name} is ${group.state}: ${group.failureText}`;
+      throw new AdmissionRefused('group_state', text, { state: group.state });
+    }
+  }
+  const from = group.watermarks.applied;
+  group.followers.register(registration.systemId, registration.name, from);
+  return registered(system, group, from, true);
+}
+
+function registered(system: System, group: Group, from: number, copy: boolean): Registered {
+  const { groupId, lineage, number, nextVolumeId, volumes, journalCapacityBytes } = group.catalog;
+  return {
+    groupId,
+    systemId: system.systemId,
+    name: system.name,
+    lineage: [...lineage],
+    from,
+    catalog: from === 0 ? emptyCatalog : { number, nextVolumeId, volumes: [...volumes] },
+    journalCapacityBytes,
+    copy,
+  };
+}
+
+/** Before the first record. */
+const emptyCatalog: Registered['catalog'] = { number: 0, nextVolumeId: 1, volumes: [] };
+
+function isWorthCopying({ volumes, chain }: Group): boolean {
+  let allocatedBytes = 0;
+  for (const { file } of volumes.values()) allocatedBytes += file?.allocatedBytesSync() ?? 0;
+  return chain.usedBytes > allocatedBytes + contentsWorthCopyingBytes;
+}
+
+function checkCaller(
+  system: System,
+  group: Group,
+  { systemId, name }: Registration,
+  identity: PeerIdentity,
+): void {
+  if (systemId === system.systemId) {
+    throw new JnbdError(
+      'follow_loop',
+      `system ${name} cannot follow itself; --from names another system`,
+    );
+  }
+  const { state } = group.follow;
+  if (state && state.sourceSystemId === systemId) {
+    throw new JnbdError(
+      'follow_loop',
+      `group ${group.name} of system ${system.name} follows system ${name}, which cannot follow it in turn`,
+    );
+  }
+  const isLocal = identity.kind === 'loopback';
+  const isNamed = group.catalog.allowedFollowers?.includes(name) ?? false;
+  if (isLocal || isNamed) return;
+  throw new JnbdError(
+    'follower_not_allowed',
+    `system ${name} may not follow group ${group.name} of system ${system.name}; allow it there: jnbd secondary allow ${group.name} ${name}`,
+  );
+}
+
+/** Whoever is incomplete has nothing to give (SAFETY 11). */
+function checkComplete(system: System, group: Group): void {
+  const { state } = group.follow;
+  if (state && (state.copies.length > 0 || group.watermarks.applied < state.shows)) {
+    const text = `group ${group.name} of system ${system.name} is being copied itself; follow it when that is complete`;
+    throw new AdmissionRefused('group_state', text, { state: 'copying' });
+  }
+  if (!group.changes.isFileBehind) return;
+  throw new JnbdError('disk_full', `the catalog of group ${group.name} cannot be written`);
+}
+
+function checkHistory(
+  system: System,
+  group: Group,
+  { lineage, name }: Registration,
+  position: NonNullable<Registration['position']>,
+): void {
+  const own = group.catalog.lineage;
+  if (agreesAt(own, position)) return;
+  const fork = forkOf(own, group.watermarks.durable, lineage, position.number);
+  throw new AdmissionRefused(
+    'diverged',
+    `group ${group.name} of system ${name} is at ${formatPosition(position)}, which system ${system.name} never had: their histories part behind update ${fork}`,
+    { fork, lineage: [...own] },
+  );
+}

@@ -1,0 +1,287 @@
+import type { FollowState } from '../group/follow-file.ts';
+import type { Group } from '../group/group.ts';
+import { positionOf } from '../group/lineage.ts';
+import { promoteGroup } from '../group/promotion.ts';
+import type { GroupOrigin } from '../group/secondary-group.ts';
+import type { GroupSettings, System, SystemWatcher } from '../group/system.ts';
+import { VolumeAdoption } from '../group/volume-adoption.ts';
+import { must } from '../platform/assert.ts';
+import type { Disk } from '../platform/disk.ts';
+import { JnbdError } from '../platform/errors.ts';
+import { MiB } from '../platform/limits.ts';
+import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
+import { Follower, type FollowerDependencies } from './follower.ts';
+import { register, unregister } from './registration.ts';
+import type { ClientCredentials, Transport, TransportClient } from './transport.ts';
+
+/** What `jnbd follow` says; what it does not say stays as it is, or gets its default. */
+export interface FollowRequest {
+  readonly group: string;
+  /** `http://HOST:PORT` or `https://HOST:PORT`. */
+  readonly url: string;
+  /** The group's name there, where it is another one. */
+  readonly sourceGroup: string | undefined;
+  readonly journalOnly: boolean;
+  readonly pace: string | undefined;
+  readonly batchSize: string | undefined;
+  readonly links: number | undefined;
+  readonly settings: GroupSettings;
+}
+
+export interface FollowedGroupsDependencies extends Omit<FollowerDependencies, 'caller'> {
+  readonly disk: Disk;
+  readonly transport: Transport;
+  /** For sources at `https:`. */
+  readonly credentials: ClientCredentials | undefined;
+}
+
+const linksDefault = 2;
+const paceDefault = 'immediate';
+const batchSizeDefault = 'adaptive';
+const windowBytes = 16 * MiB;
+
+/** The groups of this system that follow another one, each with its follower. */
+export class FollowedGroups implements SystemWatcher {
+  readonly #system: System;
+  readonly #deps: FollowedGroupsDependencies;
+  readonly #followers = new Map<Group, Follower>();
+
+  constructor(system: System, deps: FollowedGroupsDependencies) {
+    this.#system = system;
+    this.#deps = deps;
+    system.watchers.add(this);
+  }
+
+  /** Goes on with what the data directory says. */
+  start(): void {
+    for (const group of this.#system.groups.values()) {
+      if (group.role === 'secondary' && group.follow.state) this.#startFollower(group);
+    }
+  }
+
+  find(group: Group): Follower | undefined {
+    return this.#followers.get(group);
+  }
+
+  /**
+   * Follows a group of another system from now on: one that is new here, or one that followed another
+   * source. False: it is so already. Rejects with JnbdError; what was followed before still is.
+   */
+  async follow(wanted: FollowRequest): Promise<{ group: Group; changed: boolean }> {
+    checkSettings(wanted);
+    const group = this.#system.groups.get(wanted.group);
+    if (!group) return { group: await this.#followNew(wanted), changed: true };
+    if (group.role !== 'secondary') {
+      throw new JnbdError(
+        'state_refuses',
+        `group ${group.name} is ${group.role} here; only a group that is not here yet, or a secondary, can follow another system`,
+      );
+    }
+    const { state } = group.follow;
+    const next = followState(wanted, state);
+    const isSame =
+      state !== undefined &&
+      Object.entries(next).every(([key, value]) => Reflect.get(state, key) === value);
+    if (isSame) return { group, changed: false };
+    await this.#switchSource(group, next);
+    return { group, changed: true };
+  }
+
+  /** The source keeps nothing for this system any more, where it can be told so. The copy stays. */
+  async unfollow(name: string): Promise<boolean> {
+    const group = this.#system.group(name);
+    const { state } = group.follow;
+    if (!state) return false;
+    this.#stopFollower(group);
+    group.follow.remove();
+    const client = this.#connect(state.url, 1);
+    try {
+      await unregister(client, this.#caller, group.catalog.groupId);
+    } catch (error) {
+      if (!(error instanceof JnbdError)) throw error;
+      this.#tell(
+        'unfollow_untold',
+        group,
+        `system ${state.sourceName} was not told and keeps its journal for this one: ${error.message}`,
+      );
+    } finally {
+      client.close();
+    }
+    this.#tell('unfollowed', group, `group ${name} follows nobody any more`);
+    return true;
+  }
+
+  /** Receiving stops until `resume`, also over a restart; the source keeps what comes. */
+  suspend(name: string, isSuspended: boolean): boolean {
+    const group = this.#system.group(name);
+    const { state } = group.follow;
+    if (!state) throw new JnbdError('state_refuses', `group ${name} follows nobody here`);
+    if (state.isSuspended === isSuspended) return false;
+    group.follow.write({ ...state, isSuspended });
+    const follower = must(this.#followers.get(group), 'a group that follows has a follower');
+    if (isSuspended) follower.suspend();
+    else follower.resume();
+    this.#tell(isSuspended ? 'follow_suspended' : 'follow_resumed', group, state.url);
+    return true;
+  }
+
+  /** False: it was primary already. Throws what `promoteGroup` does, and then it still follows. */
+  promote(name: string, force: boolean): boolean {
+    const group = this.#system.group(name);
+    if (group.role === 'primary') return false;
+    this.#stopFollower(group);
+    try {
+      promoteGroup(group, this.#system.systemId, force);
+    } catch (error) {
+      if (group.follow.state) this.#startFollower(group);
+      throw error;
+    }
+    const { newest } = group.watermarks;
+    this.#tell('promoted', group, `group ${name} is primary here from update ${newest + 1} on`);
+    return true;
+  }
+
+  groupOpened(): void {
+    // Whoever made it decides.
+  }
+
+  groupClosing(group: Group): void {
+    this.#stopFollower(group);
+  }
+
+  close(): void {
+    for (const follower of this.#followers.values()) follower.close();
+    this.#followers.clear();
+  }
+
+  async #followNew(wanted: FollowRequest): Promise<Group> {
+    const { url, journalOnly, settings } = wanted;
+    const next = followState(wanted, undefined);
+    const client = this.#connect(url, 1);
+    try {
+      const origin = await register(client, this.#caller, next.sourceGroup, {
+        groupId: null,
+        position: null,
+        lineage: [],
+        copyVolumes: 'all',
+        journalOnly,
+      });
+      const begun: GroupOrigin = {
+        groupId: origin.groupId,
+        lineage: origin.lineage,
+        from: origin.from,
+        catalogNumber: origin.catalog.number,
+        nextVolumeId: origin.catalog.nextVolumeId,
+        volumes: origin.catalog.volumes,
+        journalOnly,
+        isCopied: origin.copy,
+        follow: { ...next, sourceSystemId: origin.systemId, sourceName: origin.name },
+      };
+      const group = await this.#system.createSecondary(wanted.group, begun, {
+        journalCapacityBytes: origin.journalCapacityBytes,
+        ...settings,
+      });
+      this.#startFollower(group);
+      this.#tell('followed', group, `group ${group.name} follows system ${origin.name} at ${url}`);
+      return group;
+    } finally {
+      client.close();
+    }
+  }
+
+  /** Asked before anything changes: a source that has another history is refused, and nothing happened. */
+  async #switchSource(group: Group, next: SourceChoice): Promise<void> {
+    const { catalog, watermarks, follow } = group;
+    const { state } = follow;
+    const client = this.#connect(next.url, 1);
+    try {
+      const origin = await register(client, this.#caller, next.sourceGroup, {
+        groupId: catalog.groupId,
+        position: positionOf(catalog.lineage, watermarks.durable),
+        lineage: [...catalog.lineage],
+        copyVolumes: (state?.copies ?? []).map(({ volume }) => volume),
+        journalOnly: catalog.journalOnly ?? false,
+      });
+      this.#stopFollower(group);
+      follow.write({
+        formatVersion: 1,
+        ...next,
+        sourceSystemId: origin.systemId,
+        sourceName: origin.name,
+        copies: state?.copies ?? [],
+        shows: state?.shows ?? 0,
+      });
+      this.#startFollower(group);
+      this.#tell(
+        'followed',
+        group,
+        `group ${group.name} follows system ${origin.name} at ${next.url}`,
+      );
+    } finally {
+      client.close();
+    }
+  }
+
+  #startFollower(group: Group): void {
+    const state = must(group.follow.state, 'a group that follows has a source');
+    const { disk, clock, load, event } = this.#deps;
+    const adoption = new VolumeAdoption(disk, group, this.#system.filesOf(group));
+    const follower = new Follower(
+      group,
+      adoption,
+      this.#connect(state.url, state.links),
+      {
+        pace: { pace: parsePace(state.pace), batchSize: parseBatchSize(state.batchSize) },
+        links: state.links,
+      },
+      { clock, load, event, caller: this.#caller },
+    );
+    this.#followers.set(group, follower);
+    follower.start();
+  }
+
+  #stopFollower(group: Group): void {
+    this.#followers.get(group)?.close();
+    this.#followers.delete(group);
+  }
+
+  #connect(url: string, connections: number): TransportClient {
+    const { transport, credentials } = this.#deps;
+    return transport.connect({
+      url,
+      connections,
+      windowBytes,
+      ...(credentials ? { credentials } : {}),
+    });
+  }
+
+  get #caller(): { systemId: number; name: string } {
+    return { systemId: this.#system.systemId, name: this.#system.name };
+  }
+
+  #tell(code: string, group: Group, message: string): void {
+    this.#deps.event(code, message, { group: group.name });
+  }
+}
+
+type SourceChoice = Omit<
+  FollowState,
+  'formatVersion' | 'sourceSystemId' | 'sourceName' | 'copies' | 'shows'
+>;
+
+function followState(wanted: FollowRequest, before: FollowState | undefined): SourceChoice {
+  return {
+    url: wanted.url,
+    sourceGroup: wanted.sourceGroup ?? before?.sourceGroup ?? wanted.group,
+    isSuspended: before?.isSuspended ?? false,
+    pace: wanted.pace ?? before?.pace ?? paceDefault,
+    batchSize: wanted.batchSize ?? before?.batchSize ?? batchSizeDefault,
+    links: wanted.links ?? before?.links ?? linksDefault,
+  };
+}
+
+/** Throws JnbdError argument_invalid. */
+function checkSettings({ pace, batchSize }: FollowRequest): void {
+  if (pace !== undefined) parsePace(pace);
+  if (batchSize !== undefined) parseBatchSize(batchSize);
+}

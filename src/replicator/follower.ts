@@ -1,0 +1,398 @@
+import type { Group, GroupWatcher } from '../group/group.ts';
+import { positionOf } from '../group/lineage.ts';
+import { ReceivedRecords } from '../group/received-records.ts';
+import type { VolumeAdoption } from '../group/volume-adoption.ts';
+import { VolumeCopies } from '../group/volume-copies.ts';
+import { must } from '../platform/assert.ts';
+import type { Clock, Timer } from '../platform/clock.ts';
+import { type ErrorKind, JnbdError } from '../platform/errors.ts';
+import { MiB } from '../platform/limits.ts';
+import type { PaceSettings } from '../platform/pace-settings.ts';
+import { AnswerBody } from './answer-body.ts';
+import { changeFollowerState, type FollowerState } from './follower-states.ts';
+import { type JournalReadOwner, SentRead } from './journal-read.ts';
+import { LinkMeter } from './link-meter.ts';
+import { decidePace, type PaceDecision, type PaceSituation } from './pace.ts';
+import { noMeasures, noteRead, noteStart, type PaceMeasures } from './pace-measures.ts';
+import { register } from './registration.ts';
+import type { TransportClient } from './transport.ts';
+import { type Caller, copiedVolumesMax, type JournalAnswer } from './wire.ts';
+
+/** How busy this system is, for the pace. */
+export interface OwnLoad {
+  readonly eventLoopDelayMilliseconds: number;
+  readonly processorShare: number;
+}
+
+export interface FollowerDependencies {
+  readonly clock: Clock;
+  readonly caller: Caller;
+  readonly load: () => OwnLoad;
+  readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
+}
+
+export interface FollowerSettings {
+  readonly pace: PaceSettings;
+  /** Reads at the source at the same time. */
+  readonly links: number;
+}
+
+const backOffMillisecondsMin = 100;
+const backOffMillisecondsMax = 5000;
+/** What a command has to mend is looked at again so often. */
+const refusedMilliseconds = 5000;
+/** What the source refuses in these ways stays refused until somebody does something. */
+const refusedKinds: readonly ErrorKind[] = ['refused', 'not_found', 'usage'];
+
+/**
+ * Follows one group's source: asks for what comes behind the newest record, appends it, and tells with
+ * each read what is durable and applied here. Reads never wait for apply; a full journal, or memory
+ * that is full, stops the link until there is room.
+ */
+export class Follower implements JournalReadOwner, GroupWatcher {
+  readonly #group: Group;
+  readonly #client: TransportClient;
+  readonly #deps: FollowerDependencies;
+  readonly #settings: FollowerSettings;
+  readonly #records: ReceivedRecords;
+  readonly #copies: VolumeCopies;
+  readonly #body: AnswerBody;
+  readonly #meter = new LinkMeter();
+  /** In the order asked; the first one's body is being taken. */
+  #reads: SentRead[] = [];
+  #state: FollowerState = 'registering';
+  #measures: PaceMeasures = noMeasures;
+  #decision: PaceDecision | undefined;
+  #source: JournalAnswer | undefined;
+  #toldApplied = 0;
+  #timer: Timer | undefined;
+  #failures = 0;
+  #isRetry = true;
+  #failure: JnbdError | undefined;
+  /** Monotonic: since when the source is known to have had what is not here; undefined: it has nothing. */
+  #behindSince: number | undefined;
+  #heardAt: number | undefined;
+  #registrationCount = 0;
+
+  constructor(
+    group: Group,
+    adoption: VolumeAdoption,
+    client: TransportClient,
+    settings: FollowerSettings,
+    deps: FollowerDependencies,
+  ) {
+    this.#group = group;
+    this.#client = client;
+    this.#settings = settings;
+    this.#deps = deps;
+    this.#records = new ReceivedRecords(group, adoption, () => this.#roomAppeared());
+    this.#copies = new VolumeCopies(group, {
+      roomAppeared: () => this.#roomAppeared(),
+      failed: (error) => this.#tryAgain(error),
+      completed: () => this.#tell('copy_completed', `group ${group.name} has all contents`),
+    });
+    this.#body = new AnswerBody(group, this.#records, this.#copies, () =>
+      deps.clock.soon(() => this.#roomAppeared()),
+    );
+    group.watchers.add(this);
+  }
+
+  get state(): FollowerState {
+    return this.#state;
+  }
+  /** What the source told last. */
+  get source(): JournalAnswer | undefined {
+    return this.#source;
+  }
+  get decision(): PaceDecision | undefined {
+    return this.#decision;
+  }
+  /** Why it waits or was refused. */
+  get failure(): JnbdError | undefined {
+    return this.#failure;
+  }
+
+  /** Age of the oldest record that the source has and this system does not, as far as is known. */
+  lagSeconds(): number {
+    const now = this.#now();
+    // Nobody knows what the source did since it was heard last.
+    const isSilent = this.#state !== 'reading';
+    const since = this.#behindSince ?? (isSilent ? this.#heardAt : undefined);
+    return since === undefined ? 0 : (now - since) / 1000;
+  }
+
+  start(): void {
+    if (this.#group.follow.state?.isSuspended) this.#become('suspended');
+    else void this.#register();
+  }
+
+  suspend(): void {
+    if (this.#state === 'suspended' || this.#state === 'closed') return;
+    this.#stopReading();
+    this.#clearConditions();
+    this.#become('suspended');
+  }
+
+  resume(): void {
+    if (this.#state !== 'suspended') return;
+    this.#become('registering');
+    void this.#register();
+  }
+
+  /** Nothing is received any more; what was appended stays. */
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#stopReading();
+    this.#clearConditions();
+    this.#become('closed');
+    this.#group.watchers.delete(this);
+    this.#copies.close();
+    this.#records.close();
+    this.#client.close();
+  }
+
+  durableAdvanced(): void {
+    this.#consider();
+  }
+
+  appliedAdvanced(): void {
+    this.#consider();
+  }
+
+  answered(read: SentRead): void {
+    const answer = must(read.answer, 'the head was decoded');
+    const now = this.#now();
+    this.#source = answer;
+    this.#heardAt = now;
+    const oldest = answer.oldestUnsentMilliseconds;
+    const isBehind = answer.through.number < answer.watermarks.newest;
+    this.#behindSince = isBehind ? now - oldest : undefined;
+    if (read === this.#reads[0]) this.#beginBody(read);
+    this.#consider();
+  }
+
+  bytes(read: SentRead, bytes: Uint8Array): void {
+    this.#attempt(() => {
+      this.#body.take(bytes);
+      if (this.#body.isBlocked) read.pause();
+    });
+  }
+
+  ended(read: SentRead): void {
+    if (this.#body.isBlocked) return;
+    const answer = must(read.answer, 'the head was decoded');
+    if (read.bodyBytes > 0 && !this.#body.isWhole) {
+      this.#tryAgain(new JnbdError('connection_lost', 'an answer of the source was cut off'));
+      return;
+    }
+    if (read.bodyBytes > 0 && this.#group.watermarks.newest !== answer.through.number) {
+      const { newest } = this.#group.watermarks;
+      const text = `an answer that reaches to ${answer.through.number} ended at ${newest}`;
+      this.#tryAgain(new JnbdError('protocol_violated', text));
+      return;
+    }
+    this.#failures = 0;
+    this.#failure = undefined;
+    this.#reads.shift();
+    this.#measures = noteRead(this.#measures, {
+      startedAtMilliseconds: read.startedAtMilliseconds,
+      endedAtMilliseconds: this.#now(),
+      askedBytes: read.asked.batchBytes,
+      bytes: read.bodyBytes,
+      records: this.#body.takenRecords,
+    });
+    const [next] = this.#reads;
+    if (next?.answer) this.#beginBody(next);
+    this.#consider();
+  }
+
+  failed(_read: SentRead, error: JnbdError): void {
+    this.#tryAgain(error);
+  }
+
+  #beginBody(read: SentRead): void {
+    this.#body.begin();
+    read.itsTurn();
+  }
+
+  #roomAppeared(): void {
+    const [read] = this.#reads;
+    if (!read || !this.#body.isBlocked) return;
+    this.#attempt(() => {
+      this.#body.goOn();
+      if (this.#body.isBlocked) return;
+      read.resume();
+      if (read.hasEnded) this.ended(read);
+    });
+  }
+
+  #attempt(run: () => void): void {
+    if (this.#state !== 'reading') return;
+    try {
+      run();
+    } catch (error) {
+      if (!(error instanceof JnbdError)) throw error;
+      this.#tryAgain(error);
+    }
+  }
+
+  /** Sends the next read if there is one to send now. */
+  #consider(): void {
+    const isFull = this.#reads.length >= this.#settings.links;
+    const isKnown = this.#reads.every(({ answer }) => answer !== undefined);
+    if (this.#state !== 'reading' || isFull || !isKnown || this.#group.state !== 'normal') return;
+    const decision = decidePace(this.#settings.pace, this.#measures, this.#situation());
+    this.#decision = decision;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const wait = decision.readAtMilliseconds - this.#now();
+    if (wait > 0) {
+      this.#timer = this.#deps.clock.after(wait, () => {
+        this.#timer = undefined;
+        this.#consider();
+      });
+      return;
+    }
+    this.#send(decision);
+  }
+
+  #send({ batchBytes, waitMilliseconds }: PaceDecision): void {
+    const { watermarks, catalog } = this.#group;
+    const last = this.#reads.at(-1)?.answer?.through;
+    const { applied, durable } = watermarks;
+    this.#measures = noteStart(this.#measures, this.#now());
+    this.#toldApplied = applied;
+    const read = new SentRead(
+      this.#client,
+      catalog.groupId,
+      this.#deps.caller,
+      {
+        position: last ?? positionOf(catalog.lineage, watermarks.newest),
+        received: durable,
+        applied,
+        batchBytes,
+        waitMilliseconds,
+        isRetry: this.#isRetry,
+        copied: this.#copies
+          .progress()
+          .slice(0, copiedVolumesMax)
+          .map(({ volume, address }) => ({ volume, address })),
+      },
+      this.#meter,
+      () => this.#now(),
+      this,
+    );
+    this.#isRetry = false;
+    this.#reads.push(read);
+  }
+
+  #situation(): PaceSituation {
+    const { chain, watermarks } = this.#group;
+    const source = this.#source;
+    return {
+      nowMilliseconds: this.#now(),
+      position: this.#reads.at(-1)?.answer?.through.number ?? watermarks.newest,
+      toldApplied: this.#toldApplied,
+      link: {
+        bytesPerMillisecond: this.#meter.bytesPerMillisecond,
+        roundTripMilliseconds: 1,
+        inFlightBytes: this.#meter.inFlightBytes,
+      },
+      ownJournal: { usedBytes: chain.usedBytes, capacityBytes: chain.capacityBytes },
+      receiveBytesMax: 16 * MiB,
+      ownLoad: this.#deps.load(),
+      source: source && {
+        fill: { usedBytes: source.usedBytes, capacityBytes: source.capacityBytes },
+        released: source.watermarks.released,
+        durable: source.watermarks.durable,
+      },
+    };
+  }
+
+  async #register(): Promise<void> {
+    this.#registrationCount += 1;
+    const count = this.#registrationCount;
+    const { catalog, follow, watermarks } = this.#group;
+    const state = must(follow.state, 'a group that follows has a source');
+    try {
+      await register(this.#client, this.#deps.caller, state.sourceGroup, {
+        groupId: catalog.groupId,
+        position: positionOf(catalog.lineage, watermarks.durable),
+        lineage: [...catalog.lineage],
+        copyVolumes: this.#copies.progress().map(({ volume }) => volume),
+        journalOnly: catalog.journalOnly ?? false,
+      });
+    } catch (error) {
+      if (!(error instanceof JnbdError)) throw error;
+      if (count === this.#registrationCount) this.#tryAgain(error);
+      return;
+    }
+    if (count !== this.#registrationCount || this.#state !== 'registering') return;
+    this.#become('reading');
+    this.#clearConditions();
+    this.#isRetry = true;
+    this.#consider();
+  }
+
+  /** Drops what is under way, and begins again behind what is appended, after a while. */
+  #tryAgain(error: JnbdError): void {
+    if (this.#state !== 'reading' && this.#state !== 'registering') return;
+    this.#stopReading();
+    const isRefused = refusedKinds.includes(error.kind);
+    this.#failure = error;
+    this.#failures += 1;
+    this.#become(isRefused ? 'refused' : 'waiting');
+    this.#raise(isRefused, error);
+    const backOff = Math.min(backOffMillisecondsMax, backOffMillisecondsMin * 2 ** this.#failures);
+    this.#timer = this.#deps.clock.after(isRefused ? refusedMilliseconds : backOff, () => {
+      this.#timer = undefined;
+      this.#become('registering');
+      void this.#register();
+    });
+  }
+
+  #stopReading(): void {
+    this.#registrationCount += 1;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    for (const read of this.#reads) read.abandon();
+    this.#reads = [];
+    this.#body.close();
+    this.#copies.startAgain();
+  }
+
+  #become(state: FollowerState): void {
+    this.#state = changeFollowerState(this.#state, state);
+  }
+
+  #raise(isRefused: boolean, error: JnbdError): void {
+    const { name, conditions, follow } = this.#group;
+    const { url, sourceName } = must(follow.state, 'a group that follows has a source');
+    const other = isRefused ? 'follow_interrupted' : 'follow_refused';
+    conditions.clear(name, other, `group ${name} has another trouble: ${error.message}`);
+    conditions.raise(name, {
+      code: isRefused ? 'follow_refused' : 'follow_interrupted',
+      severity: isRefused ? 'error' : 'warning',
+      message: `group ${name} receives nothing from system ${sourceName} at ${url}: ${error.message}`,
+      nextCommand:
+        error.code === 'position_released'
+          ? `jnbd group delete ${name} --force, then jnbd follow ${name} --from ${url}`
+          : `jnbd --connect ${url} status`,
+    });
+  }
+
+  #clearConditions(): void {
+    const { name, conditions } = this.#group;
+    const text = `group ${name} ${this.#state === 'reading' ? 'receives again' : 'is not to receive'}`;
+    conditions.clear(name, 'follow_interrupted', text);
+    conditions.clear(name, 'follow_refused', text);
+  }
+
+  #tell(code: string, message: string): void {
+    this.#deps.event(code, message, { group: this.#group.name });
+  }
+
+  #now(): number {
+    return this.#deps.clock.monotonicMilliseconds();
+  }
+}

@@ -1,0 +1,51 @@
+import type { TransportClient } from './transport.ts';
+import { type WholeAnswer, wholeAnswer } from './whole-answer.ts';
+import { type Caller, encodeCaller, paths } from './wire.ts';
+import {
+  parseJson,
+  type Registered,
+  registeredSchema,
+  type Registration,
+  readProblem,
+} from './wire-json.ts';
+
+const limits = { headMilliseconds: 10_000, silenceMilliseconds: 10_000 };
+
+/**
+ * Asks the source to keep from now on what this system needs. Doing it again is no error. Rejects with
+ * what the source says: follower_not_allowed, group_not_found, diverged, position_released, ...
+ */
+export async function register(
+  client: TransportClient,
+  caller: Caller,
+  groupName: string,
+  wanted: Omit<Registration, 'systemId' | 'name'>,
+): Promise<Registered> {
+  const body = Buffer.from(JSON.stringify({ ...wanted, ...caller }));
+  const path = paths.followers(groupName);
+  const answer = await ask(client, caller, 'POST', path, body);
+  return parseJson(registeredSchema, answer.body, 'the answer to a registration');
+}
+
+/** The source keeps nothing for this system any more. Doing it again is no error. */
+export async function unregister(
+  client: TransportClient,
+  caller: Caller,
+  groupId: string,
+): Promise<void> {
+  await ask(client, caller, 'DELETE', paths.follower(groupId, caller.systemId));
+}
+
+async function ask(
+  client: TransportClient,
+  caller: Caller,
+  method: 'POST' | 'DELETE',
+  path: string,
+  body?: Uint8Array,
+): Promise<WholeAnswer> {
+  const headers = { ...encodeCaller(caller), 'content-type': 'application/json' };
+  const request = { method, path, headers, ...(body ? { body } : {}) };
+  const answer = await wholeAnswer(client, request, limits);
+  if (answer.status >= 400) throw readProblem(answer.status, answer.body).error;
+  return answer;
+}
