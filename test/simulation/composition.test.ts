@@ -1,15 +1,23 @@
 import { posix } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readImports, readSources, repositoryRoot } from '../../scripts/check-structure.ts';
-import { realWorld } from '../../src/daemon.ts';
+import { realWorld } from '../../src/daemon/serve.ts';
 import { SimulatedClock } from './simulated-clock.ts';
 import { SimulatedDaemon } from './simulated-daemon.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
 import { SimulatedNetwork } from './simulated-network.ts';
 import { SimulatedRandom } from './simulated-random.ts';
 
-/** Disk, clock, network, randomness and the port to the apply worker. */
-const replaced = ['clock', 'disk', 'network', 'random', 'startApply'];
+/** Disk, clock, networks for hosts and systems, randomness and the ports to the workers. */
+const replaced = [
+  'clock',
+  'disk',
+  'network',
+  'random',
+  'startApply',
+  'startSource',
+  'transport',
+];
 
 const sources = new Map(
   readSources(repositoryRoot)
@@ -88,13 +96,13 @@ function fileOf(part: string): string {
   return path ?? `no file has class ${part}`;
 }
 
-const parts = partsMade(functionText('src/daemon.ts', 'composeDaemon')).filter(
+const parts = partsMade(functionText('src/daemon/compose.ts', 'composeDaemon')).filter(
   (part) => part !== 'JnbdError',
 );
 
 describe('the simulation starts the daemon that serve starts', () => {
   test('serve and the simulation call the same function, and nobody else does', () => {
-    expect(textOf('src/main.ts')).toContain("await import('./daemon.ts')");
+    expect(textOf('src/main.ts')).toContain("await import('./daemon/serve.ts')");
     const calls = (text: string): string[] =>
       [...text.matchAll(/(?<!function )\bcomposeDaemon\(\s*([^,]+),/g)].map(
         ([, world]) => world ?? '',
@@ -105,10 +113,10 @@ describe('the simulation starts the daemon that serve starts', () => {
         : calls(text).map((world) => `${path}: ${world}`),
     );
     expect(callers.sort()).toEqual([
-      'src/daemon.ts: realWorld()',
+      'src/daemon/serve.ts: realWorld()',
       'test/simulation/simulated-daemon.ts: this.world',
     ]);
-    expect(calls(functionText('src/daemon.ts', 'startDaemon'))).toEqual(['realWorld()']);
+    expect(calls(functionText('src/daemon/serve.ts', 'startDaemon'))).toEqual(['realWorld()']);
   });
 
   test('they give it disk, clock, network, randomness and worker port, and nothing else', async () => {
@@ -136,10 +144,10 @@ describe('the simulation starts the daemon that serve starts', () => {
         new RegExp(`\\bnew ${part}[<(]|\\b${part}\\.open\\(`),
       );
       const others = makers.filter((path) => path !== fileOf(part));
-      expect({ part, others }).toEqual({ part, others: ['src/daemon.ts'] });
+      expect({ part, others }).toEqual({ part, others: ['src/daemon/compose.ts'] });
     }
     // Beside them serve has the door through which commands come; what stands behind it is a part.
-    expect(partsMade(functionText('src/daemon.ts', 'startDaemon'))).toEqual(['ControlServer']);
+    expect(partsMade(functionText('src/daemon/serve.ts', 'startDaemon'))).toEqual(['ControlServer']);
   });
 
   test('the apply worker is the same, at the end of another port', () => {
@@ -171,7 +179,7 @@ describe('the simulation starts the daemon that serve starts', () => {
       new Set(['src/control/client-socket.ts', 'src/control/client.ts', 'src/control/server.ts']),
     );
     expect(new Set(places(sourcePaths, /\bnodeRandom\b/))).toEqual(
-      new Set(['src/daemon.ts', 'src/platform/random.ts']),
+      new Set(['src/daemon/serve.ts', 'src/platform/random.ts']),
     );
   });
 });
