@@ -11,6 +11,8 @@ export interface FollowVerbSources {
   readonly system: System;
   readonly report: StatusReport;
   readonly following: Following;
+  /** Rejects with hook_refused. */
+  readonly beforePromote: (group: Group) => Promise<void>;
 }
 
 /** Carries out the verbs about following and being followed. */
@@ -49,21 +51,27 @@ export class FollowVerbs {
     return Promise.resolve(this.#groupResult(this.#sources.system.group(group), changed));
   }
 
-  promote({ group: name, force, dryRun }: Parameters<'promote'>): Promise<Result<'promote'>> {
-    const { following, report, system } = this.#sources;
+  /** The fencing hook is asked first: whoever says no to it keeps the group as it is. */
+  async promote({
+    group: name,
+    force,
+    dryRun = false,
+  }: Parameters<'promote'>): Promise<Result<'promote'>> {
+    const { following, report, system, beforePromote } = this.#sources;
     const group = system.group(name);
+    if (!dryRun && group.role !== 'primary') await beforePromote(group);
     const { upstream } = report.group(group);
     const lost = upstream?.lag.received ?? { updates: 0, bytes: 0, seconds: 0 };
     const obstacle = group.role === 'primary' ? undefined : promotionObstacle(group);
     const changed = dryRun ? false : following.promote(name, force ?? false);
     const isDone = group.role === 'primary' && !changed;
-    return Promise.resolve({
+    return {
       result: changed ? 'done' : isDone ? 'already_done' : 'would_be_done',
       position: group.watermarks.newest,
       lost,
       obstacle: dryRun ? (obstacle?.text ?? null) : null,
       group: report.group(group),
-    });
+    };
   }
 
   allow(parameters: Parameters<'secondary allow'>): Promise<Result<'secondary allow'>> {

@@ -17,6 +17,7 @@ export interface VerbSources {
   readonly disk: Disk;
   readonly report: StatusReport;
   readonly following: Following;
+  readonly beforePromote: (group: Group) => Promise<void>;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
   /** Opens an NBD URI to read from. `undefined`: the text is no such URI. */
   readonly openUri: (uri: string) => Promise<BlockSource> | undefined;

@@ -156,12 +156,6 @@ export async function composeDaemon(
         formatNbdUri(reachable(address, options.hostName), name, isSecure),
       ),
   });
-  const control = new ControlService(
-    system,
-    report,
-    new Metrics({ system, lagClock, following, watch, version, memoryBytes, connections }),
-    new Verbs({ system, disk, report, following, event, openUri: openNbdSource }),
-  );
   const hooks =
     options.hooks &&
     new Hooks({
@@ -171,6 +165,20 @@ export async function composeDaemon(
       dataDirectory,
       event: observers.event,
     });
+  const control = new ControlService(
+    system,
+    report,
+    new Metrics({ system, lagClock, following, watch, version, memoryBytes, connections }),
+    new Verbs({
+      system,
+      disk,
+      report,
+      following,
+      beforePromote: async (group) => hooks?.ask('before-promote', hookSubject(group)),
+      event,
+      openUri: openNbdSource,
+    }),
+  );
   let listenAddress: { readonly host: string; readonly port: number };
   try {
     listenAddress = await source.listen(options.listen);

@@ -1,11 +1,11 @@
-import { writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { GroupStatus, Status } from '../../src/control/schema-status.ts';
 import { must } from '../../src/platform/assert.ts';
 import { MiB } from '../../src/platform/limits.ts';
 import { run } from '../support/children.ts';
-import { Daemon } from '../support/daemon.ts';
+import { type CommandFailed, Daemon } from '../support/daemon.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { program } from '../support/tools.ts';
 
@@ -33,8 +33,16 @@ async function sameImages(a: Daemon, b: Daemon, directory: string): Promise<void
 describe.skipIf(nbdcopy === undefined || qemuIo === undefined)('systems that follow', () => {
   it('copy, keep up, are killed, cascade, and take over', { timeout: 180_000 }, async () => {
     const directory = temporaryDirectory('follow');
+    const hooks = join(directory.path, 'hooks');
+    const fence = join(hooks, 'before-promote');
+    mkdirSync(hooks);
+    writeFileSync(fence, '#!/bin/sh\necho the old primary may still write\nexit 1\n');
+    chmodSync(fence, 0o755);
     const start = (name: string): Promise<Daemon> =>
-      Daemon.start({ dataDirectory: join(directory.path, name), arguments: ['--name', name] });
+      Daemon.start({
+        dataDirectory: join(directory.path, name),
+        arguments: ['--name', name, '--hooks', hooks],
+      });
     const [first, second, third] = [
       await start('first'),
       await start('second'),
@@ -83,6 +91,12 @@ describe.skipIf(nbdcopy === undefined || qemuIo === undefined)('systems that fol
       expect(refused.code, 'a secondary takes no writes').not.toBe(0);
 
       await first.kill();
+      const vetoed = await second
+        .client('promote', 'g')
+        .catch((error: CommandFailed) => error.stderr);
+      expect(vetoed).toContain('the old primary may still write');
+      expect(await statusOf(second)).toMatchObject({ role: 'secondary' });
+      rmSync(fence);
       await second.client('promote', 'g');
       expect(await write(second, 0x44, '20M', '1M')).toMatchObject({ code: 0 });
       const promoted = await statusOf(second);
