@@ -281,7 +281,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
       return errno.EIO;
     }
     if (group.journalIsFullFor(length + recordHeaderBytes * 2)) {
-      this.#errorText = `the journal of group ${group.name} is full and nothing follows it`;
+      this.#errorText = `the journal of group ${group.name} is full, and what it holds is still needed`;
       return errno.ENOSPC;
     }
     if (length > 0 && group.guard.isShort(length) && !this.#isAllocated(offset, length)) {

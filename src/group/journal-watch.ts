@@ -56,7 +56,7 @@ export class JournalWatch {
       this.#conditions.raise(this.#groupName, {
         code: 'journal_full',
         severity: 'error',
-        message: `the journal of group ${this.#groupName} is full and nothing follows it: hosts get ENOSPC`,
+        message: `the journal of group ${this.#groupName} is full, and what it holds is still needed: hosts get ENOSPC`,
         nextCommand: `jnbd group show ${this.#groupName}`,
       });
     } else {
