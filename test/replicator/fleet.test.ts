@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest';
+import { deepStrictEqual, ok } from 'node:assert/strict';
+import { describe, test } from 'vitest';
 import { lineageThrough } from '../../src/group/lineage.ts';
 import { must } from '../../src/platform/assert.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
@@ -112,7 +113,7 @@ class Trial {
       await this.#check(follower);
       const { lineage } = this.#primary.group().catalog;
       const { catalog, watermarks } = follower.group();
-      expect(catalog.lineage).toEqual(lineageThrough(lineage, watermarks.newest));
+      deepStrictEqual(catalog.lineage, lineageThrough(lineage, watermarks.newest));
     }
   }
 
@@ -122,7 +123,7 @@ class Trial {
     else this.#primary.kill();
     await this.#primary.start();
     const { newest } = this.#primary.group().watermarks;
-    expect(newest).toBeGreaterThanOrEqual(durable);
+    ok(newest >= durable, `${durable} was durable, and ${newest} is there`);
     this.history.forgetAfter(newest);
     this.#host = new TestHost(this.#primary, 'g/v', this.history);
   }
@@ -154,11 +155,7 @@ class Trial {
     // Received meanwhile: then it is no one number.
     if (group.watermarks.newest !== newest) return;
     const expected = this.history.contents('g/v', sizeBytes, newest);
-    expect({ host: follower.host, newest, same: expected.equals(Buffer.concat(parts)) }).toEqual({
-      host: follower.host,
-      newest,
-      same: true,
-    });
+    ok(expected.equals(Buffer.concat(parts)), `${follower.host} is not as of update ${newest}`);
   }
 
   async #pass(milliseconds: number): Promise<void> {
