@@ -9,15 +9,7 @@ import { SimulatedNetwork } from './simulated-network.ts';
 import { SimulatedRandom } from './simulated-random.ts';
 
 /** Disk, clock, networks for hosts and systems, randomness and the ports to the workers. */
-const replaced = [
-  'clock',
-  'disk',
-  'network',
-  'random',
-  'startApply',
-  'startSource',
-  'transport',
-];
+const replaced = ['clock', 'disk', 'network', 'random', 'startApply', 'startSource', 'transport'];
 
 const sources = new Map(
   readSources(repositoryRoot)
@@ -147,7 +139,9 @@ describe('the simulation starts the daemon that serve starts', () => {
       expect({ part, others }).toEqual({ part, others: ['src/daemon/compose.ts'] });
     }
     // Beside them serve has the door through which commands come; what stands behind it is a part.
-    expect(partsMade(functionText('src/daemon/serve.ts', 'startDaemon'))).toEqual(['ControlServer']);
+    expect(partsMade(functionText('src/daemon/serve.ts', 'startDaemon'))).toEqual([
+      'ControlServer',
+    ]);
   });
 
   test('the apply worker is the same, at the end of another port', () => {
