@@ -31,6 +31,8 @@ export class CatalogChanges {
   readonly #clock: Clock;
   readonly #conditions: Conditions;
   readonly #path: string;
+  /** The catalog is another one, or its file has all of it again. */
+  readonly #changed: () => void;
   readonly #pending: PendingChange[] = [];
   #catalog: Catalog;
   #durable = 0;
@@ -42,12 +44,14 @@ export class CatalogChanges {
     conditions: Conditions,
     path: string,
     catalog: Catalog,
+    changed: () => void,
   ) {
     this.#disk = deps.disk;
     this.#clock = deps.clock;
     this.#conditions = conditions;
     this.#path = path;
     this.#catalog = catalog;
+    this.#changed = changed;
   }
 
   /** The file lacks changes that are durable in the journal. */
@@ -178,5 +182,6 @@ export class CatalogChanges {
       'catalog_behind',
       `${this.#path} has every change that is durable in the journal`,
     );
+    this.#changed();
   }
 }

@@ -100,8 +100,8 @@ export class Followers {
   }
 
   /**
-   * Keeps every record after `from` for a follower from now on. Done again it holds what it held, or
-   * more. Throws position_released, write_failed, disk_full.
+   * Keeps every record after `from` for a follower from now on. One that is suspended stays so. Throws
+   * position_released, write_failed, disk_full.
    */
   register(systemId: number, name: string, from: number): FollowerCursor {
     const { released } = this.#group.watermarks;
@@ -112,12 +112,16 @@ export class Followers {
       );
     }
     const before = this.#cursors.get(systemId);
+    if (before && before.name === name && before.state !== 'behind' && from >= before.received)
+      return this.#welcome({ ...before, received: from, sent: Math.max(from, before.sent) });
+    const state = before?.state === 'suspended' ? 'suspended' : 'registered';
     const cursor: FollowerCursor = {
       systemId,
       name,
-      state: before ? changeFollowerState(before.state, 'registered') : 'registered',
+      state: before ? changeFollowerState(before.state, state) : state,
       received: from,
-      applied: from,
+      // It says with its first read how far it is; until then nothing is let go of by it.
+      applied: Math.min(from, before?.applied ?? released),
       sent: from,
       copied: [],
       registeredAtMilliseconds:
@@ -131,6 +135,16 @@ export class Followers {
     this.#holds.set(cursor);
     this.journalOnlyChanged();
     this.#tell(before ? 'follower_registered_again' : 'follower_registered', cursor);
+    return cursor;
+  }
+
+  /** One that was away: the file knows it, and holds no more than it needs. */
+  #welcome(cursor: FollowerCursor): FollowerCursor {
+    const heardMilliseconds = this.#deps.clock.monotonicMilliseconds();
+    this.#cursors.set(cursor.systemId, { ...cursor, heardMilliseconds });
+    this.#writeLater();
+    this.#holds.set(cursor);
+    this.#group.release();
     return cursor;
   }
 

@@ -98,13 +98,15 @@ export class Group {
     this.#deps = deps;
     this.#limits = limits;
     this.#files = files;
-    const { name } = opened.catalog;
+    const { catalog } = opened;
+    const { name } = catalog;
     this.conditions = new Conditions((code, message, fields) => {
       deps.event(code, message, { group: name, ...fields });
     });
     for (const { id, journalOnly } of opened.catalog.volumes)
       if (!journalOnly) this.storing.add(id);
-    this.changes = new CatalogChanges(deps, this.conditions, files.catalog, opened.catalog);
+    const changed = (): void => this.changed();
+    this.changes = new CatalogChanges(deps, this.conditions, files.catalog, catalog, changed);
     this.#hosts = new WaitingHosts(deps.clock);
     this.areas = opened.areas;
     this.follow = opened.follow;

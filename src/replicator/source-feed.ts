@@ -93,6 +93,7 @@ export class SourceFeed implements GroupWatcher {
       newest !== watermarks.newest ||
       applied !== watermarks.applied ||
       released !== watermarks.released ||
+      this.#servable() > told.servable ||
       this.#group.chain.revision !== this.#revision
     );
   }

@@ -70,7 +70,10 @@ describe('a registered follower', () => {
     await setting.flush();
     await settle(machine);
     acknowledge(machine, 7, 90);
-    expect(machine.group().watermarks.released).toBe(1);
+    expect(machine.group().watermarks.released).toBe(0);
+    // It was away, and is back with what it had.
+    followers(machine).register(7, 'b', 90);
+    expect(machine.group().watermarks.released).toBe(0);
     const told = { systemId: 7, received: 90, sent: 90, copied: [] };
     followers(machine).acknowledge({ ...told, applied: 60 });
     expect(machine.group().watermarks.released).toBe(60);
@@ -92,6 +95,28 @@ describe('a registered follower', () => {
     expect(followers(machine).find(7)).toMatchObject({ received: durable });
     acknowledge(machine, 9, 3);
     expect(followers(machine).find(9)).toBeUndefined();
+  });
+
+  test('that comes back again and again costs no writing, and stays suspended', async () => {
+    const setting = await serve('back', { sizeBytes: 4 * MiB });
+    const { machine } = setting;
+    followers(machine).register(7, 'b', 0);
+    await setting.writeMuch(50, recordBytes);
+    await setting.flush();
+    acknowledge(machine, 7, 30);
+    const rule = { kind: 'write_error', operation: 'write' } as const;
+    machine.machine.faults.add({ ...rule, path: '/data/groups/g/followers' });
+    expect(followers(machine).register(7, 'b', 40).state).toBe('following');
+    await settle(machine);
+    expect(machine.group().watermarks.released).toBe(40);
+    // What the file says of it is still true, which it would not be of a lower position.
+    expect(() => followers(machine).register(7, 'b', 40)).not.toThrow();
+    machine.machine.faults.clear();
+    followers(machine).suspend(7);
+    expect(followers(machine).register(7, 'b', 45).state).toBe('suspended');
+    await machine.stop();
+    await machine.start();
+    expect(followers(machine).find(7)).toMatchObject({ state: 'suspended', received: 45 });
   });
 
   test('cannot begin at what is released', async () => {

@@ -126,6 +126,17 @@ describe('a read is refused', () => {
     expect(await reader.read()).toMatchObject({ kind: 'records' });
   });
 
+  test('as soon as the group is diverged', async () => {
+    const { machine, reader } = await followed('diverged');
+    await reader.drain();
+    const answer = reader.ask({ waitMilliseconds: 10_000 });
+    await machine.pass(5);
+    const { changes, catalog } = machine.group();
+    changes.replace({ ...catalog, role: 'diverged' });
+    await machine.until(() => answer.isDone, 100);
+    expect(reader.take(answer)).toMatchObject({ code: 'group_state' });
+  });
+
   test('where the journal is damaged', async () => {
     const all = await followed('damaged');
     const { setting, machine, source, reader } = all;

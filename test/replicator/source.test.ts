@@ -80,6 +80,37 @@ describe('a reader', () => {
     });
   }
 
+  test('gets nothing of a stretch that the catalog on disk does not have', async () => {
+    const all = await followed('stretch');
+    const { setting, machine, source, reader } = all;
+    await setting.writeMuch(20);
+    await setting.flush();
+    await reader.drain();
+    const { number } = reader;
+    source.end();
+    machine.kill();
+    const path = '/data/groups/g/catalog';
+    machine.machine.faults.add({ kind: 'write_error', operation: 'write', path });
+    await machine.start();
+    expect(machine.group().changes.isFileBehind).toBe(true);
+    setting.reopen();
+    setting.history.forgetAfter(machine.group().watermarks.newest);
+    await source.start();
+    await setting.writeMuch(20);
+    await setting.flush();
+    const found = machine.group().watermarks.durable - 20;
+    const answer = reader.ask({ waitMilliseconds: 20_000 });
+    await machine.pass(5000);
+    expect(found).toBe(number);
+    expect(answer.isDone).toBe(false);
+    machine.machine.faults.clear();
+    await machine.until(() => answer.isDone, 2000);
+    expect(reader.take(answer).kind).toBe('records');
+    await reader.drain();
+    expect(reader.number).toBe(number + 20);
+    compare(all);
+  });
+
   test('follows the journal out of areas that fail', async () => {
     for (let seed = 0; seed < 8; seed += 1) {
       const journalDirectories = ['/x/1', '/x/2', '/x/3'];
