@@ -19,6 +19,11 @@ const sparseExtentsMax = 64;
 const chunkBytesMax = 44;
 /** What is sent from the backing file itself: less is copied as quickly. */
 const fileBytesMin = 64 * KiB;
+/**
+ * A page that leaves the cache between the look and `sendfile` makes that call wait for the device, and
+ * the event loop with it. No flag keeps it from that. It is acceptable because it is rare and short:
+ * both are in one turn, some microseconds apart, and this is all that one call can wait for.
+ */
 const fileBytesMax = 256 * KiB;
 /** Longest read that is answered from one buffer; also the longest that is never fragmented. */
 export const wholeReadBytesMax = replyBufferBytes - 8 * KiB;
