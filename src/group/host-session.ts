@@ -1,5 +1,6 @@
 import type { ReceiveSlab, ReceiveSlabs } from '../journal/receive-slab.ts';
 import { recordHeaderBytes, recordType } from '../journal/record.ts';
+import type { FileExtent } from '../platform/disk.ts';
 import { messageOf, systemErrorCode } from '../platform/errors.ts';
 import { slabBytes } from '../platform/limits.ts';
 import { BlockTable } from '../volume/block-table.ts';
@@ -18,6 +19,11 @@ import { acceptsHostWrites } from './states.ts';
 import type { OpenSession, Volume } from './volume.ts';
 
 const slabNodes = BlockTable.nodesFor(slabBytes, true);
+
+/** Of the one file that is asked about. */
+const extent: FileExtent = { storage: 'data', end: 0, work: 0 };
+/** In tenths of a microsecond. Where more would have to be looked at, space counts as not there. */
+const lookWorkMax = 20_000;
 
 /** One host connection to one volume: the write path of the group as a door uses it. */
 export class HostSession implements ExportSession, OpenSession, ReadOwner {
@@ -297,7 +303,14 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     const { file } = this.#volume;
     if (!file) return true;
     try {
-      return file.nextDataSync(offset) === offset && file.nextHoleSync(offset) >= offset + length;
+      const end = offset + length;
+      let work = 0;
+      for (let at = offset; at < end; at = extent.end) {
+        file.extentSync(at, end, extent);
+        work += extent.work;
+        if (extent.storage === 'hole' || work > lookWorkMax) return false;
+      }
+      return true;
     } catch (error) {
       return systemErrorCode(error) === undefined;
     }

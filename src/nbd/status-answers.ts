@@ -20,7 +20,9 @@ export const statusReplyBytesMax = extendedReplyHeaderBytes + 8 + 16 * extentsMa
 /** One descriptor of the compact form tells of less than 4 GiB; the rest is asked for again. */
 const compactLengthMax = 2 ** 32 - 4096;
 
-const extents = createExtentList(extentsMax);
+const manyExtents = createExtentList(extentsMax);
+/** For who wants to know of one only. */
+const oneExtent = createExtentList(1);
 
 /** Answers BLOCK_STATUS for base:allocation. Returns an errno; with one nothing was written. */
 export function answerBlockStatus(
@@ -36,17 +38,18 @@ export function answerBlockStatus(
     writer.chunk(request, NBD_REPLY_TYPE_NONE, 0, true);
     return 0;
   }
+  const isOne = (flags & NBD_CMD_FLAG_REQ_ONE) !== 0;
+  const extents = isOne ? oneExtent : manyExtents;
   const error = session.extents(offset, length, extents);
   if (error !== 0) return error;
   const isExtended = writer.form === 'extended';
-  const isOne = (flags & NBD_CMD_FLAG_REQ_ONE) !== 0;
   if (extents.count === 0) {
     // Nothing known: data is always a safe answer.
     extents.count = 1;
     extents.lengths[0] = length;
     extents.states[0] = 0;
   }
-  const count = isOne ? 1 : extents.count;
+  const { count } = extents;
   const descriptorBytes = isExtended ? 16 : 8;
   const headBytes = isExtended ? 8 : 4;
   const type = isExtended ? NBD_REPLY_TYPE_BLOCK_STATUS_EXT : NBD_REPLY_TYPE_BLOCK_STATUS;

@@ -20,6 +20,15 @@ export type FileRole =
   | 'area'
   | 'import';
 
+/** What a file has from one offset on; filled by `extentSync`, and reused by who asks. */
+export interface FileExtent {
+  /** `reserved`: it has its space and reads as zero. `data`: also where it cannot be told better. */
+  storage: 'data' | 'reserved' | 'hole';
+  end: number;
+  /** What looking took, in tenths of a microsecond, about. */
+  work: number;
+}
+
 export interface DiskFile {
   readonly path: string;
   /** The descriptor of a real file (for advice, tests and sending from it); -1 in a simulation and once closed. */
@@ -68,6 +77,12 @@ export interface DiskFile {
   nextDataSync(position: number): number;
   /** First offset >= position in a hole (or the file's size). */
   nextHoleSync(position: number): number;
+  /**
+   * What the file has from `position` on, and how far, at most to `end`, which is within the file. Never
+   * calls a hole, or reserved, what was written before. Work is bounded: the same may go on at
+   * `extent.end`.
+   */
+  extentSync(position: number, end: number, extent: FileExtent): void;
   /** Shares the blocks of another file (reflink). False where the file system cannot. */
   cloneRangeSync(from: DiskFile, fromPosition: number, length: number, position: number): boolean;
   /** Advises the kernel to read the range ahead. */

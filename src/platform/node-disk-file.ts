@@ -1,7 +1,8 @@
 import fs from 'node:fs';
 import { assert } from './assert.ts';
-import type { DiskFile, ReadDone, SyncDone } from './disk.ts';
+import type { DiskFile, FileExtent, ReadDone, SyncDone } from './disk.ts';
 import { systemErrorCode } from './errors.ts';
+import { findExtent, seekExtent, tellsExtents } from './extent-map.ts';
 import * as fileSpace from './file-space.ts';
 import { KiB } from './limits.ts';
 import { addressOf, isMissing } from './native.ts';
@@ -30,6 +31,7 @@ export class NodeDiskFile implements DiskFile {
   #readsDirectly = true;
   #whenCannotTell: 'ask' | 'read' | 'miss' = 'ask';
   #tellsCached = true;
+  #tellsExtents: boolean | undefined;
   #asynchronousCalls = 0;
   #descriptorToClose = -1;
 
@@ -245,6 +247,15 @@ export class NodeDiskFile implements DiskFile {
       if (!isMissing(error)) throw error;
       return this.sizeSync();
     }
+  }
+
+  extentSync(position: number, end: number, extent: FileExtent): void {
+    this.#tellsExtents ??= tellsExtents(fs.statfsSync(`/proc/self/fd/${this.#descriptor}`).type);
+    if (this.#tellsExtents) {
+      if (findExtent(this.#descriptor, position, end, extent)) return;
+      this.#tellsExtents = false;
+    }
+    seekExtent(this, position, end, extent);
   }
 
   cloneRangeSync(from: DiskFile, fromPosition: number, length: number, position: number): boolean {

@@ -191,25 +191,43 @@ export function readCached(
 
 /** The same on all the supported architectures; no C library has a function for it. */
 const cachestatNumber = 451;
-/** `struct cachestat_range`, { offset, length }, and `struct cachestat`, whose first of five is used. */
+/**
+ * `struct cachestat_range`, { offset, length }, and `struct cachestat`, { cached, dirty, being written,
+ * evicted, recently evicted }.
+ */
 const cacheQuery = new Uint32Array(14);
 const cacheQueryAddress = addressOf(new Uint8Array(cacheQuery.buffer)) ?? 0;
 const pageBytes = getPageSize?.() ?? 4096;
 
-/**
- * Whether the page cache has all pages of the range, those that are just being read in included.
- * `undefined` where this cannot be told: before Linux 6.5, and for some files.
- */
-export function hasPagesCached(fd: number, position: number, length: number): boolean | undefined {
+/** Pages of the range in the page cache, and of those that are not on the device; reused by each call. */
+const counts = { cached: 0, unwritten: 0 };
+
+/** `undefined` where this cannot be told: before Linux 6.5, and for some files. */
+export function pageCounts(
+  fd: number,
+  position: number,
+  length: number,
+): { readonly cached: number; readonly unwritten: number } | undefined {
   if (cachestat === undefined) return undefined;
   put64(cacheQuery, 0, position);
   put64(cacheQuery, 2, length);
   if (cachestat(cachestatNumber, fd, cacheQueryAddress, cacheQueryAddress + 16, 0) !== 0) {
     return undefined;
   }
-  const cached = get64(cacheQuery, 4);
+  counts.cached = get64(cacheQuery, 4);
+  counts.unwritten = get64(cacheQuery, 6) + get64(cacheQuery, 8);
+  return counts;
+}
+
+/**
+ * Whether the page cache has all pages of the range, those that are just being read in included.
+ * `undefined` where this cannot be told: before Linux 6.5, and for some files.
+ */
+export function hasPagesCached(fd: number, position: number, length: number): boolean | undefined {
+  const found = pageCounts(fd, position, length);
+  if (found === undefined) return undefined;
   const first = Math.floor(position / pageBytes);
-  return cached === Math.ceil((position + length) / pageBytes) - first;
+  return found.cached === Math.ceil((position + length) / pageBytes) - first;
 }
 
 const MSG_DONTWAIT = 0x40;

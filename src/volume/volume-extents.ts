@@ -1,5 +1,5 @@
 import { blockBytes } from '../platform/limits.ts';
-import type { DiskFile } from '../platform/disk.ts';
+import type { DiskFile, FileExtent } from '../platform/disk.ts';
 import type { BlockIndex } from './block-index.ts';
 import type { NodeKind } from './node-kind.ts';
 import { nodeKind } from './node-kind.ts';
@@ -7,11 +7,19 @@ import { nodeKind } from './node-kind.ts';
 /** State of an extent, as NBD's base:allocation has it. */
 export const extentState = { data: 0, zero: 2, hole: 3 } as const;
 
+const stateOf: Readonly<Record<FileExtent['storage'], number>> = {
+  data: extentState.data,
+  reserved: extentState.zero,
+  hole: extentState.hole,
+};
+
 /** Where extents go: merged by the taker. False: it has enough. */
 export type ExtentTaker = (length: number, state: number) => boolean;
 
 /** While anything is unapplied, an answer looks at this many blocks at most; clients ask again. */
 const indexedBlocksMax = 16384;
+/** And the backing file for so long, in tenths of a microsecond. */
+const workMax = 20_000;
 
 /**
  * The true extents of a volume, also of what is only in the journal: index over backing file.
@@ -21,12 +29,15 @@ export class VolumeExtents {
   readonly #index: BlockIndex;
   #take: ExtentTaker = () => false;
   #file: DiskFile | undefined;
-  #sizeBytes = 0;
+  /** Of what is asked about. */
+  #end = 0;
   #wantsMore = true;
   /** The extent of the file that holds the last offset asked for. */
   #fileStart = 0;
   #fileEnd = 0;
-  #fileIsHole = false;
+  #fileState: number = extentState.data;
+  #work = 0;
+  readonly #found: FileExtent = { storage: 'data', end: 0, work: 0 };
 
   constructor(index: BlockIndex) {
     this.#index = index;
@@ -43,10 +54,11 @@ export class VolumeExtents {
   ): void {
     this.#take = take;
     this.#file = file;
-    this.#sizeBytes = sizeBytes;
+    this.#end = Math.min(sizeBytes, offset + length);
     this.#wantsMore = true;
     this.#fileStart = 0;
     this.#fileEnd = 0;
+    this.#work = 0;
     if (this.#index.isEmpty) {
       this.missing(offset, offset + length);
       return;
@@ -78,7 +90,8 @@ export class VolumeExtents {
     let state: number = extentState.hole;
     for (let i = 0; i < this.#pieces; i += 1) {
       const piece = this.#states[i] ?? 0;
-      const part = piece === -1 ? this.#fileState(this.#starts[i] ?? 0, this.#ends[i] ?? 0) : piece;
+      const part =
+        piece === -1 ? this.#stateInFile(this.#starts[i] ?? 0, this.#ends[i] ?? 0) : piece;
       if (part === extentState.data) state = extentState.data;
       else if (part === extentState.zero && state === extentState.hole) state = extentState.zero;
     }
@@ -105,9 +118,9 @@ export class VolumeExtents {
     this.#pieces += 1;
   }
 
-  #fileState(start: number, end: number): number {
+  #stateInFile(start: number, end: number): number {
     this.#locate(start);
-    return this.#fileIsHole && this.#fileEnd >= end ? extentState.hole : extentState.data;
+    return this.#fileEnd >= end ? this.#fileState : extentState.data;
   }
 
   missing(start: number, end: number): void {
@@ -115,7 +128,7 @@ export class VolumeExtents {
       if (!this.#wantsMore) return;
       this.#locate(at);
       const stop = Math.min(end, this.#fileEnd);
-      this.#emit(stop - at, this.#fileIsHole ? extentState.hole : extentState.data);
+      this.#emit(stop - at, this.#fileState);
       at = stop;
     }
   }
@@ -124,19 +137,15 @@ export class VolumeExtents {
     if (offset >= this.#fileStart && offset < this.#fileEnd) return;
     const file = this.#file;
     if (!file) return;
-    const data = file.nextDataSync(offset);
+    const found = this.#found;
+    file.extentSync(offset, this.#end, found);
     this.#fileStart = offset;
-    if (data > offset) {
-      this.#fileIsHole = true;
-      this.#fileEnd = Math.min(data, this.#sizeBytes);
-    } else {
-      this.#fileIsHole = false;
-      this.#fileEnd = Math.min(file.nextHoleSync(offset), this.#sizeBytes);
-    }
-    if (this.#fileEnd <= offset) this.#fileEnd = this.#sizeBytes;
+    this.#fileEnd = found.end;
+    this.#fileState = stateOf[found.storage];
+    this.#work += found.work;
   }
 
   #emit(length: number, state: number): void {
-    if (!this.#take(length, state)) this.#wantsMore = false;
+    if (!this.#take(length, state) || this.#work > workMax) this.#wantsMore = false;
   }
 }

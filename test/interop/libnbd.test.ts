@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from '../support/children.ts';
 import { writeCertificates, writePreSharedKey } from '../support/certificates.ts';
+import { tellsReserved } from '../support/reserved-space.ts';
 import { startSubject, type Subject } from '../support/subject.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
 import { program } from '../support/tools.ts';
@@ -11,6 +13,8 @@ import { program } from '../support/tools.ts';
 const script = fileURLToPath(new URL('libnbd.py', import.meta.url));
 const python = program('python3');
 const hasLibnbd = python !== undefined && existsSync('/usr/lib/python3/dist-packages/nbd.py');
+/** Of the file system that the volumes of these tests are on. */
+const isReservedTold = tellsReserved(tmpdir());
 if (!hasLibnbd) console.warn('libnbd tests skipped: missing python3-libnbd');
 
 const cases = [
@@ -32,7 +36,8 @@ const cases = [
 const volumeBytes = 128 * 1024 * 1024;
 
 async function runCase(name: string, uri: string): Promise<void> {
-  const result = await run(python ?? '', [script, name, uri], { timeoutSeconds: 60 });
+  const environment = { TELLS_RESERVED: isReservedTold ? '1' : '0' };
+  const result = await run(python ?? '', [script, name, uri], { timeoutSeconds: 60, environment });
   expect(result.code, `${name} on ${uri}\n${result.stdout}${result.stderr}`).toBe(0);
 }
 

@@ -1,5 +1,11 @@
 import { assert } from '../../src/platform/assert.ts';
-import type { DiskFile, FileRole, ReadDone, SyncDone } from '../../src/platform/disk.ts';
+import type {
+  DiskFile,
+  FileExtent,
+  FileRole,
+  ReadDone,
+  SyncDone,
+} from '../../src/platform/disk.ts';
 import { systemError } from './simulated-directory.ts';
 import type { SimulatedFile } from './simulated-file.ts';
 import { ProcessDied, type SimulatedProcessDisk, type Strike } from './simulated-process-disk.ts';
@@ -268,6 +274,20 @@ export class SimulatedDiskFile implements DiskFile {
   nextHoleSync(position: number): number {
     this.#check('lseek');
     return this.#file.nextHole(position);
+  }
+
+  extentSync(position: number, end: number, extent: FileExtent): void {
+    this.#check('ioctl');
+    extent.work = 1;
+    const data = this.#file.nextData(position);
+    if (data === position) {
+      extent.storage = 'data';
+      extent.end = Math.min(end, this.#file.nextHole(position));
+      return;
+    }
+    const found = this.#file.reservedUntil(position, Math.min(end, data));
+    extent.storage = found.isReserved ? 'reserved' : 'hole';
+    extent.end = found.end;
   }
 
   cloneRangeSync(from: DiskFile, fromPosition: number, length: number, position: number): boolean {

@@ -161,6 +161,10 @@ export class SimulatedFile {
     return this.#cached.nextHole(position);
   }
 
+  reservedUntil(position: number, end: number): { isReserved: boolean; end: number } {
+    return this.#cached.reservedUntil(position, end);
+  }
+
   /** A sync that began when the next change had that number has succeeded. */
   synced(changeNumber: number): void {
     this.#commit(this.#log.countBefore(changeNumber));

@@ -232,6 +232,18 @@ export class SparseImage {
     return this.#next(position, false);
   }
 
+  /** Whether the pages from the one of `position` on are reserved or a hole, and where that ends. */
+  reservedUntil(position: number, end: number): { isReserved: boolean; end: number } {
+    let index = Math.floor(position / pageBytes);
+    const isReserved = this.isAllocated(index);
+    const last = Math.ceil(end / pageBytes);
+    while (index < last && this.isAllocated(index) === isReserved) {
+      const number = Math.floor(index / chunkPages);
+      index = this.#chunks.has(number) ? index + 1 : (number + 1) * chunkPages;
+    }
+    return { isReserved, end: Math.min(end, index * pageBytes) };
+  }
+
   #next(position: number, isData: boolean): number {
     let index = Math.floor(position / pageBytes);
     const end = Math.ceil(this.sizeBytes / pageBytes);

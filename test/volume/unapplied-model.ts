@@ -45,7 +45,10 @@ export interface ModelVolume {
   /** The part of the volume that the model looks at. */
   readonly windowStart: number;
   readonly contents: Buffer;
-  /** Per block of the window: whether anything was ever stored there, since it was last given back. */
+  /**
+   * Per block of the window: 0 where nothing was stored since it was last given back, 2 where it was
+   * last zeroed as a whole, to stay allocated, else 1.
+   */
   readonly isAllocated: Uint8Array;
 }
 
@@ -197,11 +200,13 @@ export class UnappliedModel {
     if (kind === nodeKind.zero) {
       const first = Math.floor(from / blockBytes);
       volume.isAllocated.fill(1, first, Math.ceil(to / blockBytes));
-    } else {
-      const first = Math.ceil(from / blockBytes);
-      const end = Math.floor(to / blockBytes);
-      if (first < end) volume.isAllocated.fill(0, first, end);
+    } else if (from < to) {
+      const edges = [Math.floor(from / blockBytes), Math.ceil(to / blockBytes) - 1];
+      for (const at of edges) if (volume.isAllocated[at] === 2) volume.isAllocated[at] = 1;
     }
+    const first = Math.ceil(from / blockBytes);
+    const end = Math.floor(to / blockBytes);
+    if (first < end) volume.isAllocated.fill(kind === nodeKind.zero ? 2 : 0, first, end);
   }
 
   /** The worker gets the oldest frozen table; the index keeps it until `applyEnded`. */
