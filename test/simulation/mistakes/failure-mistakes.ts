@@ -46,7 +46,7 @@ export const failureMistakes: readonly PlantedMistake[] = [
         file: 'journal/group-commit.ts',
         find: '          this.#owner.failed(failure);\n          return;',
         replace:
-          '          for (const again of segments) again.dirty = true;\n          this.start();\n          return;',
+          '          for (const again of this.#chain.live()) again.dirty = true;\n          this.start();\n          return;',
       },
       {
         file: 'journal/group-commit.ts',
