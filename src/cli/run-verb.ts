@@ -36,6 +36,7 @@ const commands: Record<VerbName, () => Promise<AnyCommand>> = {
   suspend: async () => (await import('./suspend.ts')).command as AnyCommand,
   resume: async () => (await import('./resume.ts')).command as AnyCommand,
   promote: async () => (await import('./promote.ts')).command as AnyCommand,
+  handoff: async () => (await import('./handoff.ts')).command as AnyCommand,
   'secondary list': async () => (await import('./secondary-list.ts')).command as AnyCommand,
   'secondary allow': async () => (await import('./secondary-allow.ts')).command as AnyCommand,
   'secondary remove': async () => (await import('./secondary-remove.ts')).command as AnyCommand,

@@ -15,6 +15,8 @@ export interface FollowVerbSources {
   readonly beforePromote: (group: Group) => Promise<void>;
 }
 
+const handOffMillisecondsDefault = 30_000;
+
 /** Carries out the verbs about following and being followed. */
 export class FollowVerbs {
   readonly #sources: FollowVerbSources;
@@ -62,7 +64,8 @@ export class FollowVerbs {
     if (!dryRun && group.role !== 'primary') await beforePromote(group);
     const { upstream } = report.group(group);
     const lost = upstream?.lag.received ?? { updates: 0, bytes: 0, seconds: 0 };
-    const obstacle = group.role === 'primary' ? undefined : promotionObstacle(group);
+    const obstacle =
+      group.role === 'primary' ? undefined : promotionObstacle(group, system.systemId);
     const changed = dryRun ? false : following.promote(name, force ?? false);
     const isDone = group.role === 'primary' && !changed;
     return {
@@ -72,6 +75,13 @@ export class FollowVerbs {
       obstacle: dryRun ? (obstacle?.text ?? null) : null,
       group: report.group(group),
     };
+  }
+
+  async handOff(parameters: Parameters<'handoff'>): Promise<Result<'handoff'>> {
+    const { following, report, system } = this.#sources;
+    const { group: name, to, timeout = handOffMillisecondsDefault } = parameters;
+    const position = await following.handOff(name, to, timeout);
+    return { result: 'done', position, group: report.group(system.group(name)) };
   }
 
   allow(parameters: Parameters<'secondary allow'>): Promise<Result<'secondary allow'>> {

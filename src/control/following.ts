@@ -20,6 +20,8 @@ export interface Following {
   unfollow(group: string): Promise<boolean>;
   /** False: it was so already. */
   suspend(group: string, isSuspended: boolean): boolean;
+  /** Resolves with the last update of the group as it was here. */
+  handOff(group: string, to: string, waitMilliseconds: number): Promise<number>;
   /** False: it was primary already. */
   promote(group: string, force: boolean): boolean;
   /** Undefined: the group follows nobody. */

@@ -91,6 +91,26 @@ export const followVerbs = {
       'Stop the hosts of the old primary first: what they write there afterwards is not here. Clients of\n' +
       'read-only exports are disconnected; they can write once they connect again.',
   },
+  handoff: {
+    kind: 'change',
+    parameters: z.strictObject({
+      group: groupArgument,
+      to: argument('--to <SYSTEM>', 'name of a system that follows', groupName),
+      timeout: option(
+        '--timeout <TIME>',
+        'how long it may take to catch up (default 30s)',
+        milliseconds,
+      ),
+    }),
+    result: z.strictObject({
+      result: z.literal('done'),
+      position: z.int().nonnegative().meta({ description: 'the last update of this primary' }),
+      group: groupStatus,
+    }),
+    details:
+      'Clients are disconnected when the other system may take over, and find the volumes there. Should it be\n' +
+      'lost before it has begun, promote --force makes this one primary again.',
+  },
   'secondary list': {
     kind: 'read',
     parameters: z.strictObject({ group: groupArgument }),

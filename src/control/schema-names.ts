@@ -24,6 +24,7 @@ export const verbSummaries = {
   suspend: 'stop receiving for now',
   resume: 'receive again',
   promote: 'make this system the primary of a group that it follows',
+  handoff: 'make a follower the primary, lose nothing, and follow it from then on',
   'secondary list': 'list the systems that follow a group, and those that may',
   'secondary allow': 'let a system of another machine follow a group',
   'secondary remove': 'keep nothing for a follower any more, and do not let it come back',

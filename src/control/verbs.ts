@@ -51,6 +51,7 @@ export class Verbs {
     suspend: (parameters) => this.#follow.suspend(parameters, true),
     resume: (parameters) => this.#follow.suspend(parameters, false),
     promote: (parameters) => this.#follow.promote(parameters),
+    handoff: (parameters) => this.#follow.handOff(parameters),
     'secondary allow': (parameters) => this.#follow.allow(parameters),
     'secondary remove': (parameters) => this.#follow.remove(parameters),
   };

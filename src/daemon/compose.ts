@@ -10,6 +10,7 @@ import type { ProcessWatch } from '../control/process-watch.ts';
 import { ControlService } from '../control/service.ts';
 import { StatusReport } from '../control/status.ts';
 import { Verbs } from '../control/verbs.ts';
+import type { Group } from '../group/group.ts';
 import { SystemExports } from '../group/exports.ts';
 import { System, type SystemDependencies } from '../group/system.ts';
 import { openNbdSource } from '../nbd/import-source.ts';
@@ -117,6 +118,18 @@ export async function composeDaemon(
     await system.close();
     throw error;
   }
+  const hooks =
+    options.hooks &&
+    new Hooks({
+      ...options.hooks,
+      clock,
+      system: system.name,
+      dataDirectory,
+      event: observers.event,
+    });
+  const beforePromote = async (group: Group): Promise<void> =>
+    hooks?.ask('before-promote', hookSubject(group));
+  let listenAddress: { readonly host: string; readonly port: number } | undefined;
   const followed = new FollowedGroups(system, {
     disk,
     clock,
@@ -124,6 +137,8 @@ export async function composeDaemon(
     transport: world.transport,
     credentials: options.credentials,
     load: () => ({ eventLoopDelayMilliseconds: 0, processorShare: 0 }),
+    listenPort: () => listenAddress?.port ?? options.listen.address.port,
+    beforePromote,
   });
   const following = followingOf(followed);
   const source = new Source({
@@ -156,15 +171,6 @@ export async function composeDaemon(
         formatNbdUri(reachable(address, options.hostName), name, isSecure),
       ),
   });
-  const hooks =
-    options.hooks &&
-    new Hooks({
-      ...options.hooks,
-      clock,
-      system: system.name,
-      dataDirectory,
-      event: observers.event,
-    });
   const control = new ControlService(
     system,
     report,
@@ -174,12 +180,11 @@ export async function composeDaemon(
       disk,
       report,
       following,
-      beforePromote: async (group) => hooks?.ask('before-promote', hookSubject(group)),
+      beforePromote,
       event,
       openUri: openNbdSource,
     }),
   );
-  let listenAddress: { readonly host: string; readonly port: number };
   try {
     listenAddress = await source.listen(options.listen);
   } catch (error) {
@@ -225,6 +230,7 @@ function followingOf(followed: FollowedGroups): Following {
     follow: (wish) => followed.follow(wish),
     unfollow: (name) => followed.unfollow(name),
     suspend: (name, isSuspended) => followed.suspend(name, isSuspended),
+    handOff: (name, to, waitMilliseconds) => followed.handOff(name, to, waitMilliseconds),
     promote: (name, force) => followed.promote(name, force),
     upstream(group) {
       const follower = followed.find(group);

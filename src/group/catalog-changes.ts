@@ -9,7 +9,7 @@ import type { BlockIndex } from '../volume/block-index.ts';
 import type { Catalog, CatalogChange } from './catalog.ts';
 import { changeCatalog, encodeChange, writeCatalog } from './catalog.ts';
 import type { Conditions } from './conditions.ts';
-import { extendLineage, type Stretch } from './lineage.ts';
+import { extendLineage, generationOf, type Stretch } from './lineage.ts';
 
 interface PendingChange {
   readonly number: number;
@@ -130,8 +130,15 @@ export class CatalogChanges {
 
   /** A stretch that the group's source began. Durable when it returns; throws system errors. */
   adoptStretch(stretch: Stretch): void {
-    const lineage = extendLineage(this.#catalog.lineage, stretch);
-    this.replace({ ...this.#catalog, lineage });
+    const before = this.#catalog.lineage;
+    const lineage = extendLineage(before, stretch);
+    const isSettled = stretch.generation > generationOf(before);
+    const { handedOver } = this.#catalog;
+    this.replace({
+      ...this.#catalog,
+      lineage,
+      handedOver: isSettled ? undefined : handedOver,
+    });
   }
 
   stop(): void {

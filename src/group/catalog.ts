@@ -43,6 +43,8 @@ export interface Catalog {
   readonly role?: GroupRole;
   /** Names of systems that may follow from other machines. */
   readonly allowedFollowers?: readonly string[];
+  /** Which system may be primary, after a handoff to it, until its generation has begun. */
+  readonly handedOver?: { readonly to: number; readonly name: string } | undefined;
   /** This system keeps the journal alone (K27): every volume is journal-only here. */
   readonly journalOnly?: boolean;
   /** Empty until the group was opened once. */
@@ -70,7 +72,9 @@ export function journalAreas({ areas }: Catalog): readonly CatalogArea[] {
 export type CatalogChange =
   | { readonly change: 'volume_created'; readonly volume: CatalogVolume }
   | { readonly change: 'volume_changed'; readonly volume: CatalogVolume }
-  | { readonly change: 'volume_deleted'; readonly id: number };
+  | { readonly change: 'volume_deleted'; readonly id: number }
+  /** Nobody but that system may be primary behind this record (SAFETY 16). */
+  | { readonly change: 'handed_over'; readonly to: number; readonly name: string };
 
 export function changeCatalog(catalog: Catalog, change: CatalogChange, number: number): Catalog {
   assert(number > catalog.number, `catalog change ${number} follows ${catalog.number}`);
@@ -90,6 +94,10 @@ export function changeCatalog(catalog: Catalog, change: CatalogChange, number: n
           volume.id === change.volume.id ? change.volume : volume,
         ),
       };
+    case 'handed_over': {
+      const { to, name } = change;
+      return { ...catalog, number, role: 'secondary', handedOver: { to, name } };
+    }
     case 'volume_deleted':
       return { ...catalog, number, volumes: catalog.volumes.filter(({ id }) => id !== change.id) };
   }
@@ -105,7 +113,7 @@ export function decodeChange(
   { journalOnly = false }: Pick<Catalog, 'journalOnly'> = {},
 ): CatalogChange {
   const change = JSON.parse(Buffer.from(payload).toString('utf8')) as CatalogChange;
-  if (!journalOnly || change.change === 'volume_deleted') return change;
+  if (!journalOnly || !('volume' in change)) return change;
   return { ...change, volume: { ...change.volume, journalOnly } };
 }
 

@@ -2,6 +2,11 @@ import type { Disk } from '../platform/disk.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
 import type { FollowerState } from './states.ts';
 
+export interface FollowerPlace {
+  readonly url: string;
+  readonly groupName: string;
+}
+
 /** What is kept of a follower over a restart. Positions may be older than what it said last. */
 export interface KeptFollower {
   readonly systemId: number;
@@ -13,6 +18,8 @@ export interface KeptFollower {
   /** Everything up to here is in the follower's volumes. */
   readonly applied: number;
   readonly registeredAtMilliseconds: number;
+  /** Where it listens, and what the group is called there, if it said so. */
+  readonly listens?: FollowerPlace | undefined;
 }
 
 interface FollowerFile {

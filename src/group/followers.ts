@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../platform/clock.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError, messageOf, refusedBySystem } from '../platform/errors.ts';
-import { type KeptFollower, writeFollowers } from './follower-file.ts';
+import { type FollowerPlace, type KeptFollower, writeFollowers } from './follower-file.ts';
 import { type FollowedGroup, FollowerHolds } from './follower-holds.ts';
 import { changeFollowerState, type FollowerState } from './states.ts';
 
@@ -103,7 +103,7 @@ export class Followers {
    * Keeps every record after `from` for a follower from now on. One that is suspended stays so. Throws
    * position_released, write_failed, disk_full.
    */
-  register(systemId: number, name: string, from: number): FollowerCursor {
+  register(systemId: number, name: string, from: number, listens?: FollowerPlace): FollowerCursor {
     const { released } = this.#group.watermarks;
     if (from < released) {
       throw new JnbdError(
@@ -127,6 +127,7 @@ export class Followers {
       registeredAtMilliseconds:
         before?.registeredAtMilliseconds ?? this.#deps.clock.wallMilliseconds(),
       heardMilliseconds: this.#deps.clock.monotonicMilliseconds(),
+      listens: listens ?? before?.listens,
     };
     this.#replace(systemId, cursor);
     this.#clearBehind(cursor, 'was registered again');

@@ -64,6 +64,7 @@ export class Group {
   readonly storing = new Set<number>();
   /** Told of watermarks, after hosts. */
   readonly watchers = new Set<GroupWatcher>();
+  readonly hosts: WaitingHosts;
   readonly areas: readonly Area[];
   readonly follow: FollowFile;
   readonly incarnation: number;
@@ -73,7 +74,6 @@ export class Group {
   readonly #watch: JournalWatch;
   readonly #limits: GroupLimits;
   readonly #head: HeadFile;
-  readonly #hosts: WaitingHosts;
   #state: GroupState = 'recovering';
   #failureText = '';
   #journal: Journal | undefined;
@@ -107,7 +107,7 @@ export class Group {
       if (!journalOnly) this.storing.add(id);
     const changed = (): void => this.changed();
     this.changes = new CatalogChanges(deps, this.conditions, files.catalog, catalog, changed);
-    this.#hosts = new WaitingHosts(deps.clock);
+    this.hosts = new WaitingHosts(deps.clock);
     this.areas = opened.areas;
     this.follow = opened.follow;
     this.watermarks = opened.watermarks;
@@ -193,7 +193,7 @@ export class Group {
         head: this.#head,
         owner: {
           durableAdvanced: () => this.#durableAdvanced(),
-          roomAppeared: () => this.#hosts.wake(),
+          roomAppeared: () => this.hosts.wake(),
           areaChanged: (area) => this.#watch.areaChanged(area),
           recordMoved: relocator(this.index, this.storing),
           journalFailed: (failure) => this.#journalFailed(failure),
@@ -255,7 +255,7 @@ export class Group {
     this.#become('closing');
     this.#failureText = `group ${this.name} is shutting down`;
     for (const session of this.#sessions()) session.client.revoke(this.#failureText);
-    this.#hosts.wake();
+    this.hosts.wake();
     if (wasServing) {
       await new Promise<void>((resolve) => {
         this.journal.close((failure) => {
@@ -290,11 +290,11 @@ export class Group {
   }
 
   sessionClosed(session: Parked): void {
-    this.#hosts.forget(session);
+    this.hosts.forget(session);
   }
 
   park(session: Parked): void {
-    this.#hosts.park(session);
+    this.hosts.park(session);
     this.#driver?.consider();
   }
 
@@ -332,7 +332,7 @@ export class Group {
 
   #appliedAdvanced(): void {
     this.guard.look();
-    this.#hosts.wake();
+    this.hosts.wake();
     for (const watcher of this.watchers) watcher.appliedAdvanced(this.watermarks.applied);
   }
 
@@ -344,7 +344,7 @@ export class Group {
 
   #released(): void {
     this.#journal?.segmentsFreed();
-    this.#hosts.wake();
+    this.hosts.wake();
     this.changed();
   }
 
@@ -360,7 +360,7 @@ export class Group {
     });
     this.#deps.clock.soon(() => {
       for (const session of this.#sessions()) this.#failWaiting(session);
-      this.#hosts.wake();
+      this.hosts.wake();
       this.changes.fail(new JnbdError('journal_failed', this.#failureText));
     });
   }

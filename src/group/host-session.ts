@@ -69,6 +69,10 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
   admit(bytes: number): boolean {
     const group = this.#group;
     if (group.refusesWrites) return true;
+    if (group.hosts.isHeld) {
+      group.park(this);
+      return false;
+    }
     if (
       group.journal.admits(bytes) &&
       group.index.admits(slabNodes, group.chain.current.header.sequence + 1)

@@ -14,10 +14,15 @@ export interface PromotionObstacle {
  * Contents that are not complete make no volume: they may show what a host wrote later beside what it
  * wrote before (SAFETY 11).
  */
-export function promotionObstacle(group: Group): PromotionObstacle | undefined {
+export function promotionObstacle(group: Group, systemId: number): PromotionObstacle | undefined {
   const { state } = group.follow;
   const { applied, durable, newest } = group.watermarks;
   const copies = state?.copies ?? [];
+  const { handedOver } = group.catalog;
+  if (handedOver && handedOver.to !== systemId) {
+    const text = `it was handed over to system ${handedOver.name}, which may be primary already`;
+    return { text, isForcible: true };
+  }
   if (copies.length > 0) {
     const missing = copies.reduce((bytes, { volume: id, address }) => {
       const size = group.catalog.volumes.find((volume) => volume.id === id)?.sizeBytes ?? 0;
@@ -53,7 +58,7 @@ export function promoteGroup(group: Group, systemId: number, force: boolean): vo
       `group ${group.name} is ${group.state}: ${group.failureText}`,
     );
   }
-  const obstacle = promotionObstacle(group);
+  const obstacle = promotionObstacle(group, systemId);
   if (obstacle && !(obstacle.isForcible && force)) {
     const advice = obstacle.isForcible ? '; --force promotes it all the same' : '; try again';
     throw new JnbdError(
@@ -68,7 +73,7 @@ export function promoteGroup(group: Group, systemId: number, force: boolean): vo
     incarnation,
     firstNumber: watermarks.newest + 1,
   });
-  changes.replace({ ...catalog, role: 'primary', lineage });
+  changes.replace({ ...catalog, role: 'primary', lineage, handedOver: undefined });
   group.follow.remove();
   for (const volume of group.volumes.values()) {
     if (volume.state === 'unused' && volume.catalog.state === 'normal') volume.become('normal');

@@ -14,10 +14,13 @@ export class VolumeAdoption {
   readonly #disk: Disk;
   readonly #group: Group;
   readonly #files: GroupFiles;
+  readonly #handedOver: (systemId: number) => void;
   /** By id, changes under way included: records behind them count on it. */
   readonly #sizes = new Map<number, number>();
 
-  constructor(disk: Disk, group: Group, files: GroupFiles) {
+  /** `handedOver`: the group is that system's from now on. */
+  constructor(disk: Disk, group: Group, files: GroupFiles, handedOver: (systemId: number) => void) {
+    this.#handedOver = handedOver;
     this.#disk = disk;
     this.#group = group;
     this.#files = files;
@@ -33,6 +36,15 @@ export class VolumeAdoption {
   received(number: number, change: CatalogChange): void {
     const { changes, storing, catalog } = this.#group;
     if (number <= catalog.number) return;
+    if (change.change === 'handed_over') {
+      changes.received(
+        number,
+        change,
+        () => undefined,
+        () => this.#handedOver(change.to),
+      );
+      return;
+    }
     if (change.change === 'volume_deleted') {
       this.#sizes.delete(change.id);
       changes.received(

@@ -10,9 +10,20 @@ export class WaitingHosts {
   readonly #clock: Clock;
   #parked = new Set<Parked>();
   #wakeScheduled = false;
+  #isHeld = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /** All hosts wait: who is primary is being decided. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    if (!isHeld) this.wake();
   }
 
   park(session: Parked): void {

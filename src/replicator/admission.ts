@@ -1,3 +1,4 @@
+import type { FollowerPlace } from '../group/follower-file.ts';
 import type { Group } from '../group/group.ts';
 import { agreesAt, forkOf } from '../group/lineage.ts';
 import type { System } from '../group/system.ts';
@@ -32,6 +33,7 @@ export async function admit(
   groupName: string,
   registration: Registration,
   identity: PeerIdentity,
+  peer: string,
 ): Promise<Registered> {
   const group = system.group(groupName);
   checkCaller(system, group, registration, identity);
@@ -49,26 +51,29 @@ export async function admit(
   checkComplete(system, group);
   if (registration.position !== null) {
     checkHistory(system, group, registration, registration.position);
+    const { systemId, name, position } = registration;
     group.followers.register(
-      registration.systemId,
-      registration.name,
-      registration.position.number,
+      systemId,
+      name,
+      position.number,
+      placeOf(registration, identity, peer),
     );
     return registered(system, group, registration.position.number, false);
   }
-  return admitNew(system, group, registration);
+  return admitNew(system, group, registration, placeOf(registration, identity, peer));
 }
 
 async function admitNew(
   system: System,
   group: Group,
   registration: Registration,
+  listens: FollowerPlace | undefined,
 ): Promise<Registered> {
   const hasWhole = group.watermarks.released === 0 && !isWorthCopying(group);
   if (hasWhole || registration.journalOnly) {
     const from = hasWhole ? 0 : group.watermarks.released;
     // Volumes as they are now, except where their creation comes as a record: a journal alone has no sizes.
-    group.followers.register(registration.systemId, registration.name, from);
+    group.followers.register(registration.systemId, registration.name, from, listens);
     return registered(system, group, from, false);
   }
   // Contents show what is applied; the catalog that goes with them is no newer than that.
@@ -81,7 +86,7 @@ async function admitNew(
     }
   }
   const from = group.watermarks.applied;
-  group.followers.register(registration.systemId, registration.name, from);
+  group.followers.register(registration.systemId, registration.name, from, listens);
   return registered(system, group, from, true);
 }
 
@@ -97,6 +102,17 @@ function registered(system: System, group: Group, from: number, copy: boolean): 
     journalCapacityBytes,
     copy,
   };
+}
+
+/** The follower knows its port, and its source the address that it asks from. */
+function placeOf(
+  { listenPort, groupName }: Registration,
+  identity: PeerIdentity,
+  peer: string,
+): FollowerPlace | undefined {
+  if (listenPort === null || groupName === null) return undefined;
+  const scheme = identity.kind === 'certificate' ? 'https' : 'http';
+  return { url: `${scheme}://${peer.replace(/:\d+$/, '')}:${listenPort}`, groupName };
 }
 
 /** Before the first record. */
@@ -121,7 +137,9 @@ function checkCaller(
     );
   }
   const { state } = group.follow;
-  if (state && state.sourceSystemId === systemId) {
+  // Whoever the group was handed over to has still to fetch the record that says so.
+  const isHeir = group.catalog.handedOver?.to === systemId;
+  if (group.role !== 'primary' && !isHeir && state?.sourceSystemId === systemId) {
     throw new JnbdError(
       'follow_loop',
       `group ${group.name} of system ${system.name} follows system ${name}, which cannot follow it in turn`,

@@ -11,6 +11,7 @@ import { JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
 import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
 import { Follower, type FollowerDependencies } from './follower.ts';
+import { checkHeir, followDefaults, giveAway, untilNear } from './handoff.ts';
 import { register, unregister } from './registration.ts';
 import type { ClientCredentials, Transport, TransportClient } from './transport.ts';
 
@@ -31,13 +32,13 @@ export interface FollowRequest {
 export interface FollowedGroupsDependencies extends Omit<FollowerDependencies, 'caller'> {
   readonly disk: Disk;
   readonly transport: Transport;
+  /** Rejects with hook_refused. */
+  readonly beforePromote: (group: Group) => Promise<void>;
   /** For sources at `https:`. */
   readonly credentials: ClientCredentials | undefined;
 }
 
-const linksDefault = 2;
-const paceDefault = 'immediate';
-const batchSizeDefault = 'adaptive';
+const retryMilliseconds = 200;
 const windowBytes = 16 * MiB;
 
 /** The groups of this system that follow another one, each with its follower. */
@@ -55,7 +56,9 @@ export class FollowedGroups implements SystemWatcher {
   /** Goes on with what the data directory says. */
   start(): void {
     for (const group of this.#system.groups.values()) {
-      if (group.role === 'secondary' && group.follow.state) this.#startFollower(group);
+      if (group.role !== 'secondary') continue;
+      if (group.follow.state) this.#startFollower(group);
+      this.#takeOver(group);
     }
   }
 
@@ -141,6 +144,27 @@ export class FollowedGroups implements SystemWatcher {
     return true;
   }
 
+  /**
+   * Makes another system the primary and follows it: hosts wait until nothing is on its way, and are
+   * then disconnected. From the record of the handoff on this system takes no writes, whatever becomes
+   * of the other one (SAFETY 16). Rejects with JnbdError, and then nothing has changed.
+   */
+  async handOff(name: string, to: string, waitMilliseconds: number): Promise<number> {
+    const group = this.#system.group(name);
+    const { clock } = this.#deps;
+    const heir = checkHeir(group, to);
+    const deadline = clock.monotonicMilliseconds() + waitMilliseconds;
+    await untilNear(group, heir.systemId, deadline);
+    const number = await giveAway(group, heir);
+    this.#startFollower(group);
+    this.#tell(
+      'handed_over',
+      group,
+      `group ${name} is handed over to system ${to} behind update ${number}`,
+    );
+    return number;
+  }
+
   groupOpened(): void {
     // Whoever made it decides.
   }
@@ -165,6 +189,8 @@ export class FollowedGroups implements SystemWatcher {
         lineage: [],
         copyVolumes: 'all',
         journalOnly,
+        listenPort: this.#deps.listenPort(),
+        groupName: wanted.group,
       });
       const begun: GroupOrigin = {
         groupId: origin.groupId,
@@ -201,6 +227,8 @@ export class FollowedGroups implements SystemWatcher {
         lineage: [...catalog.lineage],
         copyVolumes: (state?.copies ?? []).map(({ volume }) => volume),
         journalOnly: catalog.journalOnly ?? false,
+        listenPort: this.#deps.listenPort(),
+        groupName: group.name,
       });
       this.#stopFollower(group);
       follow.write({
@@ -224,8 +252,10 @@ export class FollowedGroups implements SystemWatcher {
 
   #startFollower(group: Group): void {
     const state = must(group.follow.state, 'a group that follows has a source');
-    const { disk, clock, load, event } = this.#deps;
-    const adoption = new VolumeAdoption(disk, group, this.#system.filesOf(group));
+    const { disk, clock, load, event, listenPort } = this.#deps;
+    const adoption = new VolumeAdoption(disk, group, this.#system.filesOf(group), () =>
+      clock.soon(() => this.#takeOver(group)),
+    );
     const follower = new Follower(
       group,
       adoption,
@@ -234,10 +264,25 @@ export class FollowedGroups implements SystemWatcher {
         pace: { pace: parsePace(state.pace), batchSize: parseBatchSize(state.batchSize) },
         links: state.links,
       },
-      { clock, load, event, caller: this.#caller },
+      { clock, load, event, listenPort, caller: this.#caller },
     );
     this.#followers.set(group, follower);
     follower.start();
+  }
+
+  /** What is handed over to this system, is its own as soon as all of it is here. */
+  #takeOver(group: Group): void {
+    const { systemId } = this.#system;
+    const { clock, beforePromote } = this.#deps;
+    if (group.catalog.handedOver?.to !== systemId || group.role !== 'secondary') return;
+    beforePromote(group)
+      .then(() => this.promote(group.name, false))
+      .catch((error: unknown) => {
+        if (!(error instanceof JnbdError)) throw error;
+        clock.after(retryMilliseconds, () => {
+          if (this.#system.groups.get(group.name) === group) this.#takeOver(group);
+        });
+      });
   }
 
   #stopFollower(group: Group): void {
@@ -274,9 +319,9 @@ function followState(wanted: FollowRequest, before: FollowState | undefined): So
     url: wanted.url,
     sourceGroup: wanted.sourceGroup ?? before?.sourceGroup ?? wanted.group,
     isSuspended: before?.isSuspended ?? false,
-    pace: wanted.pace ?? before?.pace ?? paceDefault,
-    batchSize: wanted.batchSize ?? before?.batchSize ?? batchSizeDefault,
-    links: wanted.links ?? before?.links ?? linksDefault,
+    pace: wanted.pace ?? before?.pace ?? followDefaults.pace,
+    batchSize: wanted.batchSize ?? before?.batchSize ?? followDefaults.batchSize,
+    links: wanted.links ?? before?.links ?? followDefaults.links,
   };
 }
 

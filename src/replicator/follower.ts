@@ -9,6 +9,7 @@ import { type ErrorKind, JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
 import type { PaceSettings } from '../platform/pace-settings.ts';
 import { AnswerBody } from './answer-body.ts';
+import { clearFollowConditions, raiseFollowCondition } from './follow-conditions.ts';
 import { changeFollowerState, type FollowerState } from './follower-states.ts';
 import { type JournalReadOwner, SentRead } from './journal-read.ts';
 import { LinkMeter } from './link-meter.ts';
@@ -27,6 +28,8 @@ export interface OwnLoad {
 export interface FollowerDependencies {
   readonly clock: Clock;
   readonly caller: Caller;
+  /** Where other systems reach this one. */
+  readonly listenPort: () => number;
   readonly load: () => OwnLoad;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
 }
@@ -129,7 +132,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   suspend(): void {
     if (this.#state === 'suspended' || this.#state === 'closed') return;
     this.#stopReading();
-    this.#clearConditions();
+    clearFollowConditions(this.#group, this.#state);
     this.#become('suspended');
   }
 
@@ -143,7 +146,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   close(): void {
     if (this.#state === 'closed') return;
     this.#stopReading();
-    this.#clearConditions();
+    clearFollowConditions(this.#group, this.#state);
     this.#become('closed');
     this.#group.watchers.delete(this);
     this.#copies.close();
@@ -321,6 +324,8 @@ export class Follower implements JournalReadOwner, GroupWatcher {
         lineage: [...catalog.lineage],
         copyVolumes: this.#copies.progress().map(({ volume }) => volume),
         journalOnly: catalog.journalOnly ?? false,
+        listenPort: this.#deps.listenPort(),
+        groupName: catalog.name,
       });
     } catch (error) {
       if (!(error instanceof JnbdError)) throw error;
@@ -328,8 +333,10 @@ export class Follower implements JournalReadOwner, GroupWatcher {
       return;
     }
     if (count !== this.#registrationCount || this.#state !== 'registering') return;
+    // What it followed here before a handoff, or a promotion, it follows no more.
+    this.#group.followers.drop(state.sourceSystemId);
     this.#become('reading');
-    this.#clearConditions();
+    clearFollowConditions(this.#group, this.#state);
     this.#isRetry = true;
     this.#consider();
   }
@@ -342,7 +349,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     this.#failure = error;
     this.#failures += 1;
     this.#become(isRefused ? 'refused' : 'waiting');
-    this.#raise(isRefused, error);
+    raiseFollowCondition(this.#group, isRefused, error);
     const backOff = Math.min(backOffMillisecondsMax, backOffMillisecondsMin * 2 ** this.#failures);
     this.#timer = this.#deps.clock.after(isRefused ? refusedMilliseconds : backOff, () => {
       this.#timer = undefined;
@@ -363,29 +370,6 @@ export class Follower implements JournalReadOwner, GroupWatcher {
 
   #become(state: FollowerState): void {
     this.#state = changeFollowerState(this.#state, state);
-  }
-
-  #raise(isRefused: boolean, error: JnbdError): void {
-    const { name, conditions, follow } = this.#group;
-    const { url, sourceName } = must(follow.state, 'a group that follows has a source');
-    const other = isRefused ? 'follow_interrupted' : 'follow_refused';
-    conditions.clear(name, other, `group ${name} has another trouble: ${error.message}`);
-    conditions.raise(name, {
-      code: isRefused ? 'follow_refused' : 'follow_interrupted',
-      severity: isRefused ? 'error' : 'warning',
-      message: `group ${name} receives nothing from system ${sourceName} at ${url}: ${error.message}`,
-      nextCommand:
-        error.code === 'position_released'
-          ? `jnbd group delete ${name} --force, then jnbd follow ${name} --from ${url}`
-          : `jnbd --connect ${url} status`,
-    });
-  }
-
-  #clearConditions(): void {
-    const { name, conditions } = this.#group;
-    const text = `group ${name} ${this.#state === 'reading' ? 'receives again' : 'is not to receive'}`;
-    conditions.clear(name, 'follow_interrupted', text);
-    conditions.clear(name, 'follow_refused', text);
   }
 
   #tell(code: string, message: string): void {

@@ -37,7 +37,10 @@ export async function answerRequest(
     }
     const registration = parseJson(registrationSchema, incoming.body, 'a registration');
     checkGroup(incoming.identity, route.groupName);
-    return jsonAnswer(200, await admit(system, route.groupName, registration, incoming.identity));
+    return jsonAnswer(
+      200,
+      await admit(system, route.groupName, registration, incoming.identity, incoming.peer),
+    );
   } catch (error) {
     if (error instanceof AdmissionRefused) return problemAnswer(error, error.details);
     if (error instanceof JnbdError) return problemAnswer(error);

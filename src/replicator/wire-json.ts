@@ -69,6 +69,10 @@ export const registrationSchema = z.object({
   /** Whose contents are wanted. A follower that has them all names none. */
   copyVolumes: z.union([z.literal('all'), z.array(volumeId).max(volumesPerGroupMax)]),
   journalOnly: z.boolean(),
+  /** Where the follower listens, for following it in turn; the host is the one that it asks from. */
+  listenPort: z.int().min(1).max(65535).nullable().default(null),
+  /** What the group is called there. */
+  groupName: name.nullable().default(null),
 });
 export type Registration = z.infer<typeof registrationSchema>;
 

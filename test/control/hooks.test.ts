@@ -87,7 +87,11 @@ describe('a question', () => {
   });
 
   it('is put with all there is to know', async () => {
-    writeScript(directory, 'before-promote', 'env | grep ^JNBD_ | grep -v ^JNBD_TEST_ | sort; pwd; exit 0');
+    writeScript(
+      directory,
+      'before-promote',
+      'env | grep ^JNBD_ | grep -v ^JNBD_TEST_ | sort; pwd; exit 0',
+    );
     await real().ask('before-promote', subject('main', { role: 'diverged', state: 'abnormal' }));
     const [event] = told;
     expect(event).toMatchObject({

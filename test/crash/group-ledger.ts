@@ -365,7 +365,10 @@ export class GroupLedger {
         const volume = this.#volumesById.get(change.id);
         if (volume) this.volumes.delete(volume.name);
         this.#volumesById.delete(change.id);
+        return;
       }
+      case 'handed_over':
+        throw new Error('nobody hands this group over');
     }
   }
 }

@@ -122,4 +122,80 @@ describe('a follower', () => {
     expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
     expect(secondary.status()).toMatchObject({ role: 'primary', generation: 2, upstream: null });
   });
+
+  test('is handed the group, and the old primary follows by itself', async () => {
+    const fleet = new Fleet('follow handoff');
+    const primary = await primaryWithVolume(fleet);
+    const secondary = await fleet.start('beta');
+    const third = await fleet.start('gamma');
+    await secondary.verb('follow', { group: 'g', from: primary.url });
+    await third.verb('follow', { group: 'g', from: primary.url });
+    const history = new History();
+    const host = new TestHost(primary, 'g/v', history);
+    await writeAll(host, fleet, 200);
+    await secondary.caughtUp(primary);
+    await primary.until(() =>
+      primary.status().secondaries.every(({ state }) => state === 'following'),
+    );
+    await expect(primary.verb('handoff', { group: 'g', to: 'delta' })).rejects.toThrow(
+      'beta, gamma',
+    );
+    await primary.verb('handoff', { group: 'g', to: 'beta' });
+    expect(host.revoked).toContain('handed over to system beta');
+    expect(primary.status().role).toBe('secondary');
+    await expect(primary.verb('promote', { group: 'g' })).rejects.toThrow(
+      'handed over to system beta',
+    );
+    await secondary.until(() => secondary.status().role === 'primary');
+    const heir = new TestHost(secondary, 'g/v', history);
+    await writeAll(heir, fleet, 100);
+    expect(await heir.flush()).toBe(true);
+    const { newest } = secondary.group().watermarks;
+    const expected = history.contents('g/v', sizeBytes, newest);
+    for (const system of [primary, third]) {
+      await system.caughtUp(secondary);
+      expect(expected.equals(await contents(system))).toBe(true);
+      expect(system.status()).toMatchObject({ role: 'secondary', generation: 2 });
+    }
+    expect(primary.status()).toMatchObject({ upstream: { name: 'beta', state: 'reading' } });
+    expect(primary.status().secondaries).toMatchObject([{ name: 'gamma' }]);
+    // And back.
+    await secondary.until(() => secondary.status().secondaries[0]?.state === 'following');
+    await secondary.verb('handoff', { group: 'g', to: 'alpha' });
+    await primary.until(() => primary.status().role === 'primary');
+    const home = new TestHost(primary, 'g/v', history);
+    await writeAll(home, fleet, 50);
+    await secondary.caughtUp(primary);
+    const last = history.contents('g/v', sizeBytes, primary.group().watermarks.newest);
+    expect(last.equals(await contents(secondary))).toBe(true);
+    expect(secondary.status()).toMatchObject({ role: 'secondary', generation: 3 });
+  });
+
+  test('is handed the group though it is killed in the middle, or the giver is', async () => {
+    for (const victim of ['giver', 'heir'] as const) {
+      const fleet = new Fleet(`follow handoff ${victim}`);
+      const primary = await primaryWithVolume(fleet);
+      const secondary = await fleet.start('beta');
+      await secondary.verb('follow', { group: 'g', from: primary.url });
+      const history = new History();
+      const host = new TestHost(primary, 'g/v', history);
+      await writeAll(host, fleet, 100);
+      await secondary.caughtUp(primary);
+      await primary.until(() => primary.status().secondaries[0]?.state === 'following');
+      fleet.links.cut('alpha', 'beta');
+      const { newest } = primary.group().watermarks;
+      await primary.verb('handoff', { group: 'g', to: 'beta' });
+      expect(secondary.status().role).toBe('secondary');
+      const system = victim === 'giver' ? primary : secondary;
+      system.losePower();
+      await system.start();
+      expect(primary.status().role).toBe('secondary');
+      fleet.links.mend('alpha', 'beta');
+      await secondary.until(() => secondary.status().role === 'primary');
+      await primary.until(() => primary.status().upstream?.state === 'reading');
+      expect(secondary.group().watermarks.newest).toBe(newest + 1);
+      const expected = history.contents('g/v', sizeBytes, newest);
+      expect(expected.equals(await contents(secondary))).toBe(true);
+    }
+  });
 });

@@ -25,6 +25,8 @@ const registration: Registration = {
   lineage: [],
   copyVolumes: 'all',
   journalOnly: false,
+  listenPort: null,
+  groupName: null,
 };
 const registered: Registered = {
   groupId: 'ab'.repeat(16),

@@ -102,6 +102,9 @@ export class GroupImage {
       }
       case 'volume_deleted':
         this.volumes.delete(change.id);
+        return;
+      case 'handed_over':
+        throw new Error('nobody hands this group over');
     }
   }
 
