@@ -188,7 +188,7 @@ export class Verbs {
     } catch (error) {
       this.#volumeEvent('import_failed', 'was not filled and is deleted again', group, volume);
       // In a group that fails or closes it stays, unused, and the next start tells of it.
-      if (group.state === 'normal') await deleteVolume(group, name, true);
+      if (group.state === 'normal') await deleteVolume(group, name, true, volume);
       throw error;
     }
     this.#volumeEvent('volume_created', `was created from ${source.name}`, group, volume);

@@ -192,19 +192,20 @@ function checkPresent(group: Group, volume: Volume): void {
 
 /**
  * False: it did not exist. From the first step on no host may open it; a crash before the record is
- * durable leaves it as it was. One that was never filled may go without `force`.
+ * durable leaves it as it was. One that was never filled may go without `force`. With `only`, another
+ * volume that has got the name meanwhile stays.
  */
-export async function deleteVolume(group: Group, name: string, force: boolean): Promise<boolean> {
+export async function deleteVolume(
+  group: Group,
+  name: string,
+  force: boolean,
+  only?: Volume,
+): Promise<boolean> {
   return group.changes.inTurn(async () => {
     const volume = group.volumes.get(name);
-    if (!volume) return false;
+    if (!volume || (only && volume !== only)) return false;
     const subject = `${group.name}/${name}`;
-    if (volume.sessions.size > 0) {
-      throw new JnbdError(
-        'volume_in_use',
-        `volume ${subject} is in use by connected clients (${volume.sessions.size}); disconnect them first`,
-      );
-    }
+    if (volume.sessions.size > 0) throw inUse(subject, volume);
     const { state, failure } = volume;
     if (!force && state !== 'unused') {
       throw new JnbdError(
@@ -224,6 +225,16 @@ export async function deleteVolume(group: Group, name: string, force: boolean): 
       group.conditions.clear(subject, code, `volume ${subject} was deleted`);
     return true;
   });
+}
+
+function inUse(subject: string, { state, sessions }: Volume): JnbdError {
+  const [first] = sessions;
+  return new JnbdError(
+    'volume_in_use',
+    state === 'unused'
+      ? `volume ${subject} is being filled from ${first?.client.peer}; end the command that does it first`
+      : `volume ${subject} is in use by connected clients (${sessions.size}); disconnect them first`,
+  );
 }
 
 const volumeConditions = [

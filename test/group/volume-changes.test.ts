@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { type BlockSource, importVolume } from '../../src/group/import.ts';
 import type { Volume } from '../../src/group/volume.ts';
 import {
   changeVolume,
@@ -6,6 +7,7 @@ import {
   deleteVolume,
   resizeVolume,
 } from '../../src/group/volume-changes.ts';
+import { JnbdError } from '../../src/platform/errors.ts';
 import { must } from '../../src/platform/assert.ts';
 import { MiB } from '../../src/platform/limits.ts';
 import { SimulatedMachine } from '../journal/simulated-system.ts';
@@ -126,5 +128,94 @@ describe('a volume that is deleted', () => {
     });
     expect(await machine.run(deleteVolume(group, 'import', false))).toBe(true);
     expect(group.conditions.list()).toEqual([]);
+  });
+});
+
+describe('a volume that an import fills', () => {
+  /** The source gives what is asked for, once it is let. */
+  function source(): { readonly source: BlockSource; readonly open: () => void } {
+    let open = (): void => undefined;
+    let abort = (): void => undefined;
+    const opened = new Promise<void>((resolve, reject) => {
+      open = resolve;
+      abort = () => reject(new JnbdError('source_unreadable', 'it was stopped'));
+    });
+    return {
+      open,
+      source: {
+        name: '/images/one',
+        sizeBytes: 8 * MiB,
+        nextData: (position) =>
+          Promise.resolve(position < 8 * MiB ? { start: position, end: 8 * MiB } : undefined),
+        async read(bytes, start, length) {
+          await opened;
+          bytes.fill(7, start, start + length);
+        },
+        abort,
+        close: () => Promise.resolve(),
+      },
+    };
+  }
+
+  async function fill(seed: string) {
+    await start(seed);
+    const group = machine.group();
+    const settings = { sizeBytes: 8 * MiB, journalOnly: false, unused: true };
+    const create = () =>
+      machine.run(
+        createVolume(machine.disk, group, machine.system.filesOf(group), 'filled', settings),
+      );
+    const { volume } = await create();
+    const { source: images, open } = source();
+    const stop = new AbortController();
+    const filled = importVolume(group, volume, images, {
+      signal: stop.signal,
+      reached: () => undefined,
+    });
+    filled.catch(() => undefined);
+    return { group, volume, filled, open, stop, create };
+  }
+
+  it('is not deleted while it does, and the refusal names the source', async () => {
+    const { group, volume, filled, open } = await fill('filling');
+    const refused = machine.run(deleteVolume(group, 'filled', true));
+    await expect(refused).rejects.toMatchObject({
+      code: 'volume_in_use',
+      message: expect.stringContaining('is being filled from /images/one'),
+    });
+    open();
+    await machine.run(filled);
+    expect(volume.state).toBe('normal');
+    expect(await machine.run(deleteVolume(group, 'filled', true))).toBe(true);
+  });
+
+  it('is deleted when that ends, before it is offered', async () => {
+    const { group, volume, filled, open } = await fill('ended');
+    // What waits for its turn when the copy ends comes before what the import still has to do.
+    let release = (): void => undefined;
+    const busy = group.changes.inTurn(
+      () =>
+        new Promise<void>((resolve) => {
+          release = resolve;
+        }),
+    );
+    const deleted = deleteVolume(group, 'filled', false);
+    open();
+    await machine.until(() => volume.sessions.size === 0);
+    release();
+    await machine.run(busy);
+    expect(await machine.run(deleted)).toBe(true);
+    await expect(machine.run(filled)).rejects.toMatchObject({ code: 'volume_not_found' });
+  });
+
+  it('does not take another one of its name with it', async () => {
+    const { group, volume, filled, stop, create } = await fill('another');
+    stop.abort();
+    await expect(machine.run(filled)).rejects.toMatchObject({ code: 'source_unreadable' });
+    expect(await machine.run(deleteVolume(group, 'filled', true))).toBe(true);
+    const another = (await create()).volume;
+    expect(await machine.run(deleteVolume(group, 'filled', true, volume))).toBe(false);
+    expect(group.volumes.get('filled')).toBe(another);
+    expect(await machine.run(deleteVolume(group, 'filled', true, another))).toBe(true);
   });
 });
