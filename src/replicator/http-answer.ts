@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream';
 import { assert } from '../platform/assert.ts';
-import { KiB } from '../platform/limits.ts';
+import { KiB, MiB } from '../platform/limits.ts';
 import type { Answer } from './transport.ts';
 import type { WireHeaders } from './wire.ts';
 
@@ -28,11 +28,33 @@ const transitions: Record<AnswerState, readonly AnswerState[]> = {
 };
 
 /**
- * Pieces are given to the stream in slices, two at a time: so one sees that a client takes something,
- * and the stream never runs dry.
+ * Pieces are given to the stream in slices, one at a time, so that one sees whether a client takes
+ * something. As large as leave quickly: a whole piece where the link is fast, which costs least.
  */
-const sliceBytes = 256 * KiB;
-const slicesMax = 2;
+const sliceBytesMin = 64 * KiB;
+const sliceBytesMax = 4 * MiB;
+const quickMilliseconds = 250;
+const slowMilliseconds = 4_000;
+
+/** How large slices are over one connection: its answers learn from each other. */
+export class SliceSize {
+  #bytes = 256 * KiB;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  left(bytes: number, milliseconds: number): void {
+    if (milliseconds > slowMilliseconds) this.#bytes = Math.max(sliceBytesMin, this.#bytes / 4);
+    else if (milliseconds < quickMilliseconds && bytes >= this.#bytes) {
+      this.#bytes = Math.min(sliceBytesMax, this.#bytes * 4);
+    }
+  }
+
+  stalled(): void {
+    this.#bytes = sliceBytesMin;
+  }
+}
 
 interface Piece {
   readonly bytes: Uint8Array;
@@ -41,25 +63,24 @@ interface Piece {
 
 export class StreamAnswer implements Answer {
   readonly #stream: AnswerStream;
+  readonly #size: SliceSize;
   readonly #now: () => number;
   readonly #pieces: Piece[] = [];
   #state: AnswerState = 'waiting';
   #isBodiless: boolean;
-  /** Of the first piece: bytes given to the stream, and bytes that have left. */
-  #givenBytes = 0;
+  /** Bytes of the first piece that have left, and of the slice that is leaving. */
   #leftBytes = 0;
-  /** Pieces wholly given to the stream, and the size of each slice that has not left. */
-  #givenPieces = 0;
-  readonly #slices: number[] = [];
-  #progressAt = 0;
+  #sliceBytes = 0;
+  #sliceAt = 0;
   #wasBrokenOff = false;
   #wasLost = false;
   #gone: (() => void) | undefined;
   readonly #written = (error?: Error | null): void => this.#sliceLeft(error);
 
   /** `closed` is called once, when the answer is over in any way. */
-  constructor(stream: AnswerStream, now: () => number, closed: () => void) {
+  constructor(stream: AnswerStream, size: SliceSize, now: () => number, closed: () => void) {
     this.#stream = stream;
+    this.#size = size;
     this.#now = now;
     this.#isBodiless = stream.isHead;
     const { out } = stream;
@@ -73,7 +94,7 @@ export class StreamAnswer implements Answer {
 
   /** For how long the client has taken nothing of what was sent; 0 when nothing waits for it. */
   stalledMilliseconds(now: number): number {
-    return this.#slices.length === 0 ? 0 : now - this.#progressAt;
+    return this.#sliceBytes === 0 ? 0 : now - this.#sliceAt;
   }
 
   head(status: number, headers: WireHeaders): void {
@@ -106,8 +127,9 @@ export class StreamAnswer implements Answer {
     this.#stream.breakOff();
   }
 
-  /** The same for a client that has lost it. */
+  /** The same for a client that was too slow. */
   cutOff(): void {
+    this.#size.stalled();
     this.#stream.breakOff();
   }
 
@@ -122,31 +144,24 @@ export class StreamAnswer implements Answer {
   }
 
   #pump(): void {
-    while (this.#slices.length < slicesMax) {
-      const piece = this.#pieces[this.#givenPieces];
-      if (!piece) return;
-      const end = Math.min(this.#givenBytes + sliceBytes, piece.bytes.length);
-      const slice = piece.bytes.subarray(this.#givenBytes, end);
-      this.#givenBytes = end;
-      if (end === piece.bytes.length) {
-        this.#givenPieces += 1;
-        this.#givenBytes = 0;
-      }
-      if (this.#slices.length === 0) this.#progressAt = this.#now();
-      this.#slices.push(slice.length);
-      this.#stream.out.write(slice, this.#written);
-    }
+    const piece = this.#pieces[0];
+    if (!piece || this.#sliceBytes > 0) return;
+    const { bytes } = piece;
+    const end = Math.min(this.#leftBytes + this.#size.bytes, bytes.length);
+    this.#sliceBytes = end - this.#leftBytes;
+    this.#sliceAt = this.#now();
+    this.#stream.out.write(bytes.subarray(this.#leftBytes, end), this.#written);
   }
 
   #sliceLeft(error: Error | null | undefined): void {
     // Of a stream that is closing nothing has left for sure.
     if (error || this.#state === 'closed') return;
-    this.#progressAt = this.#now();
-    this.#leftBytes += this.#slices.shift() ?? 0;
+    this.#size.left(this.#sliceBytes, this.#now() - this.#sliceAt);
+    this.#leftBytes += this.#sliceBytes;
+    this.#sliceBytes = 0;
     const first = this.#pieces[0];
     if (first && this.#leftBytes === first.bytes.length) {
       this.#pieces.shift();
-      this.#givenPieces -= 1;
       this.#leftBytes = 0;
       first.taken();
     }
@@ -163,7 +178,7 @@ export class StreamAnswer implements Answer {
   #outClosed(): void {
     this.#wasLost = this.#state !== 'ended' && !this.#wasBrokenOff;
     this.#become('closed');
-    this.#slices.length = 0;
+    this.#sliceBytes = 0;
     const pieces = this.#pieces.splice(0);
     if (pieces.length > 0) {
       this.#stream.whenLeft(() => {

@@ -2,7 +2,7 @@ import type http from 'node:http';
 import type http2 from 'node:http2';
 import type net from 'node:net';
 import type { JnbdError } from '../platform/errors.ts';
-import { type AnswerStream, StreamAnswer } from './http-answer.ts';
+import { type AnswerStream, SliceSize, StreamAnswer } from './http-answer.ts';
 import {
   type BodyBudget,
   BodyReader,
@@ -59,6 +59,7 @@ export class ServedConnection {
   #state: ConnectionState = 'opening';
   #identity: PeerIdentity = { kind: 'anonymous' };
   #refusal: JnbdError | undefined;
+  readonly #sliceSize = new SliceSize();
   readonly #whenClosed: (() => void)[] = [];
   readonly #open = new Set<OpenRequest>();
   #hasAsked = false;
@@ -152,7 +153,7 @@ export class ServedConnection {
   ): void {
     const { now, bodies, handler } = this.#setting;
     this.#hasAsked = true;
-    const answer = new StreamAnswer(stream, now, () => {
+    const answer = new StreamAnswer(stream, this.#sliceSize, now, () => {
       this.#open.delete(request);
       this.#quietSince = now();
       this.#setting.changed(this);
