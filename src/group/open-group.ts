@@ -64,7 +64,7 @@ export async function openGroup(
     areaLayout,
     { groupId, generation: stretch.generation, generationSystem: stretch.system, incarnation },
     live,
-    nextSequence(found, truths),
+    nextSequence(found, truths, headFile, outcome.damage !== undefined),
   );
   const watermarks = new Watermarks({
     released,
@@ -105,13 +105,18 @@ export async function openGroup(
   return group;
 }
 
-/** Areas that are not there may hold a prepared segment with a higher sequence than those that are. */
-const sequencesUnseenMax = 16;
-
-function nextSequence(found: FoundJournal, { checkpoint, head }: JournalTruths): number {
+/** Throws sync_failed. */
+function nextSequence(
+  found: FoundJournal,
+  truths: JournalTruths,
+  headFile: HeadFile,
+  isDamaged: boolean,
+): number {
+  const { checkpoint, head } = truths;
   const seen = Math.max(found.nextSequence, checkpoint.sequence, head.sequence + 1);
   const isWhole = found.areas.every(({ state }) => state === 'healthy');
-  return isWhole ? seen : seen + sequencesUnseenMax;
+  // Of a damaged journal nothing is written, not even beside it.
+  return isDamaged ? seen : headFile.reserveSync(seen, isWhole);
 }
 
 const retryMilliseconds = 1000;

@@ -1,17 +1,19 @@
 import { describe, expect, test } from 'vitest';
-import { decodeSegmentHeader } from '../../src/journal/segment.ts';
-import { segmentHeaderBytes } from '../../src/platform/limits.ts';
-import type { SimulatedMachine } from './simulated-system.ts';
+import { decodeSegmentHeader, segmentFilePattern } from '../../src/journal/segment.ts';
+import { MiB, segmentHeaderBytes } from '../../src/platform/limits.ts';
+import { SimulatedMachine } from './simulated-system.ts';
 import { check, serve, states, writeMuch } from './takeover-setting.ts';
+import { TestHost } from './test-host.ts';
 
-/** Of every segment header that the device holds, in any area. */
-function sequences(machine: SimulatedMachine): number[] {
+/** Of every segment header that the device holds in these areas. */
+function sequences(machine: SimulatedMachine, areas: readonly string[]): number[] {
   const found: number[] = [];
-  const { disk } = machine;
+  const disk = machine.machine.attach();
   const block = disk.allocateAligned(segmentHeaderBytes);
-  for (const area of machine.group().areas) {
-    for (let slot = 0; slot < area.slots; slot += 1) {
-      const file = disk.openSync(area.segmentPath(slot), 'read', 'segment');
+  for (const area of areas) {
+    for (const name of disk.listSync(area)) {
+      if (!segmentFilePattern.test(name)) continue;
+      const file = disk.openSync(`${area}/${name}`, 'read', 'segment');
       file.readDirectSync(block, 0, block.length, 0);
       file.closeSync();
       const decoded = decodeSegmentHeader(block);
@@ -36,7 +38,10 @@ describe('a segment that could not be prepared', () => {
         await writeMuch(setting, 100, 200 * 1024);
         expect(await host.flush()).toBe(true);
         expect(states(setting)[0]).toBe('failed');
-        const all = sequences(machine);
+        const all = sequences(
+          machine,
+          machine.group().areas.map(({ path }) => path),
+        );
         expect(all).toEqual([...new Set(all)]);
         const { durable } = machine.group().watermarks;
         machine.losePower();
@@ -47,3 +52,38 @@ describe('a segment that could not be prepared', () => {
     });
   }
 });
+
+test.each([7, 8, 9, 10])(
+  'an area that is not there keeps what it was given in %i lives',
+  async (lives) => {
+    const machine = new SimulatedMachine(`${lives} lives without a write`);
+    const move = (from: string, to: string): void => {
+      const disk = machine.machine.attach();
+      disk.renameSync(from, to);
+      disk.syncDirectorySync('/x');
+    };
+    await machine.start();
+    await machine.createGroup({ journalDirectories: ['/x/1', '/x/2'], areaLayout: 'spare' });
+    machine.kill();
+    move('/x/1', '/x/away');
+    await machine.start();
+    await machine.createVolume('v', MiB);
+    const host = new TestHost(machine, 'g/v');
+    await host.write(0, Buffer.alloc(4096, 1));
+    expect(await host.flush()).toBe(true);
+    machine.kill();
+    move('/x/away', '/x/1');
+    // Each life begins a segment in the first area, and prepares another one: nothing else knows of them.
+    for (let life = 0; life < lives; life += 1) {
+      await machine.start();
+      machine.kill();
+    }
+    move('/x/1', '/x/away');
+    await machine.start();
+    expect(machine.group().state).toBe('normal');
+    machine.kill();
+    move('/x/away', '/x/1');
+    const all = sequences(machine, ['/x/1', '/x/2']);
+    expect(all).toEqual([...new Set(all)]);
+  },
+);

@@ -83,6 +83,12 @@ export const regressionSeeds: readonly RegressionSeed[] = [
     profile: 'errors',
     found: 'a read showed what stood where a journal that had failed never wrote',
   },
+  {
+    seed: 313,
+    profile: 'damage',
+    found:
+      'lives without a write in an area that was not there then gave more sequences than were left out',
+  },
 ];
 
 /** Those that a run of the seeds from 0 up to `count`, with the profiles that follow from them, leaves out. */
