@@ -36,7 +36,11 @@ export async function loseVolume(campaign: Campaign): Promise<void> {
     if (random.chance(0.5)) await campaign.rest();
     const group = simulation.isServing ? simulation.groups.get('alpha') : undefined;
     const volume = [...(group?.volumes.values() ?? [])].find(({ state }) => state === 'abnormal');
-    if (group && volume && random.chance(0.3)) await deleteVolume(campaign, group, volume);
+    const isDeleted = random.chance(0.3);
+    // One whose journal is full takes no change either.
+    if (isDeleted && volume && group?.state === 'normal') {
+      await deleteVolume(campaign, group, volume);
+    }
     await campaign.end();
   }
   move(campaign, '/vanished', path);
