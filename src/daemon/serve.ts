@@ -104,7 +104,8 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
       listen: {
         address: listen,
         cleartext: isInsecure ? 'anywhere' : 'loopback',
-        ...(tls.tls ? { tls: tls.tls } : {}),
+        // Keys that are shared are for hosts.
+        ...(tls.tls?.certificate ? { tls: tls.tls } : {}),
       },
       answerOthers: (incoming) =>
         must(doors.server, 'the control server is there').answer(incoming),
