@@ -345,7 +345,10 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   #tryAgain(error: JnbdError): void {
     if (this.#state !== 'reading' && this.#state !== 'registering') return;
     this.#stopReading();
-    const isRefused = refusedKinds.includes(error.kind);
+    // The heir has not applied yet that the group is its own.
+    const isHandedOver =
+      this.#group.catalog.handedOver !== undefined && error.code === 'follow_loop';
+    const isRefused = refusedKinds.includes(error.kind) && !isHandedOver;
     this.#failure = error;
     this.#failures += 1;
     this.#become(isRefused ? 'refused' : 'waiting');
