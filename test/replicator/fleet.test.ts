@@ -8,7 +8,7 @@ import { Fleet, type FleetSystem } from './fleet.ts';
 
 const sizeBytes = 4 * MiB;
 const steps = 25;
-const seeds = 40;
+const seeds = 20;
 
 /** A primary and two followers through crashes, power losses, cut links and broken answers. */
 class Trial {
