@@ -1,4 +1,5 @@
 /** Puts a daemon together from parts that touch the world, which are given to it. */
+import type { LoadWatch } from '../platform/own-load.ts';
 import type { Following } from '../control/following.ts';
 import { GroupChanges, hookSubject } from '../control/group-changes.ts';
 import { Hooks } from '../control/hooks.ts';
@@ -42,6 +43,7 @@ export interface World
 /** Who hears of a daemon. What it does for hosts does not depend on them. */
 export interface Observers extends Pick<SystemDependencies, 'event' | 'fatal'> {
   readonly watch: ProcessWatch;
+  readonly load: LoadWatch;
 }
 
 /** The rights in a certificate are for the worker to read. */
@@ -88,7 +90,7 @@ export async function composeDaemon(
   options: DaemonOptions,
 ): Promise<ComposedDaemon> {
   const { disk, clock, network } = world;
-  const { watch, fatal } = observers;
+  const { watch, load, fatal } = observers;
   const { version, memoryBytes, dataDirectory } = options;
   let happened = (): void => undefined;
   const event: Observers['event'] = (code, message, fields) => {
@@ -136,7 +138,7 @@ export async function composeDaemon(
     event,
     transport: world.transport,
     credentials: options.credentials,
-    load: () => ({ eventLoopDelayMilliseconds: 0, processorShare: 0 }),
+    load: () => load.read(),
     listenPort: () => listenAddress?.port ?? options.listen.address.port,
     beforePromote,
   });

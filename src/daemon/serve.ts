@@ -1,4 +1,5 @@
 /** Gives a daemon the real parts, and the signals that end it. */
+import { watchLoad } from '../platform/own-load.ts';
 import { readHookSettings } from '../control/hooks-directory.ts';
 import { nodeProcessRunner } from '../platform/node-process-runner.ts';
 import { hostname } from 'node:os';
@@ -87,11 +88,12 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
   /** Answers at the port as soon as there is a daemon to ask. */
   const doors: { server?: ControlServer } = {};
   const watch = watchProcess();
+  const load = watchLoad();
   const event: Observers['event'] = (code, message, fields) => logEvent(log, code, message, fields);
   const hooks = readHookSettings(settings, event);
   const daemon = await composeDaemon(
     realWorld(),
-    { watch, event, fatal },
+    { watch, load, event, fatal },
     {
       dataDirectory,
       name: settings.name,
@@ -147,6 +149,7 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
     log.info('stopping', `${signal}: answering what is in flight`);
     await Promise.all([server.close(), daemon.stop(answerMillisecondsMax)]);
     watch.close();
+    load.close();
     log.info('stopped', 'everything is durable');
     log.flush();
   };

@@ -7,6 +7,7 @@ import { must } from '../platform/assert.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
 import { type ErrorKind, JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
+import type { OwnLoad } from '../platform/own-load.ts';
 import type { PaceSettings } from '../platform/pace-settings.ts';
 import { AnswerBody } from './answer-body.ts';
 import { clearFollowConditions, raiseFollowCondition } from './follow-conditions.ts';
@@ -18,12 +19,6 @@ import { noMeasures, noteRead, noteStart, type PaceMeasures } from './pace-measu
 import { register } from './registration.ts';
 import type { TransportClient } from './transport.ts';
 import { type Caller, copiedVolumesMax, type JournalAnswer } from './wire.ts';
-
-/** How busy this system is, for the pace. */
-export interface OwnLoad {
-  readonly eventLoopDelayMilliseconds: number;
-  readonly processorShare: number;
-}
 
 export interface FollowerDependencies {
   readonly clock: Clock;

@@ -140,6 +140,10 @@ const options: Omit<DaemonOptions, 'dataDirectory' | 'listen'> = {
 };
 
 const others: Omit<Observers, 'event'> = {
+  load: {
+    read: () => ({ eventLoopDelayMilliseconds: 0, processorShare: 0 }),
+    close: () => undefined,
+  },
   watch: {
     residentBytes: () => 0,
     takeEventLoopDelay: () => ({
