@@ -22,6 +22,10 @@ export async function changeGroups(campaign: Campaign): Promise<void> {
   if (result === 'dead') return;
   if (simulation.groups.get(name) === group) simulation.restarts.groupNames.add(name);
   else if (result === 'done') simulation.tap.models.delete(group.catalog.groupId);
+  else {
+    const model = simulation.tap.models.get(group.catalog.groupId);
+    if (model) model.isForgotten = true;
+  }
   const left = [`/data/groups/${name}`, ...group.areas.map(({ path }) => path)].filter(
     (path) => simulation.machine.tree.find(path) !== undefined,
   );

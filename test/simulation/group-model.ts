@@ -126,6 +126,8 @@ export interface Ghost {
 export class GroupModel {
   readonly groupId: string;
   name = '';
+  /** The daemon forgot it when it was to delete it: what is left of its files nobody needs, unless it comes back. */
+  isForgotten = false;
   /** Records from `base.number + 1` on. */
   #records: ModelRecord[] = [];
   base = new GroupImage();

@@ -99,6 +99,7 @@ export class RestartCheck {
   }
 
   #checkGroup(group: Group, model: GroupModel): void {
+    model.isForgotten = false;
     const expected = this.#excuses.damage.get(model.name);
     const isFull = group.conditions.has(group.name, 'journal_full');
     if (isFull && this.#excuses.has('stall')) {

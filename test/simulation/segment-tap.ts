@@ -141,7 +141,7 @@ export class SegmentTap {
   #checkReuse(path: string): void {
     const use = this.#uses.get(path);
     const model = use && this.#models.get(use.header.groupId);
-    if (!use || !model || use.lastNumber === 0) return;
+    if (!use || !model || use.lastNumber === 0 || model.isForgotten) return;
     const journalOnly = model.hasJournalOnly;
     const applied = this.#checkpoints.get(`/data/groups/${model.name}`) ?? 0;
     const needed = journalOnly ? model.base.number : applied;

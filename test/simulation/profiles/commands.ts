@@ -22,6 +22,7 @@ export const commands: Profile = {
     if (random.chance(0.3)) {
       // Less than the journal of a group, or nothing at all.
       machine.capacityBytes = machine.allocatedBytes + random.pick([0, 20 * MiB]);
+      excuses.add('space');
     } else {
       machine.faults.add(anyError(campaign));
     }
@@ -41,6 +42,7 @@ export const commands: Profile = {
     machine.capacityBytes = capacityBytes;
     await campaign.end();
     excuses.delete('disk');
+    excuses.delete('space');
     await campaign.restart();
     await deleteUnfinished(campaign);
   },
