@@ -7,6 +7,7 @@ import type { WorkerPort } from '../platform/worker-port.ts';
 import type { ApplySegment, ApplyVolume, FromApply, ToApply } from '../volume/apply-messages.ts';
 import type { BlockIndex } from '../volume/block-index.ts';
 import type { BlockTable } from '../volume/block-table.ts';
+import type { ScannedSegment } from '../volume/region-scan.ts';
 
 /**
  * A batch starts when this many blocks changed, or this long after the first one did: the larger it
@@ -36,6 +37,9 @@ export interface ApplyOwner {
   /** The first success after failures: of a table, or of a checkpoint. */
   applyRecovered(part: 'table' | 'checkpoint'): void;
 }
+
+/** As a region set encodes itself, or why there is none. */
+export type Scanned = (FromApply & { kind: 'scanned' })['regions'];
 
 /** `idle`: nothing to do yet. `applying`: the worker has a table. `waiting`: it failed; tried again later. */
 export type ApplyState = 'idle' | 'applying' | 'waiting' | 'closed';
@@ -75,6 +79,7 @@ export class ApplyDriver {
   #syncFailure: string | undefined;
   readonly #copies: ((failure: string | undefined) => void)[] = [];
   readonly #syncs: ((failure: string | undefined) => void)[] = [];
+  readonly #scans: ((regions: Scanned) => void)[] = [];
   #checkpointTimer: Timer | undefined;
   #releaseTimer: Timer | undefined;
   #checkpointDue = false;
@@ -185,6 +190,18 @@ export class ApplyDriver {
     this.#port.post({ kind: 'sync' });
   }
 
+  /** What these updates changed, found off this thread; the segments are pinned until `done`. */
+  scan(
+    segments: readonly ScannedSegment[],
+    from: number,
+    through: number,
+    done: (regions: Scanned) => void,
+  ): void {
+    assert(this.#state !== 'closed', 'the worker is there');
+    this.#scans.push(done);
+    this.#port.post({ kind: 'scan', segments, from, through });
+  }
+
   /** As `applyNow`, and makes a checkpoint. */
   hurry(): void {
     this.applyNow();
@@ -197,6 +214,7 @@ export class ApplyDriver {
     this.#timer?.cancel();
     this.#checkpointTimer?.cancel();
     this.#releaseTimer?.cancel();
+    for (const done of this.#scans.splice(0)) done({ failure: 'the group is being closed' });
     return this.#port.close();
   }
 
@@ -299,6 +317,10 @@ export class ApplyDriver {
     }
     if (message.kind === 'synced') {
       must(this.#syncs.shift(), 'a sync was under way')(undefined);
+      return;
+    }
+    if (message.kind === 'scanned') {
+      must(this.#scans.shift(), 'a scan was under way')(message.regions);
       return;
     }
     this.#become('idle');

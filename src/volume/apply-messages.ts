@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../journal/checkpoint.ts';
 import type { BlockRange } from './range-map.ts';
+import type { ScannedSegment } from './region-scan.ts';
 
 /** A volume as apply writes it. */
 export interface ApplyVolume {
@@ -43,6 +44,13 @@ export type ToApply =
     }
   /** Syncs what was written so far, as a checkpoint does. */
   | { readonly kind: 'sync' }
+  /** What updates from + 1 to `through`, all of them durable, changed. Volumes are not touched. */
+  | {
+      readonly kind: 'scan';
+      readonly segments: readonly ScannedSegment[];
+      readonly from: number;
+      readonly through: number;
+    }
   /** Nothing of this volume will be applied any more: its file is closed. */
   | { readonly kind: 'forget'; readonly volume: number };
 
@@ -58,6 +66,8 @@ export type FromApply =
   /** `failure`: the volume's file could not be written. */
   | { readonly kind: 'copied'; readonly failure: string | undefined }
   | { readonly kind: 'synced' }
+  /** As a region set encodes itself, or why the records cannot be read. */
+  | { readonly kind: 'scanned'; readonly regions: Uint8Array | { readonly failure: string } }
   | { readonly kind: 'checkpointed'; readonly applied: number }
   | {
       readonly kind: 'failed';

@@ -12,6 +12,8 @@ import type { ApplyStep } from './apply-plan.ts';
 import { planSteps } from './apply-plan.ts';
 import { tableArrays } from './block-table.ts';
 import { nodeKind } from './node-kind.ts';
+import { scanRegions } from './region-scan.ts';
+import { RegionSet } from './region-set.ts';
 import { DirtyRegions, writeBackAndSync } from './write-back.ts';
 
 const stagingBytes = 1 * MiB;
@@ -86,6 +88,9 @@ export class ApplyWorker {
         case 'copy':
           this.#copy(message);
           return;
+        case 'scan':
+          this.#port.post({ kind: 'scanned', regions: this.#scan(message) });
+          return;
         case 'sync':
           this.#syncVolumes(() => this.#port.post({ kind: 'synced' }));
           return;
@@ -130,6 +135,17 @@ export class ApplyWorker {
       failure = error.message;
     }
     this.#port.post({ kind: 'copied', failure });
+  }
+
+  #scan({ segments, from, through }: ToApply & { kind: 'scan' }) {
+    const regions = new RegionSet();
+    try {
+      scanRegions(this.#disk, segments, from, through, regions);
+    } catch (error) {
+      if (error instanceof InvariantError) throw error;
+      return { failure: messageOf(error) };
+    }
+    return regions.encode();
   }
 
   /**
