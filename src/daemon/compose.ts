@@ -77,6 +77,7 @@ export interface ComposedDaemon {
   readonly nbdAddresses: readonly ListenAddress[];
   readonly listenAddress: ListenAddress;
   readonly control: ControlService;
+  readonly followed: FollowedGroups;
   /** The system can be asked now: hooks are told how its groups are, and from now on what they become. */
   announce(): void;
   /** Answers what is in flight for so long, makes everything durable, and ends. */
@@ -204,6 +205,7 @@ export async function composeDaemon(
     nbdAddresses,
     listenAddress: { kind: 'tcp', ...listenAddress },
     control,
+    followed,
     announce() {
       if (!hooks) return;
       const changes = new GroupChanges(

@@ -15,8 +15,8 @@ export class VolumeAdoption {
   readonly #group: Group;
   readonly #files: GroupFiles;
   readonly #handedOver: (systemId: number) => void;
-  /** By id, changes under way included: records behind them count on it. */
-  readonly #sizes = new Map<number, number>();
+  /** By id, what changes under way make of it, 0 where it goes: records behind them count on it. */
+  readonly #underWay = new Map<number, { readonly number: number; readonly sizeBytes: number }>();
 
   /** `handedOver`: the group is that system's from now on. */
   constructor(disk: Disk, group: Group, files: GroupFiles, handedOver: (systemId: number) => void) {
@@ -24,12 +24,13 @@ export class VolumeAdoption {
     this.#disk = disk;
     this.#group = group;
     this.#files = files;
-    for (const { id, sizeBytes } of group.catalog.volumes) this.#sizes.set(id, sizeBytes);
   }
 
   /** Undefined: there is no such volume. */
   sizeBytes(volume: number): number | undefined {
-    return this.#sizes.get(volume);
+    const change = this.#underWay.get(volume);
+    if (change) return change.sizeBytes === 0 ? undefined : change.sizeBytes;
+    return this.#group.catalog.volumes.find(({ id }) => id === volume)?.sizeBytes;
   }
 
   /** The record of this change was appended. The catalog that following began with may have it already. */
@@ -46,33 +47,49 @@ export class VolumeAdoption {
       return;
     }
     if (change.change === 'volume_deleted') {
-      this.#sizes.delete(change.id);
+      const { id } = change;
+      this.#underWay.set(id, { number, sizeBytes: 0 });
       changes.received(
         number,
         change,
         () => undefined,
-        () => this.#deleted(change.id),
+        () => {
+          this.#settled(id, number);
+          this.#deleted(id);
+        },
       );
       return;
     }
     const { volume } = change;
-    this.#sizes.set(volume.id, volume.sizeBytes);
+    const { id, sizeBytes } = volume;
+    this.#underWay.set(id, { number, sizeBytes });
     if (change.change === 'volume_changed') {
       changes.received(
         number,
         change,
         () => this.#grow(volume),
-        () => this.#changed(volume),
+        () => {
+          this.#settled(id, number);
+          this.#changed(volume);
+        },
       );
       return;
     }
-    if (!volume.journalOnly) storing.add(volume.id);
+    if (!volume.journalOnly) storing.add(id);
     changes.received(
       number,
       change,
       () => this.#make(volume),
-      () => this.#created(volume),
+      () => {
+        this.#settled(id, number);
+        this.#created(volume);
+      },
     );
+  }
+
+  /** The catalog has it, unless a later change of the same volume is under way. */
+  #settled(id: number, number: number): void {
+    if (this.#underWay.get(id)?.number === number) this.#underWay.delete(id);
   }
 
   /** Before the catalog names it: a file that is missing then is taken for lost. */

@@ -46,6 +46,8 @@ export class FollowedGroups implements SystemWatcher {
   readonly #system: System;
   readonly #deps: FollowedGroupsDependencies;
   readonly #followers = new Map<Group, Follower>();
+  /** Changes that one source sent may be under way when another one is followed. */
+  readonly #adoptions = new WeakMap<Group, VolumeAdoption>();
 
   constructor(system: System, deps: FollowedGroupsDependencies) {
     this.#system = system;
@@ -252,13 +254,10 @@ export class FollowedGroups implements SystemWatcher {
 
   #startFollower(group: Group): void {
     const state = must(group.follow.state, 'a group that follows has a source');
-    const { disk, clock, load, event, listenPort } = this.#deps;
-    const adoption = new VolumeAdoption(disk, group, this.#system.filesOf(group), () =>
-      clock.soon(() => this.#takeOver(group)),
-    );
+    const { clock, load, event, listenPort } = this.#deps;
     const follower = new Follower(
       group,
-      adoption,
+      this.#adoptionOf(group),
       this.#connect(state.url, state.links),
       {
         pace: { pace: parsePace(state.pace), batchSize: parseBatchSize(state.batchSize) },
@@ -268,6 +267,18 @@ export class FollowedGroups implements SystemWatcher {
     );
     this.#followers.set(group, follower);
     follower.start();
+  }
+
+  #adoptionOf(group: Group): VolumeAdoption {
+    const { disk, clock } = this.#deps;
+    let adoption = this.#adoptions.get(group);
+    if (!adoption) {
+      adoption = new VolumeAdoption(disk, group, this.#system.filesOf(group), () =>
+        clock.soon(() => this.#takeOver(group)),
+      );
+      this.#adoptions.set(group, adoption);
+    }
+    return adoption;
   }
 
   /** What is handed over to this system, is its own as soon as all of it is here. */

@@ -81,7 +81,8 @@ export const registeredSchema = z.object({
   /** Of the source. */
   systemId: number48,
   name,
-  lineage: lineageSchema.min(1),
+  /** Empty where the source follows itself and has no record yet. */
+  lineage: lineageSchema,
   /** The follower's first record is from + 1. */
   from: number48,
   /** As of the record `number`; later changes come as records. */

@@ -1,0 +1,43 @@
+import { expect, test } from 'vitest';
+import { MiB } from '../../src/platform/limits.ts';
+import { History, TestHost } from '../journal/test-host.ts';
+import { Fleet } from './fleet.ts';
+
+const sizeBytes = 1 * MiB;
+
+test('a volume that is on its way when another pace is chosen takes its records', async () => {
+  const fleet = new Fleet('volume under way');
+  const primary = await fleet.start('alpha');
+  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+  const secondary = await fleet.start('beta');
+  await secondary.verb('follow', { group: 'g', from: primary.url });
+  const slow = { kind: 'slow', operation: 'sync', role: 'segment', milliseconds: 500 } as const;
+  secondary.machine.faults.add(slow);
+  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  await secondary.until(() => secondary.group().watermarks.newest > 0);
+  // Received, and not durable yet: what follows it does not find it in the catalog.
+  expect(secondary.group().catalog.volumes).toEqual([]);
+  await secondary.verb('follow', { group: 'g', from: primary.url, pace: 'interval:50ms' });
+  const history = new History();
+  const host = new TestHost(primary, 'g/v', history);
+  await host.write(0, Buffer.alloc(4096, 7));
+  await secondary.until(() => secondary.group().watermarks.newest === 2, 300);
+  secondary.machine.faults.clear();
+  await secondary.caughtUp(primary);
+  const found = await new TestHost(secondary, 'g/v').read(0, sizeBytes);
+  expect(history.contents('g/v', sizeBytes, 2).equals(found as Buffer)).toBe(true);
+});
+
+test('a follower that has nothing yet is followed', async () => {
+  const fleet = new Fleet('follow nothing');
+  const primary = await fleet.start('alpha');
+  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+  const secondary = await fleet.start('beta');
+  await secondary.verb('follow', { group: 'g', from: primary.url });
+  expect(secondary.group().catalog.lineage).toEqual([]);
+  const third = await fleet.start('gamma');
+  await third.verb('follow', { group: 'g', from: secondary.url });
+  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  await third.caughtUp(primary);
+  expect(third.group().catalog.volumes).toMatchObject([{ name: 'v', sizeBytes }]);
+});
