@@ -76,7 +76,8 @@ export function followMetrics(
         const status = upstream(group);
         if (!status) return [];
         const labels = { group: group.name, source: status.name };
-        return [{ value: status.state === 'reading' ? 1 : 0, labels }];
+        const isReading = status.state === 'reading' || status.state === 'resyncing';
+        return [{ value: isReading ? 1 : 0, labels }];
       },
     },
     {
@@ -90,6 +91,16 @@ export function followMetrics(
         });
         return [{ value: missing.reduce((sum, each) => sum + each, 0), labels: { group: name } }];
       },
+    },
+    {
+      name: 'jnbd_resync_missing_bytes',
+      help: 'Contents of changed regions that are still to be brought to this system.',
+      values: (group) => [
+        {
+          value: following.upstream(group)?.resync?.missingBytes ?? 0,
+          labels: { group: group.name },
+        },
+      ],
     },
     {
       name: 'jnbd_follower_following',

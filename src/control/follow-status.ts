@@ -1,7 +1,7 @@
 import type { FollowerCursor } from '../group/followers.ts';
 import type { Group } from '../group/group.ts';
 import { segmentHeaderBytes } from '../platform/limits.ts';
-import type { UpstreamState } from './following.ts';
+import type { ResyncProgress, UpstreamState } from './following.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { GroupStatus } from './schema-status.ts';
 
@@ -23,7 +23,8 @@ export function upstreamStatus(
   return {
     url: state.url,
     name: state.sourceName,
-    state: upstream.state,
+    state: upstream.resync && upstream.state === 'reading' ? 'resyncing' : upstream.state,
+    resyncMissingBytes: upstream.resync?.missingBytes ?? null,
     failure: upstream.failure,
     limitedBy: upstream.limitedBy,
     lag: {
@@ -55,17 +56,22 @@ export function secondariesStatus(group: Group, lagClock: LagClock): GroupStatus
 }
 
 /** K3: each volume with each of its copies, as this system knows them. */
-export function pairsStatus(group: Group, systemName: string): Pair[] {
+export function pairsStatus(
+  group: Group,
+  systemName: string,
+  resync: ResyncProgress | undefined,
+): Pair[] {
   const volumes = [...group.volumes.values()].map(({ catalog }) => catalog);
   const { state } = group.follow;
   const own = volumes.map(({ id, name, sizeBytes }): Pair => {
     const copy = state?.copies.find(({ volume }) => volume === id);
-    const pairState = copy ? 'copying' : state?.isSuspended ? 'suspended' : 'normal';
+    const whole = state?.isSuspended ? 'suspended' : 'normal';
+    const missing = resync?.missingBytesOf(id) ?? 0;
     return {
       volume: name,
       secondary: systemName,
-      state: pairState,
-      copyCompletionBytes: copy?.address ?? sizeBytes,
+      state: copy ? 'copying' : state?.resync ? 'resyncing' : whole,
+      copyCompletionBytes: copy?.address ?? Math.max(0, sizeBytes - missing),
     };
   });
   const followed = group.followers.list().flatMap((cursor) =>

@@ -5,6 +5,7 @@ import { promotionObstacle } from '../group/promotion.ts';
 import { formatBatchSize, formatPace } from '../platform/pace-settings.ts';
 import type { Following } from './following.ts';
 import type { Parameters, Result } from './schema.ts';
+import type { GroupStatus } from './schema-status.ts';
 import type { StatusReport } from './status.ts';
 
 export interface FollowVerbSources {
@@ -62,18 +63,18 @@ export class FollowVerbs {
     const { following, report, system, beforePromote } = this.#sources;
     const group = system.group(name);
     if (!dryRun && group.role !== 'primary') await beforePromote(group);
-    const { upstream } = report.group(group);
-    const lost = upstream?.lag.received ?? { updates: 0, bytes: 0, seconds: 0 };
+    const { lost, position, rollsBack } = lossOf(group, report.group(group));
     const obstacle =
       group.role === 'primary' ? undefined : promotionObstacle(group, system.systemId);
-    const changed = dryRun ? false : following.promote(name, force ?? false);
+    const changed = dryRun ? false : await following.promote(name, force ?? false);
     const isDone = group.role === 'primary' && !changed;
     return {
       result: changed ? 'done' : isDone ? 'already_done' : 'would_be_done',
-      position: group.watermarks.newest,
+      position,
       lost,
+      rollsBack,
       obstacle: dryRun ? (obstacle?.text ?? null) : null,
-      group: report.group(group),
+      group: report.group(system.group(name)),
     };
   }
 
@@ -98,4 +99,22 @@ export class FollowVerbs {
     const { report } = this.#sources;
     return { result: changed ? 'done' : 'already_done', group: report.group(group) };
   }
+}
+
+/** What a promotion keeps, and what it loses of what the source is known to have. */
+function lossOf(
+  { follow, watermarks }: Group,
+  { upstream }: GroupStatus,
+): Pick<Result<'promote'>, 'position' | 'lost' | 'rollsBack'> {
+  const missing = upstream?.lag.received ?? { updates: 0, bytes: 0, seconds: 0 };
+  const { newest } = watermarks;
+  const consistent = follow.state?.resync?.consistentAt;
+  if (!consistent) return { position: newest, lost: missing, rollsBack: false };
+  const { number } = consistent;
+  const lost = {
+    updates: missing.updates + Math.max(0, newest - number),
+    bytes: missing.bytes + (upstream?.resyncMissingBytes ?? 0),
+    seconds: missing.seconds,
+  };
+  return { position: number, lost, rollsBack: true };
 }

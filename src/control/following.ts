@@ -1,5 +1,5 @@
 import type { Group } from '../group/group.ts';
-import type { GroupSettings } from '../group/system.ts';
+import type { GroupSettings } from '../group/new-group.ts';
 
 /** What a follower is asked to do; left out is what stays as it is, or gets its default. */
 export interface FollowWish {
@@ -23,7 +23,7 @@ export interface Following {
   /** Resolves with the last update of the group as it was here. */
   handOff(group: string, to: string, waitMilliseconds: number): Promise<number>;
   /** False: it was primary already. */
-  promote(group: string, force: boolean): boolean;
+  promote(group: string, force: boolean): Promise<boolean>;
   /** Undefined: the group follows nobody. */
   upstream(group: Group): UpstreamState | undefined;
 }
@@ -40,4 +40,11 @@ export interface UpstreamState {
   readonly unsentBytes: number;
   /** Age of the oldest update that the source has and this system has not. */
   readonly lagSeconds: number;
+  /** Contents that a resync has still to bring; undefined: there is none. */
+  readonly resync: ResyncProgress | undefined;
+}
+
+export interface ResyncProgress {
+  readonly missingBytes: number;
+  missingBytesOf(volumeId: number): number;
 }

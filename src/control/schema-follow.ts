@@ -81,6 +81,10 @@ export const followVerbs = {
       lost: lag.meta({
         description: 'what the source had, as far as is known, and this system has not',
       }),
+      rollsBack: z.boolean().meta({
+        description:
+          'a resync is under way: volumes become what they were before it, as of position',
+      }),
       obstacle: z
         .string()
         .nullable()

@@ -115,6 +115,9 @@ export const groupStatus = z.strictObject({
       state: z.string(),
       failure: z.string().meta({ description: 'why it waits or was refused, else empty' }),
       limitedBy: z.string().nullable().meta({ description: 'what holds the next read back' }),
+      resyncMissingBytes: bytes
+        .nullable()
+        .meta({ description: 'contents that a resync has still to bring; null: there is none' }),
       lag: lags,
     })
     .nullable(),

@@ -107,7 +107,8 @@ export class StatusReport {
     const { catalog, watermarks, chain } = group;
     const { following } = this.#sources;
     const { lagClock } = this.#sources;
-    const upstream = upstreamStatus(group, following.upstream(group), lagClock);
+    const followed = following.upstream(group);
+    const upstream = upstreamStatus(group, followed, lagClock);
     const { released, applied, durable, newest } = watermarks;
     const unsyncedBytes = group.retained.bytes;
     return {
@@ -150,7 +151,7 @@ export class StatusReport {
       },
       history: { from: applied, promisedSeconds: 0 },
       volumes: [...group.volumes.values()].map((volume) => this.#volume(group, volume, doors)),
-      pairs: pairsStatus(group, this.#sources.system.name),
+      pairs: pairsStatus(group, this.#sources.system.name, followed?.resync),
       upstream,
       secondaries: secondariesStatus(group, lagClock),
       allowedSecondaries: [...(catalog.allowedFollowers ?? [])],

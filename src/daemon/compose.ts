@@ -247,6 +247,7 @@ function followingOf(followed: FollowedGroups): Following {
         newest: source?.watermarks.newest,
         unsentBytes: source?.unsentBytes ?? 0,
         lagSeconds: follower.lagSeconds(),
+        resync: follower.resync,
       };
     },
   };

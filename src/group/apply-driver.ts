@@ -4,9 +4,11 @@ import type { Watermarks } from '../journal/watermarks.ts';
 import { assert, must } from '../platform/assert.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
 import type { WorkerPort } from '../platform/worker-port.ts';
+import type { Preserving } from '../volume/preserved-blocks.ts';
 import type { ApplySegment, ApplyVolume, FromApply, ToApply } from '../volume/apply-messages.ts';
 import type { BlockIndex } from '../volume/block-index.ts';
 import type { BlockTable } from '../volume/block-table.ts';
+import { ApplyRequests } from './apply-requests.ts';
 import type { ScannedSegment } from '../volume/region-scan.ts';
 
 /**
@@ -77,7 +79,7 @@ export class ApplyDriver {
   #checkpointing = false;
   /** A volume's sync failed: there will be no checkpoint until a restart. */
   #syncFailure: string | undefined;
-  readonly #copies: ((failure: string | undefined) => void)[] = [];
+  readonly requests: ApplyRequests;
   readonly #syncs: ((failure: string | undefined) => void)[] = [];
   readonly #scans: ((regions: Scanned) => void)[] = [];
   #checkpointTimer: Timer | undefined;
@@ -102,6 +104,7 @@ export class ApplyDriver {
     groupId: string;
     checkpointPath: string;
     checkpointSequence: number;
+    preserving: Preserving | undefined;
     owner: ApplyOwner;
   }) {
     this.#clock = deps.clock;
@@ -116,7 +119,9 @@ export class ApplyDriver {
     this.#checkpointSequence = deps.checkpointSequence;
     this.#keptSequence = deps.checkpointSequence;
     this.#port.receive((message) => this.#received(message));
-    this.#port.post({ kind: 'open', checkpointPath: deps.checkpointPath });
+    this.requests = new ApplyRequests(deps.port);
+    const { checkpointPath, preserving } = deps;
+    this.#port.post({ kind: 'open', checkpointPath, preserving });
   }
 
   get state(): ApplyState {
@@ -176,8 +181,7 @@ export class ApplyDriver {
     done: (failure: string | undefined) => void,
   ): void {
     assert(this.isDone, 'a copy is written where the journal is applied');
-    this.#copies.push(done);
-    this.#port.post({ kind: 'copy', volume, offset, length, contents });
+    this.requests.copy(volume, offset, length, contents, done);
   }
 
   /** Brings to the device what was written so far. */
@@ -293,7 +297,7 @@ export class ApplyDriver {
   }
 
   #received(message: FromApply): void {
-    if (this.#state === 'closed') return;
+    if (this.#state === 'closed' || this.requests.received(message)) return;
     if (message.kind === 'checkpointed') {
       this.#checkpointing = false;
       this.#checkpointed = message.applied;
@@ -309,10 +313,6 @@ export class ApplyDriver {
     }
     if (message.kind === 'failed') {
       this.#failed(message);
-      return;
-    }
-    if (message.kind === 'copied') {
-      must(this.#copies.shift(), 'a copy was under way')(message.failure);
       return;
     }
     if (message.kind === 'synced') {

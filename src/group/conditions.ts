@@ -15,7 +15,8 @@ export type ConditionCode =
   | 'volume_missing'
   | 'import_unfinished'
   | 'follow_interrupted'
-  | 'follow_refused';
+  | 'follow_refused'
+  | 'resync_waits';
 
 export type Severity = 'warning' | 'error';
 

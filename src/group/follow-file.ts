@@ -1,10 +1,33 @@
 import type { Disk } from '../platform/disk.ts';
+import type { CatalogVolume } from './catalog.ts';
+import type { Lineage } from './lineage.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
 
 /** How far the copy of one volume has come: everything below `address` is on this system's disk. */
 export interface CopyProgress {
   readonly volume: number;
   readonly address: number;
+}
+
+/** A group as it was when all its volumes were of one instant. */
+export interface ConsistentState {
+  /** What its volumes held: every update up to this number. */
+  readonly number: number;
+  readonly lineage: Lineage;
+  readonly catalogNumber: number;
+  readonly nextVolumeId: number;
+  readonly volumes: readonly CatalogVolume[];
+}
+
+/**
+ * A resync under way: regions of volumes are replaced by what the source has there, and until all of them
+ * are the volumes are of no one instant. What they held before is preserved.
+ */
+export interface ResyncState {
+  /** Null: they were of no one instant before either. */
+  readonly consistentAt: ConsistentState | null;
+  /** The journal began anew behind this number. */
+  readonly through: number;
 }
 
 /**
@@ -29,6 +52,8 @@ export interface FollowState {
   readonly copies: readonly CopyProgress[];
   /** Nothing in the volumes was written by a record above this number, unless this system applied it. */
   readonly shows: number;
+  /** While contents of regions are brought from the source; which is in a file of its own. */
+  readonly resync?: ResyncState | undefined;
 }
 
 /** One group's. */

@@ -29,6 +29,18 @@ export class GroupFiles {
   get followers(): string {
     return `${this.directory}/followers`;
   }
+  /** With what the journal is to begin anew; gone once it has. */
+  get restart(): string {
+    return `${this.directory}/restart`;
+  }
+  /** Regions of volumes whose contents a resync has still to bring. */
+  get resyncRegions(): string {
+    return `${this.directory}/resync-regions`;
+  }
+  /** What volumes held before a resync overwrote it. */
+  get preserved(): string {
+    return `${this.directory}/preserved`;
+  }
   get volumes(): string {
     return `${this.directory}/volumes`;
   }

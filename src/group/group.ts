@@ -25,22 +25,15 @@ import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { KeptFollower } from './follower-file.ts';
 import { Followers } from './followers.ts';
 import type { GroupFiles } from './group-files.ts';
+import type { GroupWatcher } from './group-watcher.ts';
 import { JournalWatch } from './journal-watch.ts';
 import { volumesToApply } from './open-volumes.ts';
 import { relocator } from './recovery.ts';
+import { keepsFile, preservingOf } from './resync-state.ts';
 import { SpaceGuard } from './space-guard.ts';
 import { changeGroupState, type GroupRole, type GroupState } from './states.ts';
 import type { OpenSession, Volume } from './volume.ts';
 import { type Parked, WaitingHosts } from './waiting-hosts.ts';
-
-/** A reader of the group beside its hosts: what it is told of has happened. */
-export interface GroupWatcher {
-  /** Before anything that this made durable is applied. */
-  durableAdvanced(durable: number): void;
-  appliedAdvanced(applied: number): void;
-  /** Released records, state or followers are not as they were. */
-  changed?(): void;
-}
 
 /**
  * A consistency group: its volumes share one journal and one write order. Everything that changes it
@@ -224,6 +217,7 @@ export class Group {
       groupId: this.catalog.groupId,
       checkpointPath: this.#files.checkpoint,
       checkpointSequence,
+      preserving: preservingOf(this.#files, this.follow.state),
       owner: {
         volumes: () => volumesToApply(this.volumes.values()),
         appliedAdvanced: () => this.#appliedAdvanced(),
@@ -383,7 +377,8 @@ export class Group {
     volume.file?.closeSync();
     const { backingFile } = volume;
     const { disk } = this.#deps;
-    if (backingFile !== '' && disk.existsSync(backingFile)) disk.removeFileSync(backingFile);
+    if (backingFile === '' || keepsFile(this.follow.state, volume.catalog.id)) return;
+    if (disk.existsSync(backingFile)) disk.removeFileSync(backingFile);
   }
 
   /** Apply or its checkpoint failed, and is tried again. */

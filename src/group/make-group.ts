@@ -5,6 +5,7 @@ import type { Clock } from '../platform/clock.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError, systemErrorCode } from '../platform/errors.ts';
 import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
+import { dropPreserved } from '../volume/preserved-blocks.ts';
 import type { Catalog } from './catalog.ts';
 import { journalAreas, readCatalog, writeCatalog } from './catalog.ts';
 import type { GroupFiles } from './group-files.ts';
@@ -104,6 +105,7 @@ export function removeGroupFiles(disk: Disk, files: GroupFiles): void {
     disk.syncDirectorySync(files.volumes);
     disk.removeDirectorySync(files.volumes);
   }
+  dropPreserved(disk, files.preserved);
   for (const name of disk.listSync(files.directory)) {
     const path = `${files.directory}/${name}`;
     if (path !== files.unfinished && !disk.isDirectorySync(path)) disk.removeFileSync(path);

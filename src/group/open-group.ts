@@ -19,14 +19,20 @@ import type { GroupFiles } from './group-files.ts';
 import { generationOf, type Stretch } from './lineage.ts';
 import { openVolumes, removeOrphans } from './open-volumes.ts';
 import { type FoundJournal, findJournal, type JournalTruths, recoverJournal } from './recovery.ts';
+import { completeRestart } from './restart-journal.ts';
+import { removeResyncLeft } from './resync-files.ts';
 
-/** Recovers a group from its directory, and serves it unless its journal is damaged. */
+/**
+ * Recovers a group from its directory, and serves it unless its journal is damaged. What a restart of its
+ * journal left undone is done first.
+ */
 export async function openGroup(
   deps: GroupDependencies,
   limits: GroupLimits,
   files: GroupFiles,
 ): Promise<Group> {
   const { disk, clock, random } = deps;
+  await completeRestart(deps, files);
   let catalog = readCatalog(disk, files.catalog);
   if (!catalog)
     throw new JnbdError('catalog_damaged', `${files.catalog} is missing; restore it from a copy`);
@@ -99,6 +105,7 @@ export async function openGroup(
   }
   group.followers.hold();
   removeOrphans(disk, group, files);
+  removeResyncLeft(disk, files, group.follow.state);
   if (group.role === 'primary') group.changes.extendLineage(stretch);
   group.startApply(checkpoint.sequence);
   await beginIncarnation(deps.clock, group, outcome.lastNumber);

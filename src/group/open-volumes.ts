@@ -6,6 +6,7 @@ import type { CatalogChange, CatalogVolume } from './catalog.ts';
 import type { ConditionCode } from './conditions.ts';
 import type { Group } from './group.ts';
 import { type GroupFiles, volumeFilePattern } from './group-files.ts';
+import { keepsFile } from './resync-state.ts';
 import { Volume } from './volume.ts';
 
 /**
@@ -38,13 +39,13 @@ export function openVolumes(
 /** No host sees half a copy. */
 export function hideIncomplete(group: Group): void {
   const { state } = group.follow;
-  for (const { volume: id } of state?.copies ?? []) {
-    const volume = [...group.volumes.values()].find(({ catalog }) => catalog.id === id);
-    if (volume?.state !== 'normal') continue;
-    volume.become(
-      'unused',
-      `its contents are being copied from ${state?.sourceName ?? 'its source'}`,
-    );
+  const copied = new Set(state?.copies.map(({ volume }) => volume));
+  for (const volume of group.volumes.values()) {
+    const { id, journalOnly } = volume.catalog;
+    const isIncomplete = copied.has(id) || (state?.resync !== undefined && !journalOnly);
+    if (volume.state !== 'normal' || !isIncomplete) continue;
+    const what = copied.has(id) ? 'being copied' : 'brought up to date';
+    volume.become('unused', `its contents are ${what} from ${state?.sourceName ?? 'its source'}`);
   }
 }
 
@@ -103,7 +104,7 @@ export function removeOrphans(disk: Disk, group: Group, files: GroupFiles): void
   const ids = new Set(group.catalog.volumes.map(({ id }) => id));
   for (const name of disk.listSync(files.volumes)) {
     const id = Number(volumeFilePattern.exec(name)?.[1] ?? Number.NaN);
-    if (id < group.catalog.nextVolumeId && !ids.has(id))
+    if (id < group.catalog.nextVolumeId && !ids.has(id) && !keepsFile(group.follow.state, id))
       disk.removeFileSync(`${files.volumes}/${name}`);
   }
 }

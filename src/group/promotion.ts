@@ -23,6 +23,12 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
     const text = `it was handed over to system ${handedOver.name}, which may be primary already`;
     return { text, isForcible: true };
   }
+  if (state?.resync) {
+    // What it had before is preserved, and becomes what it has.
+    if (state.resync.consistentAt) return undefined;
+    const text = 'its volumes are of no one instant: a resync that followed a copy is under way';
+    return { text, isForcible: true };
+  }
   if (copies.length > 0) {
     const missing = copies.reduce((bytes, { volume: id, address }) => {
       const size = group.catalog.volumes.find((volume) => volume.id === id)?.sizeBytes ?? 0;
@@ -52,20 +58,7 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
  */
 export function promoteGroup(group: Group, systemId: number, force: boolean): void {
   if (group.role === 'primary') return;
-  if (group.state !== 'normal') {
-    throw new JnbdError(
-      'state_refuses',
-      `group ${group.name} is ${group.state}: ${group.failureText}`,
-    );
-  }
-  const obstacle = promotionObstacle(group, systemId);
-  if (obstacle && !(obstacle.isForcible && force)) {
-    const advice = obstacle.isForcible ? '; --force promotes it all the same' : '; try again';
-    throw new JnbdError(
-      obstacle.isForcible ? 'confirmation_needed' : 'state_refuses',
-      `group ${group.name} cannot be promoted: ${obstacle.text}${advice}`,
-    );
-  }
+  checkPromotion(group, systemId, force);
   const { catalog, changes, watermarks, incarnation } = group;
   const lineage = extendLineage(catalog.lineage, {
     generation: generationOf(catalog.lineage) + 1,
@@ -79,5 +72,23 @@ export function promoteGroup(group: Group, systemId: number, force: boolean): vo
     if (volume.state === 'unused' && volume.catalog.state === 'normal') volume.become('normal');
     const reason = `group ${group.name} is primary here now: connect again to write`;
     for (const session of volume.sessions) session.client.revoke(reason);
+  }
+}
+
+/** Throws JnbdError: state_refuses; confirmation_needed where something would be lost. */
+export function checkPromotion(group: Group, systemId: number, force: boolean): void {
+  if (group.state !== 'normal') {
+    throw new JnbdError(
+      'state_refuses',
+      `group ${group.name} is ${group.state}: ${group.failureText}`,
+    );
+  }
+  const obstacle = promotionObstacle(group, systemId);
+  if (obstacle && !(obstacle.isForcible && force)) {
+    const advice = obstacle.isForcible ? '; --force promotes it all the same' : '; try again';
+    throw new JnbdError(
+      obstacle.isForcible ? 'confirmation_needed' : 'state_refuses',
+      `group ${group.name} cannot be promoted: ${obstacle.text}${advice}`,
+    );
   }
 }

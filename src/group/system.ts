@@ -1,7 +1,5 @@
-import { resolve } from 'node:path';
 import { ReceiveSlabPool } from '../journal/receive-slab.ts';
-import type { AreaLayout } from '../journal/segment-chain.ts';
-import type { FileLock } from '../platform/disk.ts';
+import type { Disk, FileLock } from '../platform/disk.ts';
 import { JnbdError, refusedBySystem } from '../platform/errors.ts';
 import {
   journalCapacityBytesDefault,
@@ -14,8 +12,7 @@ import {
 import { formatExactSize, formatSize } from '../platform/size-text.ts';
 import { indexTablesMax } from '../volume/block-index.ts';
 import { nodeBytes } from '../volume/block-table.ts';
-import type { Catalog, OnFull } from './catalog.ts';
-import { journalAreas } from './catalog.ts';
+import type { Catalog } from './catalog.ts';
 import { lockDirectory, type SystemIdentity } from './data-directory.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { Group } from './group.ts';
@@ -27,16 +24,10 @@ import {
   removeGroupFiles,
 } from './make-group.ts';
 import { checkName } from './names.ts';
+import { checkPaths, checkSame, type GroupSettings } from './new-group.ts';
 import { openGroup } from './open-group.ts';
+import { planRestart, type RestartPlan } from './restart-journal.ts';
 import { type GroupOrigin, secondaryBeginning, secondaryCatalog } from './secondary-group.ts';
-
-export interface GroupSettings {
-  readonly journalCapacityBytes?: number;
-  readonly journalDirectories?: readonly string[];
-  readonly areaLayout?: AreaLayout;
-  readonly onFull?: OnFull;
-  readonly syncIntervalMilliseconds?: number;
-}
 
 /** How the memory budget is divided; what is left is for reads on their way out. */
 export interface MemoryShares {
@@ -59,6 +50,8 @@ export function divideMemory(memoryBytes: number): MemoryShares {
   };
 }
 
+const openAgainMilliseconds = 5000;
+
 export type SystemDependencies = Omit<GroupDependencies, 'pool' | 'systemId'>;
 
 export interface SystemWatcher {
@@ -72,7 +65,7 @@ export class System {
   readonly pool: ReceiveSlabPool;
   readonly memory: MemoryShares;
   readonly groups = new Map<string, Group>();
-  /** Told when a group is opened later than the system, and before it is closed to be deleted. */
+  /** Told when a group is opened later than the system, and before it is closed earlier. */
   readonly watchers = new Set<SystemWatcher>();
   readonly #deps: GroupDependencies;
   readonly #lock: FileLock;
@@ -81,6 +74,9 @@ export class System {
   readonly #busy = new Set<string>();
   /** Names of groups that could not be made or deleted to the end; what is there is nobody's. */
   readonly #left = new Set<string>();
+  /** Groups whose journal begins anew: they are closed, and opened again. */
+  readonly #restarting = new Map<string, Promise<unknown>>();
+  #isClosing = false;
 
   private constructor(
     deps: SystemDependencies,
@@ -99,6 +95,9 @@ export class System {
 
   get name(): string {
     return this.#identity.name;
+  }
+  get disk(): Disk {
+    return this.#deps.disk;
   }
   get systemId(): number {
     return this.#identity.systemId;
@@ -127,6 +126,9 @@ export class System {
 
   group(name: string): Group {
     const group = this.groups.get(name);
+    if (!group && this.#restarting.has(name)) {
+      throw new JnbdError('group_state', `the journal of group ${name} begins anew; try again`);
+    }
     if (!group) {
       const names = [...this.groups.keys()].join(', ') || 'none';
       throw new JnbdError('group_not_found', `group ${name} does not exist; there are: ${names}`);
@@ -241,8 +243,52 @@ export class System {
     return true;
   }
 
+  /**
+   * Closes the group, begins its journal anew as planned, and opens it again; hosts and followers are
+   * disconnected. Rejects where that cannot be planned (write_failed, disk_full, state_refuses), and then
+   * nothing has changed. Once planned it is done, if need be by the next start.
+   */
+  async restartGroup(group: Group, plan: RestartPlan): Promise<Group> {
+    const { name } = group;
+    this.#claim(name);
+    try {
+      planRestart(this.#deps.disk, this.#files(name), plan);
+      const restarted = this.#closeAndOpen(group);
+      this.#restarting.set(name, restarted);
+      return await restarted;
+    } finally {
+      this.#restarting.delete(name);
+      this.#busy.delete(name);
+    }
+  }
+
+  async #closeAndOpen(group: Group): Promise<Group> {
+    const { name } = group;
+    const { clock, event } = this.#deps;
+    for (const watcher of this.watchers) watcher.groupClosing(group);
+    await group.close();
+    this.groups.delete(name);
+    while (!this.#isClosing) {
+      try {
+        const opened = await openGroup(this.#deps, this.#groupLimits(), this.#files(name));
+        this.groups.set(name, opened);
+        for (const watcher of this.watchers) watcher.groupOpened(opened);
+        return opened;
+      } catch (error) {
+        const told = refusedBySystem(error, 'read_failed', `cannot open group ${name}`) ?? error;
+        if (!(told instanceof JnbdError)) throw error;
+        const text = `${told.message}; it is tried again every ${openAgainMilliseconds / 1000} seconds`;
+        event('group_not_opened', text, { group: name });
+        await new Promise<void>((resolve) => clock.after(openAgainMilliseconds, resolve));
+      }
+    }
+    throw new JnbdError('shutting_down', `system ${this.name} is being stopped`);
+  }
+
   /** Closes every group: what is owed is synced. */
   async close(): Promise<void> {
+    this.#isClosing = true;
+    await Promise.allSettled(this.#restarting.values());
     await Promise.all([...this.groups.values()].map((group) => group.close()));
     this.#lock.release();
   }
@@ -320,37 +366,5 @@ export class System {
         throw refusedBySystem(error, 'read_failed', `cannot open group ${name}`) ?? error;
       }
     }
-  }
-}
-
-function checkPaths({ journalDirectories = [] }: GroupSettings): string[] {
-  const paths = journalDirectories.map((path) => resolve(path));
-  const twice = paths.find((path, at) => paths.indexOf(path) !== at);
-  if (twice === undefined) return paths;
-  throw new JnbdError('argument_invalid', `--journal-dir ${twice} is named twice`);
-}
-
-function checkSame(catalog: Catalog, files: GroupFiles, settings: GroupSettings): void {
-  const different: string[] = [];
-  const compare = (option: string, wanted: string, found: string): void => {
-    if (wanted !== found) different.push(`${option} is ${found}, not ${wanted}`);
-  };
-  const { journalCapacityBytes: size = catalog.journalCapacityBytes } = settings;
-  compare('--journal-size', formatExactSize(size), formatExactSize(catalog.journalCapacityBytes));
-  compare('--areas', settings.areaLayout ?? catalog.areaLayout, catalog.areaLayout);
-  if (settings.journalDirectories?.length) {
-    compare(
-      '--journal-dir',
-      settings.journalDirectories.map((path) => resolve(path)).join(', '),
-      journalAreas(catalog)
-        .map(({ path }) => files.area(path))
-        .join(', '),
-    );
-  }
-  if (different.length > 0) {
-    throw new JnbdError(
-      'exists_differently',
-      `group ${catalog.name} exists, but ${different.join('; ')}`,
-    );
   }
 }

@@ -2,6 +2,7 @@ import type { Disk } from '../platform/disk.ts';
 import type { CatalogChange, CatalogVolume } from './catalog.ts';
 import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
+import { hideIncomplete } from './open-volumes.ts';
 import { Volume } from './volume.ts';
 import { makeBackingFile } from './volume-changes.ts';
 
@@ -115,7 +116,9 @@ export class VolumeAdoption {
     const volume = this.#find(entry.id);
     if (!volume) return;
     volume.catalog = entry;
-    if (volume.state !== 'abnormal' && volume.state !== entry.state) volume.become(entry.state);
+    if (volume.state === 'abnormal' || volume.state === entry.state) return;
+    volume.become(entry.state);
+    hideIncomplete(this.#group);
   }
 
   #deleted(id: number): void {

@@ -1,26 +1,15 @@
-import { must } from '../platform/assert.ts';
 import { JnbdError, messageOf } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
-import type { CopyProgress } from './follow-file.ts';
-import type { Group, GroupWatcher } from './group.ts';
-import type { Volume } from './volume.ts';
-
-/** A piece of a volume as the source read it, behind the record that this system has appended last. */
-export interface CopiedPiece {
-  readonly volume: number;
-  readonly isHole: boolean;
-  readonly offset: number;
-  readonly length: number;
-  /** Nothing in it was written by a record above this number. */
-  readonly shows: number;
-}
+import type { CopiedPiece, WantedContents } from './copied-contents.ts';
+import type { Group } from './group.ts';
+import type { GroupWatcher } from './group-watcher.ts';
 
 export interface VolumeCopiesOwner {
   /** What `take` refused may be given again. */
   roomAppeared(): void;
   /** It goes on from what is durable, once the cause is gone. */
   failed(error: JnbdError): void;
-  /** Every volume has its contents. */
+  /** Everything that is wanted is there. */
   completed(): void;
 }
 
@@ -28,17 +17,17 @@ const inFlightBytesMax = 8 * MiB;
 /** Progress is made durable after so much: what a crash costs is copied again. */
 const syncBytes = 64 * MiB;
 const syncMilliseconds = 1000;
+const settleMilliseconds = 10;
 
 /**
- * Contents of volumes that a follower gets from its source (K12). They are written past the journal, and
- * only while everything that the journal has is applied: so a piece never hides a newer record, and the
- * records behind it come again on top of it. A crash leaves part of a piece, which is copied again.
+ * Contents of volumes that a follower gets from its source. They are written past the journal, and only
+ * while everything that the journal has is applied: so a piece never hides a newer record, and the records
+ * behind it come again on top of it. A crash leaves part of a piece, which is copied again.
  */
 export class VolumeCopies implements GroupWatcher {
   readonly #group: Group;
+  readonly #wanted: WantedContents;
   readonly #owner: VolumeCopiesOwner;
-  /** How far each volume is written; not yet durable from its progress in the follow file on. */
-  readonly #written = new Map<number, number>();
   #shows: number;
   #inFlightBytes = 0;
   #unsyncedBytes = 0;
@@ -47,24 +36,25 @@ export class VolumeCopies implements GroupWatcher {
   #isWaiting = false;
   #isClosed = false;
 
-  constructor(group: Group, owner: VolumeCopiesOwner) {
+  constructor(group: Group, wanted: WantedContents, owner: VolumeCopiesOwner) {
     this.#group = group;
+    this.#wanted = wanted;
     this.#owner = owner;
     this.#shows = group.follow.state?.shows ?? 0;
     this.#syncedAt = group.clock.monotonicMilliseconds();
-    this.startAgain();
     group.watchers.add(this);
-  }
-
-  /** What is durable of volumes that are not complete. */
-  progress(): readonly CopyProgress[] {
-    return this.#group.follow.state?.copies ?? [];
   }
 
   /** Takes no notice of what was written and is not durable: the source sends it again. */
   startAgain(): void {
-    this.#written.clear();
-    for (const { volume, address } of this.progress()) this.#written.set(volume, address);
+    this.#wanted.startAgain();
+  }
+
+  /** Resolves when nothing is on its way to the device; nothing more is taken meanwhile. */
+  async settled(): Promise<void> {
+    while (this.#syncing || this.#inFlightBytes > 0) {
+      await new Promise<void>((resolve) => this.#group.clock.after(settleMilliseconds, resolve));
+    }
   }
 
   /**
@@ -72,17 +62,16 @@ export class VolumeCopies implements GroupWatcher {
    * (protocol_violated) where it is not the next piece of a volume that is being copied.
    */
   take(piece: CopiedPiece, contents: Uint8Array | undefined): boolean {
-    const volume = this.#check(piece);
+    const path = this.#check(piece);
     if (!this.isReady(piece.length)) return false;
     const { offset, length } = piece;
     const bytes = contents ? Uint8Array.from(contents) : undefined;
     const inFlight = bytes?.length ?? 0;
-    this.#written.set(piece.volume, offset + length);
+    this.#wanted.written(piece);
     this.#shows = Math.max(this.#shows, piece.shows);
     this.#inFlightBytes += inFlight;
     this.#unsyncedBytes += inFlight;
-    const place = { id: piece.volume, path: volume.backingFile };
-    this.#group.driver.copy(place, offset, length, bytes, (failure) => {
+    this.#group.driver.copy({ id: piece.volume, path }, offset, length, bytes, (failure) => {
       this.#inFlightBytes -= inFlight;
       if (this.#isClosed) return;
       if (failure !== undefined) this.#fail(new JnbdError('write_failed', failure));
@@ -110,15 +99,15 @@ export class VolumeCopies implements GroupWatcher {
     this.#group.watchers.delete(this);
   }
 
-  #check({ volume: id, offset, length }: CopiedPiece): Volume {
-    const next = this.#written.get(id);
+  /** The path of its volume. */
+  #check(piece: CopiedPiece): string {
+    const { volume: id, offset, length } = piece;
     const volume = [...this.#group.volumes.values()].find(({ catalog }) => catalog.id === id);
-    if (next !== undefined && volume && offset === next) {
-      if (length > 0 && offset + length <= volume.catalog.sizeBytes) return volume;
-    }
+    const refusal = this.#wanted.refusal(piece);
+    if (volume && refusal === undefined) return volume.backingFile;
     throw new JnbdError(
       'protocol_violated',
-      `the source of group ${this.#group.name} sent ${length} bytes at ${offset} of volume ${id}; ${next === undefined ? 'it is not being copied' : `${next} is next`}`,
+      `the source of group ${this.#group.name} sent ${length} bytes at ${offset} of volume ${id}; ${refusal ?? 'it is not there'}`,
     );
   }
 
@@ -146,57 +135,26 @@ export class VolumeCopies implements GroupWatcher {
     if (this.#syncing || this.#isClosed || this.#inFlightBytes > 0) return;
     const now = this.#group.clock.monotonicMilliseconds();
     const isDue = this.#unsyncedBytes >= syncBytes || now - this.#syncedAt >= syncMilliseconds;
-    if (!isDue && !this.#isComplete()) return;
-    if (![...this.#written].some(([id, address]) => address > this.#durableAddress(id))) return;
+    if ((!isDue && !this.#wanted.isWritten) || !this.#wanted.hasNews) return;
     this.#syncing = true;
     this.#unsyncedBytes = 0;
     this.#syncedAt = now;
-    const covered = new Map(this.#written);
-    const shows = this.#shows;
+    const keep = this.#wanted.cover(this.#shows);
     this.#group.driver.sync((failure) => {
       this.#syncing = false;
       if (this.#isClosed) return;
       if (failure !== undefined) this.#fail(new JnbdError('sync_failed', failure));
-      else this.#synced(covered, shows);
+      else this.#synced(keep);
     });
   }
 
-  #isComplete(): boolean {
-    return [...this.#written].every(([id, address]) => address >= this.#sizeOf(id));
-  }
-
-  #durableAddress(id: number): number {
-    return this.progress().find(({ volume }) => volume === id)?.address ?? 0;
-  }
-
-  /** A volume that was deleted meanwhile has nothing left to copy. */
-  #sizeOf(id: number): number {
-    return this.#group.catalog.volumes.find((volume) => volume.id === id)?.sizeBytes ?? 0;
-  }
-
-  #synced(covered: ReadonlyMap<number, number>, shows: number): void {
-    const { follow } = this.#group;
-    const state = must(follow.state, 'a group that copies follows');
-    const copies = [...covered]
-      .map(([volume, address]) => ({ volume, address }))
-      .filter(({ volume, address }) => address < this.#sizeOf(volume));
+  #synced(keep: () => boolean): void {
     try {
-      follow.write({ ...state, copies, shows });
+      if (keep()) this.#owner.completed();
+      else this.#considerSync();
     } catch (error) {
       this.#fail(new JnbdError('write_failed', messageOf(error), { cause: error }));
-      return;
     }
-    for (const [id, address] of covered) {
-      if (address >= this.#sizeOf(id)) this.#finish(id);
-    }
-    if (copies.length === 0) this.#owner.completed();
-    else this.#considerSync();
-  }
-
-  #finish(id: number): void {
-    this.#written.delete(id);
-    const volume = [...this.#group.volumes.values()].find(({ catalog }) => catalog.id === id);
-    if (volume?.state === 'unused') volume.become(volume.catalog.state);
   }
 
   #fail(error: JnbdError): void {

@@ -52,10 +52,10 @@ export class HeadFile {
     this.#head = head;
   }
 
-  /** The head of a journal that holds nothing. */
-  static create(disk: Disk, path: string, groupId: string): void {
+  /** The head of a journal that holds nothing; its first segment has that sequence or a higher one. */
+  static create(disk: Disk, path: string, groupId: string, sequence = 1): void {
     const nothing = { sequence: 0, firstNumber: 0, incarnation: 0, durable: 0 };
-    const head = { groupId, ...nothing, reserved: reservedAhead };
+    const head = { groupId, ...nothing, reserved: sequence - 1 + reservedAhead };
     TwoSlotFile.create(disk, path, headCodec, head);
   }
 

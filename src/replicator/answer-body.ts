@@ -1,7 +1,8 @@
 import type { Group } from '../group/group.ts';
 import { stretchOf } from '../group/lineage.ts';
 import type { ReceivedRecords } from '../group/received-records.ts';
-import type { CopiedPiece, VolumeCopies } from '../group/volume-copies.ts';
+import type { CopiedPiece } from '../group/copied-contents.ts';
+import type { VolumeCopies } from '../group/volume-copies.ts';
 import type { ReceiveSlab } from '../journal/receive-slab.ts';
 import { must } from '../platform/assert.ts';
 import { JnbdError, messageOf } from '../platform/errors.ts';

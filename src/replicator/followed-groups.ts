@@ -1,19 +1,23 @@
 import type { FollowState } from '../group/follow-file.ts';
 import type { Group } from '../group/group.ts';
 import { positionOf } from '../group/lineage.ts';
-import { promoteGroup } from '../group/promotion.ts';
+import { checkPromotion, promoteGroup } from '../group/promotion.ts';
+import { beginResync, planRollBack } from '../group/resync.ts';
 import type { GroupOrigin } from '../group/secondary-group.ts';
-import type { GroupSettings, System, SystemWatcher } from '../group/system.ts';
+import type { GroupSettings } from '../group/new-group.ts';
+import type { System, SystemWatcher } from '../group/system.ts';
 import { VolumeAdoption } from '../group/volume-adoption.ts';
 import { must } from '../platform/assert.ts';
-import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
+import { formatSize } from '../platform/size-text.ts';
 import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
+import { RegionSet } from '../volume/region-set.ts';
 import { Follower, type FollowerDependencies } from './follower.ts';
 import { checkHeir, followDefaults, giveAway, untilNear } from './handoff.ts';
 import { register, unregister } from './registration.ts';
 import type { ClientCredentials, Transport, TransportClient } from './transport.ts';
+import type { ResyncRegistered as Registered } from './resync-registered.ts';
 
 /** What `jnbd follow` says; what it does not say stays as it is, or gets its default. */
 export interface FollowRequest {
@@ -29,8 +33,8 @@ export interface FollowRequest {
   readonly settings: GroupSettings;
 }
 
-export interface FollowedGroupsDependencies extends Omit<FollowerDependencies, 'caller'> {
-  readonly disk: Disk;
+export interface FollowedGroupsDependencies
+  extends Omit<FollowerDependencies, 'caller' | 'files' | 'beginResync'> {
   readonly transport: Transport;
   /** Rejects with hook_refused. */
   readonly beforePromote: (group: Group) => Promise<void>;
@@ -130,19 +134,30 @@ export class FollowedGroups implements SystemWatcher {
     return true;
   }
 
-  /** False: it was primary already. Throws what `promoteGroup` does, and then it still follows. */
-  promote(name: string, force: boolean): boolean {
+  /**
+   * False: it was primary already. A resync that is under way is taken back: the group is what it was before.
+   * Rejects with what `promoteGroup` throws, and then it still follows.
+   */
+  async promote(name: string, force: boolean): Promise<boolean> {
     const group = this.#system.group(name);
+    const { systemId } = this.#system;
     if (group.role === 'primary') return false;
     this.#stopFollower(group);
+    let promoted = group;
     try {
-      promoteGroup(group, this.#system.systemId, force);
+      const plan = planRollBack(group, systemId);
+      if (plan) {
+        checkPromotion(group, systemId, force);
+        promoted = await this.#system.restartGroup(group, plan);
+      } else {
+        promoteGroup(group, systemId, force);
+      }
     } catch (error) {
-      if (group.follow.state) this.#startFollower(group);
+      if (group.follow.state && group.state === 'normal') this.#startFollower(group);
       throw error;
     }
-    const { newest } = group.watermarks;
-    this.#tell('promoted', group, `group ${name} is primary here from update ${newest + 1} on`);
+    const { newest } = promoted.watermarks;
+    this.#tell('promoted', promoted, `group ${name} is primary here from update ${newest + 1} on`);
     return true;
   }
 
@@ -240,6 +255,7 @@ export class FollowedGroups implements SystemWatcher {
         sourceName: origin.name,
         copies: state?.copies ?? [],
         shows: state?.shows ?? 0,
+        resync: state?.resync,
       });
       this.#startFollower(group);
       this.#tell(
@@ -254,7 +270,8 @@ export class FollowedGroups implements SystemWatcher {
 
   #startFollower(group: Group): void {
     const state = must(group.follow.state, 'a group that follows has a source');
-    const { clock, load, event, listenPort } = this.#deps;
+    const { disk, clock, load, event, listenPort } = this.#deps;
+    const files = this.#system.filesOf(group);
     const follower = new Follower(
       group,
       this.#adoptionOf(group),
@@ -263,7 +280,16 @@ export class FollowedGroups implements SystemWatcher {
         pace: { pace: parsePace(state.pace), batchSize: parseBatchSize(state.batchSize) },
         links: state.links,
       },
-      { clock, load, event, listenPort, caller: this.#caller },
+      {
+        clock,
+        load,
+        event,
+        listenPort,
+        caller: this.#caller,
+        disk,
+        files,
+        beginResync: (registered, isWanted) => this.#resync(group, registered, isWanted),
+      },
     );
     this.#followers.set(group, follower);
     follower.start();
@@ -279,6 +305,26 @@ export class FollowedGroups implements SystemWatcher {
       this.#adoptions.set(group, adoption);
     }
     return adoption;
+  }
+
+  /** It was left behind: what is between comes as contents of what changed. */
+  async #resync(group: Group, registered: Registered, isWanted: () => boolean): Promise<void> {
+    const state = must(group.follow.state, 'a group that follows has a source');
+    const { copies: _copies, shows: _shows, resync: _resync, formatVersion: _, ...follow } = state;
+    const { through, regions } = must(registered.resync, 'the source has regions');
+    const { newest } = group.watermarks;
+    const { lineage, catalog } = registered;
+    const changed = RegionSet.of(
+      regions.map(([volume, offset, length]) => ({ volume, offset, length })),
+    );
+    const origin = { through, lineage, catalog, regions: changed, follow, isWanted };
+    const opened = await beginResync(this.#system, group, origin);
+    this.#tell(
+      'resync_begun',
+      opened,
+      `group ${group.name} goes on from update ${newest} to ${through} by ${formatSize(changed.bytes)} in ${changed.count} regions from system ${state.sourceName}`,
+    );
+    this.#startFollower(opened);
   }
 
   /** What is handed over to this system, is its own as soon as all of it is here. */
@@ -322,7 +368,7 @@ export class FollowedGroups implements SystemWatcher {
 
 type SourceChoice = Omit<
   FollowState,
-  'formatVersion' | 'sourceSystemId' | 'sourceName' | 'copies' | 'shows'
+  'formatVersion' | 'sourceSystemId' | 'sourceName' | 'copies' | 'shows' | 'resync'
 >;
 
 function followState(wanted: FollowRequest, before: FollowState | undefined): SourceChoice {

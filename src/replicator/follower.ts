@@ -1,24 +1,29 @@
-import type { Group, GroupWatcher } from '../group/group.ts';
+import type { Group } from '../group/group.ts';
+import type { GroupFiles } from '../group/group-files.ts';
+import type { GroupWatcher } from '../group/group-watcher.ts';
 import { positionOf } from '../group/lineage.ts';
 import { ReceivedRecords } from '../group/received-records.ts';
+import type { ResyncedRegions } from '../group/resynced-regions.ts';
 import type { VolumeAdoption } from '../group/volume-adoption.ts';
-import { VolumeCopies } from '../group/volume-copies.ts';
 import { must } from '../platform/assert.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
+import type { Disk } from '../platform/disk.ts';
 import { type ErrorKind, JnbdError } from '../platform/errors.ts';
-import { MiB } from '../platform/limits.ts';
 import type { OwnLoad } from '../platform/own-load.ts';
 import type { PaceSettings } from '../platform/pace-settings.ts';
 import { AnswerBody } from './answer-body.ts';
+import { FollowedContents, type WantedFromSource } from './followed-contents.ts';
 import { clearFollowConditions, raiseFollowCondition } from './follow-conditions.ts';
 import { changeFollowerState, type FollowerState } from './follower-states.ts';
 import { type JournalReadOwner, SentRead } from './journal-read.ts';
 import { LinkMeter } from './link-meter.ts';
 import { decidePace, type PaceDecision, type PaceSituation } from './pace.ts';
+import { paceSituation } from './pace-situation.ts';
 import { noMeasures, noteRead, noteStart, type PaceMeasures } from './pace-measures.ts';
 import { register } from './registration.ts';
 import type { TransportClient } from './transport.ts';
-import { type Caller, copiedVolumesMax, type JournalAnswer } from './wire.ts';
+import type { Caller, JournalAnswer } from './wire.ts';
+import type { ResyncRegistered as Registered } from './resync-registered.ts';
 
 export interface FollowerDependencies {
   readonly clock: Clock;
@@ -27,6 +32,10 @@ export interface FollowerDependencies {
   readonly listenPort: () => number;
   readonly load: () => OwnLoad;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
+  readonly disk: Disk;
+  readonly files: GroupFiles;
+  /** This follower is closed once its resync has begun. Rejects with JnbdError, and then nothing has changed. */
+  readonly beginResync: (registered: Registered, isWanted: () => boolean) => Promise<void>;
 }
 
 export interface FollowerSettings {
@@ -53,7 +62,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   readonly #deps: FollowerDependencies;
   readonly #settings: FollowerSettings;
   readonly #records: ReceivedRecords;
-  readonly #copies: VolumeCopies;
+  readonly #contents: FollowedContents;
   readonly #body: AnswerBody;
   readonly #meter = new LinkMeter();
   /** In the order asked; the first one's body is being taken. */
@@ -84,12 +93,13 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     this.#settings = settings;
     this.#deps = deps;
     this.#records = new ReceivedRecords(group, adoption, () => this.#roomAppeared());
-    this.#copies = new VolumeCopies(group, {
+    this.#contents = new FollowedContents(group, deps.disk, deps.files, {
       roomAppeared: () => this.#roomAppeared(),
+      askable: () => this.#consider(),
       failed: (error) => this.#tryAgain(error),
-      completed: () => this.#tell('copy_completed', `group ${group.name} has all contents`),
+      tell: (code, message) => this.#tell(code, message),
     });
-    this.#body = new AnswerBody(group, this.#records, this.#copies, () =>
+    this.#body = new AnswerBody(group, this.#records, this.#contents.copies, () =>
       deps.clock.soon(() => this.#roomAppeared()),
     );
     group.watchers.add(this);
@@ -104,6 +114,11 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   }
   get decision(): PaceDecision | undefined {
     return this.#decision;
+  }
+  /** Undefined: there is none, or it is over. */
+  get resync(): ResyncedRegions | undefined {
+    const { resync } = this.#contents;
+    return resync?.isOver ? undefined : resync;
   }
   /** Why it waits or was refused. */
   get failure(): JnbdError | undefined {
@@ -144,7 +159,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     clearFollowConditions(this.#group, this.#state);
     this.#become('closed');
     this.#group.watchers.delete(this);
-    this.#copies.close();
+    this.#contents.close();
     this.#records.close();
     this.#client.close();
   }
@@ -192,6 +207,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     this.#failures = 0;
     this.#failure = undefined;
     this.#reads.shift();
+    this.#contents.copies.answerEnded();
     this.#measures = noteRead(this.#measures, {
       startedAtMilliseconds: read.startedAtMilliseconds,
       endedAtMilliseconds: this.#now(),
@@ -236,7 +252,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
 
   /** Sends the next read if there is one to send now. */
   #consider(): void {
-    const isFull = this.#reads.length >= this.#settings.links;
+    const isFull = this.#reads.length >= this.#contents.readsMax(this.#settings.links);
     const isKnown = this.#reads.every(({ answer }) => answer !== undefined);
     if (this.#state !== 'reading' || isFull || !isKnown || this.#group.state !== 'normal') return;
     const decision = decidePace(this.#settings.pace, this.#measures, this.#situation());
@@ -251,10 +267,11 @@ export class Follower implements JournalReadOwner, GroupWatcher {
       });
       return;
     }
-    this.#send(decision);
+    const wanted = this.#contents.wanted();
+    if (wanted) this.#send(decision, wanted);
   }
 
-  #send({ batchBytes, waitMilliseconds }: PaceDecision): void {
+  #send({ batchBytes, waitMilliseconds }: PaceDecision, wanted: WantedFromSource): void {
     const { watermarks, catalog } = this.#group;
     const last = this.#reads.at(-1)?.answer?.through;
     const { applied, durable } = watermarks;
@@ -271,10 +288,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
         batchBytes,
         waitMilliseconds,
         isRetry: this.#isRetry,
-        copied: this.#copies
-          .progress()
-          .slice(0, copiedVolumesMax)
-          .map(({ volume, address }) => ({ volume, address })),
+        ...wanted,
       },
       this.#meter,
       () => this.#now(),
@@ -286,25 +300,15 @@ export class Follower implements JournalReadOwner, GroupWatcher {
 
   #situation(): PaceSituation {
     const { chain, watermarks } = this.#group;
-    const source = this.#source;
-    return {
-      nowMilliseconds: this.#now(),
+    return paceSituation({
+      now: this.#now(),
       position: this.#reads.at(-1)?.answer?.through.number ?? watermarks.newest,
       toldApplied: this.#toldApplied,
-      link: {
-        bytesPerMillisecond: this.#meter.bytesPerMillisecond,
-        roundTripMilliseconds: 1,
-        inFlightBytes: this.#meter.inFlightBytes,
-      },
-      ownJournal: { usedBytes: chain.usedBytes, capacityBytes: chain.capacityBytes },
-      receiveBytesMax: 16 * MiB,
-      ownLoad: this.#deps.load(),
-      source: source && {
-        fill: { usedBytes: source.usedBytes, capacityBytes: source.capacityBytes },
-        released: source.watermarks.released,
-        durable: source.watermarks.durable,
-      },
-    };
+      meter: this.#meter,
+      chain,
+      load: this.#deps.load(),
+      source: this.#source,
+    });
   }
 
   async #register(): Promise<void> {
@@ -313,15 +317,25 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     const { catalog, follow, watermarks } = this.#group;
     const state = must(follow.state, 'a group that follows has a source');
     try {
-      await register(this.#client, this.#deps.caller, state.sourceGroup, {
-        groupId: catalog.groupId,
-        position: positionOf(catalog.lineage, watermarks.durable),
-        lineage: [...catalog.lineage],
-        copyVolumes: this.#copies.progress().map(({ volume }) => volume),
-        journalOnly: catalog.journalOnly ?? false,
-        listenPort: this.#deps.listenPort(),
-        groupName: catalog.name,
-      });
+      const registered: Registered = await register(
+        this.#client,
+        this.#deps.caller,
+        state.sourceGroup,
+        {
+          groupId: catalog.groupId,
+          position: positionOf(catalog.lineage, watermarks.durable),
+          lineage: [...catalog.lineage],
+          copyVolumes: this.#contents.copiedVolumes(),
+          journalOnly: catalog.journalOnly ?? false,
+          listenPort: this.#deps.listenPort(),
+          groupName: catalog.name,
+        },
+      );
+      if (registered.resync && count === this.#registrationCount) {
+        await this.#contents.copies.settled();
+        await this.#deps.beginResync(registered, () => count === this.#registrationCount);
+        return;
+      }
     } catch (error) {
       if (!(error instanceof JnbdError)) throw error;
       if (count === this.#registrationCount) this.#tryAgain(error);
@@ -363,7 +377,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     for (const read of this.#reads) read.abandon();
     this.#reads = [];
     this.#body.close();
-    this.#copies.startAgain();
+    this.#contents.copies.startAgain();
   }
 
   #become(state: FollowerState): void {

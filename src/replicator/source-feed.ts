@@ -1,4 +1,5 @@
-import type { Group, GroupWatcher } from '../group/group.ts';
+import type { Group } from '../group/group.ts';
+import type { GroupWatcher } from '../group/group-watcher.ts';
 import type { Volume } from '../group/volume.ts';
 import type { Clock } from '../platform/clock.ts';
 import type {

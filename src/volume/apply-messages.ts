@@ -1,6 +1,8 @@
 import type { Checkpoint } from '../journal/checkpoint.ts';
 import type { BlockRange } from './range-map.ts';
+import type { Preserving } from './preserved-blocks.ts';
 import type { ScannedSegment } from './region-scan.ts';
+import type { Region } from './region-set.ts';
 
 /** A volume as apply writes it. */
 export interface ApplyVolume {
@@ -18,7 +20,12 @@ export interface ApplySegment {
 }
 
 export type ToApply =
-  | { readonly kind: 'open'; readonly checkpointPath: string }
+  /** `preserving`: what is overwritten is saved before. */
+  | {
+      readonly kind: 'open';
+      readonly checkpointPath: string;
+      readonly preserving: Preserving | undefined;
+    }
   | {
       readonly kind: 'apply';
       /** A frozen BlockTable: not touched by the sender until the answer. */
@@ -51,6 +58,14 @@ export type ToApply =
       readonly from: number;
       readonly through: number;
     }
+  /** What these regions hold is saved now, durably, so that overwriting them need not wait for it. */
+  | {
+      readonly kind: 'preserve';
+      readonly regions: readonly Region[];
+      readonly volumes: readonly ApplyVolume[];
+    }
+  /** What was saved is not needed any more. */
+  | { readonly kind: 'drop_preserved' }
   /** Nothing of this volume will be applied any more: its file is closed. */
   | { readonly kind: 'forget'; readonly volume: number };
 
@@ -68,6 +83,11 @@ export type FromApply =
   | { readonly kind: 'synced' }
   /** As a region set encodes itself, or why the records cannot be read. */
   | { readonly kind: 'scanned'; readonly regions: Uint8Array | { readonly failure: string } }
+  /** `failure`: as a system error has it; it may be tried again. */
+  | {
+      readonly kind: 'preserved';
+      readonly failure: { readonly code: string; readonly message: string } | undefined;
+    }
   | { readonly kind: 'checkpointed'; readonly applied: number }
   | {
       readonly kind: 'failed';

@@ -12,6 +12,7 @@ import type { ApplyStep } from './apply-plan.ts';
 import { planSteps } from './apply-plan.ts';
 import { tableArrays } from './block-table.ts';
 import { nodeKind } from './node-kind.ts';
+import { PreservedBlocks } from './preserved-blocks.ts';
 import { scanRegions } from './region-scan.ts';
 import { RegionSet } from './region-set.ts';
 import { DirtyRegions, writeBackAndSync } from './write-back.ts';
@@ -53,6 +54,7 @@ export class ApplyWorker {
   /** What follows each sync that was asked for; the first one's is under way. */
   readonly #syncs: (() => void)[] = [];
   #checkpointPath = '';
+  #preserved: PreservedBlocks | undefined;
   #checkpoint: CheckpointFile | undefined;
   #stagedVolume = 0;
   #stagedOffset = 0;
@@ -68,6 +70,7 @@ export class ApplyWorker {
     for (const file of this.#volumes.values()) file.closeSync();
     for (const file of this.#segments.values()) file.closeSync();
     this.#checkpoint?.close();
+    this.#preserved?.close();
     this.#volumes.clear();
     this.#segments.clear();
   }
@@ -77,6 +80,8 @@ export class ApplyWorker {
       switch (message.kind) {
         case 'open':
           this.#checkpointPath = message.checkpointPath;
+          if (message.preserving)
+            this.#preserved = new PreservedBlocks(this.#disk, message.preserving);
           return;
         case 'forget':
           this.#forget(message.volume);
@@ -90,6 +95,13 @@ export class ApplyWorker {
           return;
         case 'scan':
           this.#port.post({ kind: 'scanned', regions: this.#scan(message) });
+          return;
+        case 'preserve':
+          this.#port.post({ kind: 'preserved', failure: this.#preserve(message) });
+          return;
+        case 'drop_preserved':
+          this.#preserved?.drop();
+          this.#preserved = undefined;
           return;
         case 'sync':
           this.#syncVolumes(() => this.#port.post({ kind: 'synced' }));
@@ -126,6 +138,7 @@ export class ApplyWorker {
     let failure: string | undefined;
     try {
       const file = this.#volumeFile(volume.id, volume.path);
+      this.#keep(volume.id, () => this.#preserved?.want(volume.id, offset, length));
       this.#dirty.note(volume.id, offset, contents ? length : 0);
       if (contents)
         this.#guard('volume', volume.id, () => file.writeSync(contents, 0, length, offset));
@@ -135,6 +148,31 @@ export class ApplyWorker {
       failure = error.message;
     }
     this.#port.post({ kind: 'copied', failure });
+  }
+
+  #preserve({ regions, volumes }: ToApply & { kind: 'preserve' }) {
+    try {
+      for (const { id, path } of volumes) this.#volumeFile(id, path);
+      this.#keep(undefined, () => {
+        for (const { volume, offset, length } of regions) {
+          this.#preserved?.want(volume, offset, length);
+        }
+      });
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof ApplyError)) throw error;
+      return { code: systemErrorCode(error.cause) ?? 'EIO', message: error.message };
+    }
+  }
+
+  /** What `want` names is preserved, durably, before anything of it is overwritten (SAFETY 30). */
+  #keep(volume: number | undefined, want: () => void): void {
+    const preserved = this.#preserved;
+    if (!preserved) return;
+    this.#guard('volume', volume, () => {
+      want();
+      preserved.keep((id) => this.#volumes.get(id));
+    });
   }
 
   #scan({ segments, from, through }: ToApply & { kind: 'scan' }) {
@@ -204,7 +242,17 @@ export class ApplyWorker {
     const segments = new Map(message.segments.map((segment) => [segment.sequence, segment]));
     let file: DiskFile | undefined;
     let fileOf = -1;
-    planSteps(tableArrays(message.memory), message.count, message.ranges, (step) => {
+    const plan = (emit: (step: ApplyStep) => void): void =>
+      planSteps(tableArrays(message.memory), message.count, message.ranges, emit);
+    this.#keep(undefined, () =>
+      plan(({ volume, offset, length }) => {
+        const path = volumePaths.get(volume);
+        if (path === undefined) return;
+        this.#volumeFile(volume, path);
+        this.#preserved?.want(volume, offset, length);
+      }),
+    );
+    plan((step) => {
       if (step.volume !== fileOf) {
         this.#flush(file);
         const path = volumePaths.get(step.volume);

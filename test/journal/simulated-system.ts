@@ -1,6 +1,7 @@
 import type { Group } from '../../src/group/group.ts';
 import type { GroupDependencies } from '../../src/group/group-dependencies.ts';
-import { type GroupSettings, System } from '../../src/group/system.ts';
+import type { GroupSettings } from '../../src/group/new-group.ts';
+import { System } from '../../src/group/system.ts';
 import { createVolume } from '../../src/group/volume-changes.ts';
 import type { Volume } from '../../src/group/volume.ts';
 import { MiB } from '../../src/platform/limits.ts';

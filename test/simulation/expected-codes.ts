@@ -83,6 +83,7 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'nobody yet'> = {
   import_unfinished: 'ends',
   follow_interrupted: 'nobody yet',
   follow_refused: 'nobody yet',
+  resync_waits: 'nobody yet',
 };
 
 /** What campaigns have to bring about, as it is counted. */

@@ -101,7 +101,8 @@ export class UnappliedModel {
       offset: 4096,
     });
     this.worker = new ApplyWorker(disk, this.port);
-    this.port.send({ kind: 'open', checkpointPath: `${directory}/checkpoint` });
+    const checkpointPath = `${directory}/checkpoint`;
+    this.port.send({ kind: 'open', checkpointPath, preserving: undefined });
   }
 
   #segment(sequence: number): LiveSegment {

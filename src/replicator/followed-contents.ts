@@ -1,0 +1,70 @@
+import { CopiedVolumes } from '../group/copied-contents.ts';
+import type { Group } from '../group/group.ts';
+import type { GroupFiles } from '../group/group-files.ts';
+import { ResyncedRegions } from '../group/resynced-regions.ts';
+import { VolumeCopies } from '../group/volume-copies.ts';
+import type { Disk } from '../platform/disk.ts';
+import type { JnbdError } from '../platform/errors.ts';
+import type { Region } from '../volume/region-set.ts';
+import { copiedVolumesMax, type JournalRead } from './wire.ts';
+
+export interface FollowedContentsOwner {
+  /** What `copies` refused may be given again. */
+  roomAppeared(): void;
+  /** A read that had to wait for what to ask may be sent. */
+  askable(): void;
+  /** It goes on from what is durable, once the cause is gone. */
+  failed(error: JnbdError): void;
+  tell(code: string, message: string): void;
+}
+
+export interface WantedFromSource extends Pick<JournalRead, 'copied'> {
+  readonly ranges: readonly Region[];
+}
+
+/** Contents that a follower asks its source for beside records: whole volumes, or what a resync names. */
+export class FollowedContents {
+  readonly copies: VolumeCopies;
+  readonly resync: ResyncedRegions | undefined;
+  readonly #copied: CopiedVolumes;
+
+  /** Throws JnbdError: catalog_damaged, format_newer. */
+  constructor(group: Group, disk: Disk, files: GroupFiles, owner: FollowedContentsOwner) {
+    const { name } = group;
+    this.#copied = new CopiedVolumes(group);
+    this.resync = group.follow.state?.resync
+      ? new ResyncedRegions(group, disk, files, {
+          askable: () => owner.askable(),
+          resynced: () => owner.tell('resynced', `group ${name} is of one instant again`),
+        })
+      : undefined;
+    this.copies = new VolumeCopies(group, this.resync ?? this.#copied, {
+      roomAppeared: () => owner.roomAppeared(),
+      failed: (error) => owner.failed(error),
+      completed: () => owner.tell('copy_completed', `group ${name} has all contents`),
+    });
+  }
+
+  /** Volumes that are not complete. */
+  copiedVolumes(): number[] {
+    return this.#copied.progress().map(({ volume }) => volume);
+  }
+
+  /** How many reads there may be at a time: what regions are left is known after each. */
+  readsMax(links: number): number {
+    return this.resync && !this.resync.isOver ? 1 : links;
+  }
+
+  /** What the next read asks for; undefined: not yet, `askable` follows. */
+  wanted(): WantedFromSource | undefined {
+    const ranges = this.resync && !this.resync.isOver ? this.resync.ask() : [];
+    if (!ranges) return undefined;
+    const copied = this.#copied.progress().slice(0, copiedVolumesMax);
+    return { copied: copied.map(({ volume, address }) => ({ volume, address })), ranges };
+  }
+
+  close(): void {
+    this.resync?.close();
+    this.copies.close();
+  }
+}
