@@ -134,6 +134,7 @@ export const status = z.strictObject({
     uptimeSeconds: z.number().nonnegative(),
     dataDirectory: z.string(),
     nbd: z.array(z.string()).meta({ description: 'where NBD clients connect' }),
+    listenUrl: z.string().meta({ description: 'what other systems write to follow this one' }),
     memoryBytes: bytes,
     residentBytes: bytes,
   }),

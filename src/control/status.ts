@@ -36,6 +36,8 @@ export interface StatusSources {
   readonly residentBytes: () => number;
   /** Where NBD clients connect, as people write it. */
   readonly nbdAddresses: () => string[];
+  /** Where other systems find this one. */
+  readonly listenUrl: () => string;
   readonly connections: () => ClientConnection[];
   /** The URIs of an export, one for each address. */
   readonly uris: (exportName: string) => string[];
@@ -78,7 +80,8 @@ export class StatusReport {
   }
 
   read(): Status {
-    const { system, clock, version, memoryBytes, residentBytes, nbdAddresses } = this.#sources;
+    const { system, clock, version, memoryBytes } = this.#sources;
+    const { residentBytes, nbdAddresses, listenUrl } = this.#sources;
     const doors = this.#doors();
     return {
       formatVersion: 1,
@@ -88,6 +91,7 @@ export class StatusReport {
         uptimeSeconds: (clock.monotonicMilliseconds() - this.#startedAt) / 1000,
         dataDirectory: system.directory,
         nbd: nbdAddresses(),
+        listenUrl: listenUrl(),
         memoryBytes,
         residentBytes: residentBytes(),
       },

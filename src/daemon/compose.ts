@@ -168,6 +168,11 @@ export async function composeDaemon(
     memoryBytes,
     residentBytes: () => watch.residentBytes(),
     nbdAddresses: () => nbdAddresses.map(formatNbdAddress),
+    listenUrl: () => {
+      const { tls, address } = options.listen;
+      const bound = reachable({ kind: 'tcp', ...(listenAddress ?? address) }, options.hostName);
+      return `${tls ? 'https' : 'http'}://${formatAddress(bound)}`;
+    },
     connections,
     uris: (name) =>
       nbdAddresses.map((address) =>

@@ -36,6 +36,7 @@ async function read({ system, disk, clock }: SimulatedMachine) {
     memoryBytes: MiB,
     residentBytes: () => MiB,
     nbdAddresses: () => [],
+    listenUrl: () => 'http://127.0.0.1:10810',
     connections: () => [],
     uris: (name) => [`nbd://here/${name}`],
   }).read();
