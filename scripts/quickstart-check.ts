@@ -2,10 +2,14 @@
  * The load of `scripts/quickstart --check`, and the proof that nothing of it was lost.
  *
  *   fill   URI IMAGE                  writes the image to the beginning of the volume and flushes
- *   write  URI RECORD START [QEMU-IO] writes blocks from byte START on until the connection breaks, and
- *                                     records what was sent and what was acknowledged; prints a line
- *                                     once it is under way
- *   verify URI|FILE RECORD IMAGE      compares the volume, or a copy of it, with both
+ *   write  URI RECORD START QEMU-IO [SECONDS]
+ *                                     writes blocks from byte START on until the connection breaks, or
+ *                                     for so long, and records what was sent and what was acknowledged;
+ *                                     prints a line once it is under way. QEMU-IO may be empty
+ *   verify URI|FILE RECORD IMAGE [LEAST]
+ *                                     compares the volume, or a copy of it, with both; with LEAST, an
+ *                                     earlier record, what was acknowledged after that may be missing
+ *   same   URI URI...                 compares volumes byte for byte
  *
  * Exit: 0 done, or all is there; 1 otherwise.
  */
@@ -144,7 +148,9 @@ async function write(
   recordPath: string,
   start: number,
   qemuIo: string | undefined,
+  seconds: number | undefined,
 ): Promise<void> {
+  const end = performance.now() + (seconds ?? Number.POSITIVE_INFINITY) * 1000;
   const blocks = (await sizeOf(uri)) / blockBytes - start / blockBytes;
   const record = existsSync(recordPath)
     ? readRecord(recordPath)
@@ -156,7 +162,7 @@ async function write(
   /** Each writer has blocks of its own: one write of a block is under way at a time. */
   const writeUntilLost = async (writer: Writer, own: number): Promise<void> => {
     const share = Math.floor(blocks / writers.length);
-    for (let turn = 0; ; turn += 1) {
+    for (let turn = 0; performance.now() < end; turn += 1) {
       const block = own + writers.length * Math.floor(Math.random() * share);
       const version = (sent[block] ?? 0) + 1;
       if (version > versionMax) continue;
@@ -175,6 +181,10 @@ async function write(
     }
   };
   await Promise.all(writers.map(writeUntilLost));
+  if (seconds !== undefined) {
+    if (inFlight > 0) throw new Error('the connection was lost');
+    await Promise.all(writers.map((writer) => writer.flush()));
+  }
   for (const writer of writers) writer.close();
   writeFileSync(recordPath, JSON.stringify(record));
   if (count < acknowledgedBeforeKill) {
@@ -207,13 +217,19 @@ async function* contents(source: string): AsyncGenerator<[at: number, bytes: Buf
  * A block holds the version that was acknowledged last, or one that was sent after it. What is found is
  * recorded: from now on it must stay.
  */
-async function verify(source: string, recordPath: string, imagePath: string): Promise<void> {
+async function verify(
+  source: string,
+  recordPath: string,
+  imagePath: string,
+  leastPath: string | undefined,
+): Promise<void> {
   const record = readRecord(recordPath);
+  const known = leastPath === undefined ? record : readRecord(leastPath);
   const image = readFileSync(imagePath);
   const losses: string[] = [];
   let blocks = 0;
   const checkBlock = (block: number, bytes: Buffer): void => {
-    const least = record.acknowledged[block] ?? 0;
+    const least = known.acknowledged[block] ?? 0;
     const most = record.sent[block] ?? 0;
     const value = bytes[0] ?? 0;
     for (let version = least; version <= most; version += 1) {
@@ -247,12 +263,33 @@ async function verify(source: string, recordPath: string, imagePath: string): Pr
   writeFileSync(recordPath, JSON.stringify(record));
 }
 
-const [mode, first = '', second = '', third = '', fourth] = process.argv.slice(2);
+async function same(uris: readonly string[]): Promise<void> {
+  const clients = await Promise.all(uris.map((uri) => NbdClient.connectUri(uri)));
+  const sizeBytes = clients[0]?.sizeBytes ?? 0;
+  if (clients.some((client) => client.sizeBytes !== sizeBytes)) {
+    throw new Error(`sizes differ: ${clients.map((client) => client.sizeBytes).join(', ')}`);
+  }
+  for (let at = 0; at < sizeBytes; at += chunkBytes) {
+    const length = Math.min(chunkBytes, sizeBytes - at);
+    const [bytes, ...others] = await Promise.all(clients.map((client) => client.read(at, length)));
+    const other = others.findIndex((each) => !bytes?.equals(each));
+    if (other >= 0) {
+      throw new Error(`${uris[other + 1]} differs from ${uris[0]} in the 1 MiB at byte ${at}`);
+    }
+  }
+  for (const client of clients) await client.close();
+}
+
+const [mode, ...words] = process.argv.slice(2);
+const [first = '', second = '', third = '', fourth, fifth] = words;
 try {
   if (mode === 'fill') await fill(first, second);
-  else if (mode === 'write') await write(first, second, Number(third), fourth || undefined);
-  else if (mode === 'verify') await verify(first, second, third);
-  else throw new Error('usage: quickstart-check.ts fill|write|verify ...');
+  else if (mode === 'write') {
+    const seconds = fifth === undefined ? undefined : Number(fifth);
+    await write(first, second, Number(third), fourth || undefined, seconds);
+  } else if (mode === 'verify') await verify(first, second, third, fourth);
+  else if (mode === 'same') await same(words);
+  else throw new Error('usage: quickstart-check.ts fill|write|verify|same ...');
 } catch (error) {
   console.error(error instanceof Error ? error.message : String(error));
   process.exitCode = 1;

@@ -43,6 +43,16 @@ fi
 exec "$REAL_NODE" "$@"
 `;
 
+const scriptsOfCheck = [
+  'quickstart',
+  'quickstart-check.bash',
+  'build',
+  'check-requirements',
+  'jnbd',
+  'promote-replica',
+  'systems.bash',
+];
+
 /** Programs that the scripts use where they are, and do without. */
 const optional = /^(?:nbd|qemu|fio)/;
 
@@ -103,6 +113,8 @@ describe('quickstart --check', () => {
     expect(
       stdout.match(/kill -9 number \d with \d+ writes acknowledged, \d+ in flight/g),
     ).toHaveLength(3);
+    expect(stdout).toMatch(/^lag: .*first: primary, update \d+/m);
+    expect(stdout).toMatch(/kill -9 of first with \d+ writes .*; (?:second|third) is primary/);
     expect(code).toBe(0);
     expect(readdirSync(directory.path)).toEqual([]);
   });
@@ -110,7 +122,7 @@ describe('quickstart --check', () => {
   it('builds and does the same where no other NBD tools are', async () => {
     const clone = copyOfClone();
     symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
-    const path = programsNamedIn(['quickstart', 'build', 'check-requirements']);
+    const path = programsNamedIn(scriptsOfCheck);
     const { code, stdout, stderr } = await run(join(clone, 'scripts/quickstart'), ['--check'], {
       environment: { TMPDIR: directory.path, PATH: path },
       timeoutSeconds: 250,
@@ -142,13 +154,14 @@ describe('quickstart', () => {
   it('makes a volume, prints how to use it, stops at Ctrl-C and goes on', async () => {
     const ports = [await freePort(), await freePort()] as const;
     const data = join(directory.path, 'my data');
-    const start = async (): Promise<Child> => {
+    const start = async (...args: string[]): Promise<Child> => {
       const child = new Child(
         quickstart,
         [
           ['--data', data],
           ['--nbd', `127.0.0.1:${ports[0]}`],
           ['--listen', `127.0.0.1:${ports[1]}`],
+          args,
         ].flat(),
       );
       await until(
@@ -156,7 +169,9 @@ describe('quickstart', () => {
         60,
         () => {
           if (child.exited) throw new Error(`it ended:\n${child.output}`);
-          return child.output.includes('jnbd status');
+          return child.output.includes(
+            args.includes('--alone') ? 'jnbd status' : 'scripts/handoff',
+          );
         },
       );
       return child;
@@ -182,6 +197,20 @@ describe('quickstart', () => {
     expect(client.sizeBytes).toBe(1024 ** 3);
     await client.write(4096, contents);
     await client.close();
+    const copies = first.output.match(/^ {2}nbd:\S+(?= from \S.*-(?:second|third)$)/gm) ?? [];
+    expect(copies).toHaveLength(2);
+    for (const copy of copies) {
+      await until(
+        () => `${copy} has not what was written`,
+        30,
+        async () => {
+          const reader = await NbdClient.connectUri(copy.trim());
+          const isThere = (await reader.read(4096, 8192)).equals(contents);
+          await reader.close();
+          return isThere;
+        },
+      );
+    }
     first.signal('SIGINT');
     expect(await first.exit).toEqual({ code: 0, signal: null });
 
@@ -192,10 +221,17 @@ describe('quickstart', () => {
     await again.close();
     const daemon = Number(/"processId":(\d+)/.exec(second.output)?.[1]);
     process.kill(daemon, 'SIGKILL');
+    await until(
+      () => `it says nothing: ${second.output}`,
+      10,
+      () => second.output.includes('the copies go on; Ctrl-C stops them'),
+    );
+    second.signal('SIGINT');
     expect(await second.exit).toEqual({ code: 128 + 9, signal: null });
     expect(second.output).toContain('the daemon was ended by signal 9; start again');
 
-    const third = await start();
+    const third = await start('--alone');
+    expect(third.output).not.toContain('Copies of it');
     third.signal('SIGTERM');
     expect(await third.exit).toEqual({ code: 0, signal: null });
   });
