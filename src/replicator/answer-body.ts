@@ -143,7 +143,10 @@ export class AnswerBody implements FrameReceiver {
   stretch(stretch: Stretch): void {
     const { changes, catalog, watermarks } = this.#group;
     const known = stretchOf(catalog.lineage, stretch.firstNumber);
-    if (known?.incarnation === stretch.incarnation) return;
+    // One that is promoted again in the same opening has the incarnation that it had before.
+    const isKnown =
+      known?.incarnation === stretch.incarnation && known.generation === stretch.generation;
+    if (isKnown) return;
     if (stretch.firstNumber !== watermarks.newest + 1) {
       throw new JnbdError(
         'protocol_violated',

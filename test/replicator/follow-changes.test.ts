@@ -41,3 +41,25 @@ test('a follower that has nothing yet is followed', async () => {
   await third.caughtUp(primary);
   expect(third.group().catalog.volumes).toMatchObject([{ name: 'v', sizeBytes }]);
 });
+
+test('a primary that takes back what it handed over is followed on', async () => {
+  const fleet = new Fleet('take back');
+  const primary = await fleet.start('alpha');
+  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const secondaries = [await fleet.start('beta'), await fleet.start('gamma')];
+  for (const secondary of secondaries) {
+    await secondary.verb('follow', { group: 'g', from: primary.url });
+    await secondary.caughtUp(primary);
+  }
+  const [heir, other] = secondaries;
+  await primary.until(() => primary.status().secondaries[0]?.state === 'following');
+  heir?.kill();
+  await primary.verb('handoff', { group: 'g', to: 'beta' });
+  // The heir never came: in the same opening of its journal the giver begins another generation.
+  await primary.verb('promote', { group: 'g', force: true });
+  const host = new TestHost(primary, 'g/v', new History());
+  await host.write(0, Buffer.alloc(4096, 7));
+  await other?.caughtUp(primary);
+  expect(other?.group().catalog.lineage).toEqual(primary.group().catalog.lineage);
+});
