@@ -1,58 +1,21 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { sleep, until } from '../../support/children.ts';
 import { startSubject, type Subject } from '../../support/subject.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../support/temporary.ts';
-import { missingPrograms, recordedTool, requireProgram } from '../../support/tools.ts';
-import {
-  allocatedBytes,
-  type GuestFile,
-  initramfs,
-  modulesInOrder,
-  programWithLibraries,
-  unique,
-} from './initramfs.ts';
+import { guestImage, guestKernel, missingForGuest } from './guest-image.ts';
+import { allocatedBytes } from './initramfs.ts';
 import { VirtualMachine } from './virtual-machine.ts';
 
 const guestPrograms = ['nbd-client', 'mkfs.ext4', 'e2fsck', 'mkfs.xfs', 'xfs_repair', 'fstrim'];
-const kernel = recordedTool('JNBD_TEST_KERNEL');
-const modules = recordedTool('JNBD_TEST_KERNEL_MODULES');
-const missing = [
-  ...missingPrograms('qemu-system-x86_64', 'busybox', ...guestPrograms),
-  ...(kernel === undefined || modules === undefined ? ['the cloud kernel'] : []),
-];
+const missing = missingForGuest(guestPrograms);
 if (missing.length > 0) console.warn(`kernel test skipped: missing ${missing.join(', ')}`);
 
 const MiB = 1024 * 1024;
 const volumes = { ext4: 512 * MiB, xfs: 512 * MiB };
 /** Files of 32 MiB are deleted on each; what the filesystem keeps for itself is far below the rest. */
 const givenBackBytes = 24 * MiB;
-
-async function guestImage(port: number): Promise<Buffer> {
-  const files: GuestFile[] = [
-    {
-      path: 'init',
-      contents: readFileSync(new URL('guest.sh', import.meta.url)),
-      executable: true,
-    },
-    { path: 'settings', contents: Buffer.from(`PORT=${port}\n`), executable: false },
-    { path: 'bin/busybox', contents: readFileSync(requireProgram('busybox')), executable: true },
-  ];
-  const libraryPath = recordedTool('JNBD_TEST_LIBRARY_PATH') ?? '';
-  for (const name of guestPrograms) {
-    files.push(...(await programWithLibraries(requireProgram(name), libraryPath)));
-  }
-  const wanted = ['virtio_pci', 'virtio_net', 'nbd', 'ext4', 'crc32c_generic', 'xfs'];
-  modulesInOrder(modules ?? '', wanted).forEach((path, index) => {
-    files.push({
-      path: `modules/${String(index).padStart(2, '0')}`,
-      contents: readFileSync(path),
-      executable: false,
-    });
-  });
-  return initramfs(unique(files));
-}
 
 describe.skipIf(missing.length > 0)('the Linux kernel on our volumes', () => {
   let directory: TemporaryDirectory | undefined;
@@ -69,8 +32,9 @@ describe.skipIf(missing.length > 0)('the Linux kernel on our volumes', () => {
     directory = temporaryDirectory('kernel');
     server = await startSubject({ directory: directory.path, volumes });
     const image = join(directory.path, 'initramfs');
-    writeFileSync(image, await guestImage(server.port));
-    const guest = new VirtualMachine({ kernel: kernel ?? '', initramfs: image, memoryMiB: 512 });
+    const plan = { script: 'guest.sh', settings: `PORT=${server.port}\n`, programs: guestPrograms };
+    writeFileSync(image, await guestImage({ ...plan, fileSystems: ['ext4', 'xfs'] }));
+    const guest = new VirtualMachine({ kernel: guestKernel, initramfs: image, memoryMiB: 512 });
     machine = guest;
 
     await guest.expect('up', 60);
