@@ -99,6 +99,16 @@ export class GroupLedger {
     this.#openBytes += operation.length;
   }
 
+  /** A range just like this one was sent and is not in the journal. Writes are told by their payload. */
+  hasOpenRange(kind: OperationKind, volume: VolumeModel, offset: number, length: number): boolean {
+    if (kind === 'write') return false;
+    for (const each of this.#open.values()) {
+      const isSamePlace = each.offset === offset && each.length === length;
+      if (each.kind === kind && each.volume === volume && isSamePlace) return true;
+    }
+    return false;
+  }
+
   poll(): void {
     if (this.#isBroken) return;
     try {
@@ -271,7 +281,7 @@ export class GroupLedger {
           subject: this.#subject(operation.volume),
           offset: operation.offset,
           length: operation.length,
-          expected: `update ${number} below ${latest.number}, which was sent after its answer`,
+          expected: `update ${number} (${operation.kind}) below ${latest.number}, which was sent after its answer`,
           found: this.describe(latest.number),
         });
       }
