@@ -23,6 +23,9 @@ const watchMilliseconds = 1_000;
 /** Who sends nothing more may still wait for answers: for so long. */
 const endedMillisecondsMax = 60_000;
 
+/** What Node received is handed over at once when it is so much. */
+const gatheredBytesMax = 256 * 1024;
+
 const discarded = Buffer.allocUnsafeSlow(16 * 1024);
 
 /** The parts of Node's stream handle that are used here; none of it is documented. */
@@ -47,8 +50,12 @@ export class NodeConnection implements Connection {
   #isPending = false;
   #isEnding = false;
   #isClosed = false;
-  /** The rest of a chunk that came as an event and met a pause. */
-  #rest: Uint8Array | undefined;
+  /** What came as events and was not handed over. */
+  #chunks: Uint8Array[] = [];
+  #chunkBytes = 0;
+  #isHandingOver = false;
+  /** The other side has ended, behind what is not handed over. */
+  #isEndPending = false;
   readonly #written = (error?: Error | null): void => {
     if (error || !this.#isPending || this.#socket.writableLength > 0 || this.#isClosed) return;
     this.#isPending = false;
@@ -117,8 +124,12 @@ export class NodeConnection implements Connection {
     socket.on('error', () => undefined);
     socket.on('end', () => {
       if (!isCurrent()) return;
-      if (this.#isEnding) socket.destroy();
-      else this.#owner?.ended();
+      if (this.#isEnding) {
+        socket.destroy();
+        return;
+      }
+      this.#isEndPending = true;
+      this.#handOver();
     });
     socket.on('close', () => {
       if (!isCurrent()) return;
@@ -129,22 +140,56 @@ export class NodeConnection implements Connection {
     if (!this.#receivesInPlace) socket.on('data', (chunk) => this.#receivedChunk(chunk));
   }
 
-  /** Hands a chunk that Node received over, in pieces of what the owner has room for. */
+  /**
+   * Under TLS Node tells of each record by itself, a request's header and its payload apart. What comes
+   * in one turn of the event loop is handed over together, so that it is journaled and answered together.
+   */
   #receivedChunk(chunk: Uint8Array): void {
     pollBusily();
-    let start = 0;
-    while (start < chunk.length) {
-      if (this.#isEnding || this.#isClosed) return;
-      if (this.#isPaused) {
-        this.#rest = chunk.subarray(start);
-        return;
-      }
-      const buffer = this.#receiveBuffer();
-      const count = Math.min(buffer.length, chunk.length - start);
-      buffer.set(chunk.subarray(start, start + count));
-      start += count;
+    if (this.#isEnding) return;
+    this.#chunks.push(chunk);
+    this.#chunkBytes += chunk.length;
+    if (this.#chunkBytes >= gatheredBytesMax) {
+      this.#handOver();
+    } else if (!this.#isHandingOver) {
+      this.#isHandingOver = true;
+      setImmediate(() => {
+        this.#isHandingOver = false;
+        this.#handOver();
+      });
+    }
+  }
+
+  /** As much at a time as the owner has room for. */
+  #handOver(): void {
+    while (this.#chunkBytes > 0) {
+      if (this.#isPaused || this.#isEnding || this.#isClosed) return;
+      const count = this.#gather(this.#receiveBuffer());
+      this.#chunkBytes -= count;
       must(this.#owner, 'started').received(count);
     }
+    if (!this.#isEndPending || this.#isPaused || this.#isEnding || this.#isClosed) return;
+    this.#isEndPending = false;
+    this.#owner?.ended();
+  }
+
+  #gather(buffer: Uint8Array): number {
+    let count = 0;
+    let taken = 0;
+    for (const chunk of this.#chunks) {
+      const room = buffer.length - count;
+      if (chunk.length > room) {
+        buffer.set(chunk.subarray(0, room), count);
+        this.#chunks[taken] = chunk.subarray(room);
+        count = buffer.length;
+        break;
+      }
+      buffer.set(chunk, count);
+      count += chunk.length;
+      taken += 1;
+    }
+    this.#chunks.splice(0, taken);
+    return count;
   }
 
   send(bytes: Uint8Array): number {
@@ -217,20 +262,15 @@ export class NodeConnection implements Connection {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    if (this.#rest === undefined) {
+    if (this.#chunkBytes === 0 && !this.#isEndPending) {
       this.#socket.resume();
       return;
     }
     // Not from within the owner's call; and before anything newer.
-    process.nextTick(() => this.#resumeRest());
-  }
-
-  #resumeRest(): void {
-    if (this.#isPaused || this.#isClosed) return;
-    const rest = this.#rest;
-    this.#rest = undefined;
-    if (rest) this.#receivedChunk(rest);
-    if (!this.#isPaused && !this.#isClosed) this.#socket.resume();
+    process.nextTick(() => {
+      this.#handOver();
+      if (!this.#isPaused && !this.#isClosed) this.#socket.resume();
+    });
   }
 
   renewReceiveBuffer(): boolean {
@@ -244,7 +284,8 @@ export class NodeConnection implements Connection {
   end(): void {
     if (this.#isEnding || this.#isClosed) return;
     this.#isEnding = true;
-    this.#rest = undefined;
+    this.#chunks = [];
+    this.#chunkBytes = 0;
     // The owner's last buffer is the owner's again.
     if (this.#receivesInPlace) this.#handle?.useUserBuffer?.(discarded);
     this.#socket.end();
