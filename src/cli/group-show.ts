@@ -87,8 +87,5 @@ function followLines(group: GroupStatus): [string, string][] {
       'copying',
       `${volume}: ${formatSize(copyCompletionBytes)}`,
     ]),
-    ...(upstream.resyncMissingBytes === null
-      ? []
-      : [['resyncing', `${formatSize(upstream.resyncMissingBytes)} to come`] as [string, string]]),
   ];
 }

@@ -114,10 +114,17 @@ export function lagText({ updates, bytes, seconds }: SecondaryStatus['lag']['rec
   return `${updates} updates, ${formatSize(bytes)}, ${seconds.toFixed(1)}s`;
 }
 
+function contentsText(contents: NonNullable<GroupStatus['upstream']>['contents']): string {
+  if (!contents) return '';
+  const { missingBytes, bytesPerSecond, secondsLeft } = contents;
+  const rest = secondsLeft === null ? '' : `, ${Math.ceil(secondsLeft)}s left`;
+  return `; copying: ${formatSize(missingBytes)} missing, ${formatSize(bytesPerSecond)}/s${rest}`;
+}
+
 /** Of a group that follows. */
 export function upstreamText({ upstream }: GroupStatus): string {
   if (!upstream) return 'nobody';
   const why = upstream.failure === '' ? '' : ` (${upstream.failure})`;
   const named = upstream.name === '' ? '' : `${upstream.name} at `;
-  return `${named}${upstream.url}, ${upstream.state}${why}`;
+  return `${named}${upstream.url}, ${upstream.state}${why}${contentsText(upstream.contents)}`;
 }

@@ -3,6 +3,7 @@ import { verbs } from '../control/schema.ts';
 import type { GroupStatus } from '../control/schema-status.ts';
 import { JnbdError } from '../platform/errors.ts';
 import type { LocalCommand } from './command.ts';
+import { startCopyBar } from './copy-bar.ts';
 import { findGroup } from './found.ts';
 
 const pollMilliseconds = 100;
@@ -15,16 +16,28 @@ export const command: LocalCommand<'wait'> = {
     const { group: name, for: what, timeout } = verbs.wait.parameters.parse(input);
     const client = new ControlClient(context.location);
     const end = Date.now() + (timeout ?? timeoutMillisecondsDefault);
-    for (;;) {
-      const group = findGroup(await client.status(), name);
-      if (isReached(group, what)) {
-        print({ result: 'reached', group }, `group ${name} is ${what}`);
-        return;
+    const isWatched = !context.json && process.stderr.isTTY && what === 'synced';
+    const bar = isWatched ? await startCopyBar() : undefined;
+    const look = async (): Promise<GroupStatus | undefined> => {
+      const status = await client.status();
+      const group = findGroup(status, name);
+      if (isReached(group, what)) return group;
+      const copy = copyProgress(group, status.system.name);
+      if (copy) bar?.show(copy);
+      if (Date.now() < end) return undefined;
+      throw new JnbdError('timed_out', `group ${name} is not ${what}: ${presentText(group)}`);
+    };
+    try {
+      let group = await look();
+      while (!group) {
+        await new Promise((resolve) => setTimeout(resolve, pollMilliseconds));
+        group = await look();
       }
-      if (Date.now() >= end) {
-        throw new JnbdError('timed_out', `group ${name} is not ${what}: ${presentText(group)}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, pollMilliseconds));
+      bar?.end();
+      print({ result: 'reached', group }, `group ${name} is ${what}`);
+    } catch (error) {
+      bar?.end();
+      throw error;
     }
   },
 };
@@ -39,6 +52,18 @@ function isReached(group: GroupStatus, what: string): boolean {
   const lag = upstream?.lag;
   const isLevel = lag === undefined || (lag.received.updates === 0 && lag.applied.updates === 0);
   return isCopied && isReading && isLevel && watermarks.applied === watermarks.newest;
+}
+
+/** Of the contents that this system still gets; undefined: it has them all. */
+function copyProgress(
+  { pairs, volumes }: GroupStatus,
+  systemName: string,
+): { bytes: number; totalBytes: number } | undefined {
+  const own = pairs.filter(({ secondary }) => secondary === systemName);
+  if (!own.some(({ state }) => state === 'copying')) return undefined;
+  const bytes = own.reduce((sum, { copyCompletionBytes }) => sum + copyCompletionBytes, 0);
+  const totalBytes = volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  return { bytes, totalBytes };
 }
 
 function presentText({ role, state, upstream, watermarks }: GroupStatus): string {

@@ -1,7 +1,9 @@
 import type { Group } from '../group/group.ts';
 import { generationOf } from '../group/lineage.ts';
+import { missingContentsBytes } from '../group/missing-contents.ts';
 import { secondariesStatus, upstreamStatus } from './follow-status.ts';
 import type { Following } from './following.ts';
+import type { CopyClock } from './copy-clock.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { GroupStatus } from './schema-status.ts';
 
@@ -26,9 +28,10 @@ const units = {
 export function followMetrics(
   following: Pick<Following, 'upstream'>,
   lagClock: LagClock,
+  copyClock: CopyClock<Group>,
 ): FollowMetric[] {
   const upstream = (group: Group): GroupStatus['upstream'] =>
-    upstreamStatus(group, following.upstream(group), lagClock);
+    upstreamStatus(group, following.upstream(group), lagClock, copyClock);
   const secondaries = (group: Group): GroupStatus['secondaries'] =>
     secondariesStatus(group, lagClock);
   const lagValues = (labels: Record<string, string>, lag: Lags, unit: keyof typeof units) =>
@@ -83,14 +86,7 @@ export function followMetrics(
     {
       name: 'jnbd_copy_missing_bytes',
       help: 'Contents of volumes that are still to be copied to this system.',
-      values: ({ name, catalog, follow }) => {
-        const copies = follow.state?.copies ?? [];
-        const missing = copies.map(({ volume: id, address }) => {
-          const volume = catalog.volumes.find((each) => each.id === id);
-          return Math.max(0, (volume?.sizeBytes ?? 0) - address);
-        });
-        return [{ value: missing.reduce((sum, each) => sum + each, 0), labels: { group: name } }];
-      },
+      values: (group) => [{ value: missingContentsBytes(group), labels: { group: group.name } }],
     },
     {
       name: 'jnbd_resync_missing_bytes',

@@ -1,6 +1,7 @@
 import type { FollowerCursor } from '../group/followers.ts';
 import type { Group } from '../group/group.ts';
 import { segmentHeaderBytes } from '../platform/limits.ts';
+import type { CopyClock } from './copy-clock.ts';
 import type { ResyncProgress, UpstreamState } from './following.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { GroupStatus } from './schema-status.ts';
@@ -13,6 +14,7 @@ export function upstreamStatus(
   group: Group,
   upstream: UpstreamState | undefined,
   lagClock: LagClock,
+  copyClock: CopyClock<Group>,
 ): GroupStatus['upstream'] {
   const { state } = group.follow;
   if (!state || !upstream) return null;
@@ -24,9 +26,9 @@ export function upstreamStatus(
     url: state.url,
     name: state.sourceName,
     state: upstream.resync && upstream.state === 'reading' ? 'resyncing' : upstream.state,
-    resyncMissingBytes: upstream.resync?.missingBytes ?? null,
     failure: upstream.failure,
     limitedBy: upstream.limitedBy,
+    contents: copyClock.contents(group),
     lag: {
       received: { updates: missing, bytes: missing === 0 ? 0 : unsentBytes, seconds: lagSeconds },
       applied: {

@@ -113,7 +113,7 @@ function lossOf(
   const { number } = consistent;
   const lost = {
     updates: missing.updates + Math.max(0, newest - number),
-    bytes: missing.bytes + (upstream?.resyncMissingBytes ?? 0),
+    bytes: missing.bytes + (upstream?.contents?.missingBytes ?? 0),
     seconds: missing.seconds,
   };
   return { position: number, lost, rollsBack: true };

@@ -10,6 +10,7 @@ import type { Volume } from '../group/volume.ts';
 import { hostOperations, latencyBucketSeconds, latencyBuckets } from '../group/volume-metrics.ts';
 import { followMetrics } from './follow-metrics.ts';
 import type { Following } from './following.ts';
+import type { CopyClock } from './copy-clock.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { ProcessWatch } from './process-watch.ts';
 import type { ClientConnection } from './status.ts';
@@ -17,6 +18,7 @@ import type { ClientConnection } from './status.ts';
 export interface MetricSources {
   readonly system: System;
   readonly lagClock: LagClock;
+  readonly copyClock: CopyClock<Group>;
   readonly following: Pick<Following, 'upstream'>;
   readonly watch: ProcessWatch;
   readonly version: string;
@@ -200,8 +202,8 @@ export class Metrics {
   }
 
   #addFollowing(): void {
-    const { system, following, lagClock } = this.#sources;
-    for (const { name, help, values } of followMetrics(following, lagClock)) {
+    const { system, following, lagClock, copyClock } = this.#sources;
+    for (const { name, help, values } of followMetrics(following, lagClock, copyClock)) {
       this.#add(name, help, 'gauge', () => [...system.groups.values()].flatMap(values));
     }
   }

@@ -115,9 +115,16 @@ export const groupStatus = z.strictObject({
       state: z.string(),
       failure: z.string().meta({ description: 'why it waits or was refused, else empty' }),
       limitedBy: z.string().nullable().meta({ description: 'what holds the next read back' }),
-      resyncMissingBytes: bytes
+      contents: z
+        .strictObject({
+          missingBytes: bytes,
+          bytesPerSecond: bytes,
+          secondsLeft: z.number().nonnegative().nullable(),
+        })
         .nullable()
-        .meta({ description: 'contents that a resync has still to bring; null: there is none' }),
+        .meta({
+          description: 'of volumes that are copied, or resynced, here; null: nothing is missing',
+        }),
       lag: lags,
     })
     .nullable(),

@@ -11,6 +11,7 @@ import { indexTablesMax } from '../volume/block-index.ts';
 import { BlockTable } from '../volume/block-table.ts';
 import { pairsStatus, secondariesStatus, upstreamStatus } from './follow-status.ts';
 import type { Following } from './following.ts';
+import type { CopyClock } from './copy-clock.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { GroupStatus, Status, VolumeStatus } from './schema-status.ts';
 
@@ -30,6 +31,7 @@ export interface StatusSources {
   readonly exports: ExportDirectory;
   readonly clock: Clock;
   readonly lagClock: LagClock;
+  readonly copyClock: CopyClock<Group>;
   readonly following: Pick<Following, 'upstream'>;
   readonly version: string;
   readonly memoryBytes: number;
@@ -110,9 +112,9 @@ export class StatusReport {
   #group(group: Group, doors: Doors): GroupStatus {
     const { catalog, watermarks, chain } = group;
     const { following } = this.#sources;
-    const { lagClock } = this.#sources;
+    const { lagClock, copyClock } = this.#sources;
     const followed = following.upstream(group);
-    const upstream = upstreamStatus(group, followed, lagClock);
+    const upstream = upstreamStatus(group, followed, lagClock, copyClock);
     const { released, applied, durable, newest } = watermarks;
     const unsyncedBytes = group.retained.bytes;
     return {

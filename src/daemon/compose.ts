@@ -5,12 +5,14 @@ import { GroupChanges, hookSubject } from '../control/group-changes.ts';
 import { Hooks } from '../control/hooks.ts';
 import type { HookSettings } from '../control/hooks-directory.ts';
 import type { ProcessRunner } from '../platform/process-runner.ts';
+import { CopyClock } from '../control/copy-clock.ts';
 import { LagClock } from '../control/lag-clock.ts';
 import { Metrics } from '../control/metrics.ts';
 import type { ProcessWatch } from '../control/process-watch.ts';
 import { ControlService } from '../control/service.ts';
 import { StatusReport } from '../control/status.ts';
 import { Verbs } from '../control/verbs.ts';
+import { missingContentsBytes } from '../group/missing-contents.ts';
 import type { Group } from '../group/group.ts';
 import { SystemExports } from '../group/exports.ts';
 import { System, type SystemDependencies } from '../group/system.ts';
@@ -156,6 +158,11 @@ export async function composeDaemon(
     groupClosing: (group) => source.remove(group),
   });
   const lagClock = new LagClock(clock, system);
+  const copyClock = new CopyClock(
+    clock,
+    system,
+    (group) => missingContentsBytes(group) + (following.upstream(group)?.resync?.missingBytes ?? 0),
+  );
   const isSecure = options.nbd.tlsMode === 'require';
   const connections = () => nbd.connections();
   const report = new StatusReport({
@@ -163,6 +170,7 @@ export async function composeDaemon(
     exports,
     clock,
     lagClock,
+    copyClock,
     following,
     version,
     memoryBytes,
@@ -182,7 +190,16 @@ export async function composeDaemon(
   const control = new ControlService(
     system,
     report,
-    new Metrics({ system, lagClock, following, watch, version, memoryBytes, connections }),
+    new Metrics({
+      system,
+      lagClock,
+      copyClock,
+      following,
+      watch,
+      version,
+      memoryBytes,
+      connections,
+    }),
     new Verbs({
       system,
       disk,
@@ -199,6 +216,7 @@ export async function composeDaemon(
     await nbd.stop(0);
     await source.close(0);
     lagClock.close();
+    copyClock.close();
     await system.close();
     throw error;
   }
@@ -229,6 +247,7 @@ export async function composeDaemon(
         hooks?.close(answerMilliseconds / 2),
       ]);
       lagClock.close();
+      copyClock.close();
       await system.close();
     },
   };

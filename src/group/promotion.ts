@@ -2,6 +2,7 @@ import { JnbdError } from '../platform/errors.ts';
 import { formatSize } from '../platform/size-text.ts';
 import type { Group } from './group.ts';
 import { extendLineage, generationOf } from './lineage.ts';
+import { missingContentsBytes } from './missing-contents.ts';
 
 /** What stands against making this system the group's primary, whatever its source is like. */
 export interface PromotionObstacle {
@@ -30,11 +31,8 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
     return { text, isForcible: true };
   }
   if (copies.length > 0) {
-    const missing = copies.reduce((bytes, { volume: id, address }) => {
-      const size = group.catalog.volumes.find((volume) => volume.id === id)?.sizeBytes ?? 0;
-      return bytes + size - address;
-    }, 0);
-    const text = `the contents of ${copies.length} volumes are not complete: ${formatSize(missing)} are missing`;
+    const missing = formatSize(missingContentsBytes(group));
+    const text = `the contents of ${copies.length} volumes are not complete: ${missing} are missing`;
     return { text, isForcible: true };
   }
   const shows = state?.shows ?? 0;

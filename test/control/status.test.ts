@@ -3,6 +3,7 @@ import { command as volumeList } from '../../src/cli/volume-list.ts';
 import { command as volumeShow } from '../../src/cli/volume-show.ts';
 import { Metrics } from '../../src/control/metrics.ts';
 import { watchProcess } from '../../src/control/process-watch.ts';
+import { CopyClock } from '../../src/control/copy-clock.ts';
 import { LagClock } from '../../src/control/lag-clock.ts';
 import { StatusReport } from '../../src/control/status.ts';
 import { SystemExports } from '../../src/group/exports.ts';
@@ -17,6 +18,7 @@ async function read({ system, disk, clock }: SimulatedMachine) {
   const metrics = new Metrics({
     system,
     lagClock: new LagClock(clock, system),
+    copyClock: new CopyClock(clock, system, () => 0),
     following: { upstream: () => undefined },
     watch,
     version: '1.2.3',
@@ -31,6 +33,7 @@ async function read({ system, disk, clock }: SimulatedMachine) {
     exports,
     clock,
     lagClock: new LagClock(clock, system),
+    copyClock: new CopyClock(clock, system, () => 0),
     following: { upstream: () => undefined },
     version: '1.2.3',
     memoryBytes: MiB,

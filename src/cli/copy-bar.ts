@@ -1,0 +1,36 @@
+import type { Progress } from '../control/client.ts';
+import { formatSize } from '../platform/size-text.ts';
+
+const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Shows on a terminal how far a copy has come; the first `show` draws it. */
+export async function startCopyBar(): Promise<{ show(progress: Progress): void; end(): void }> {
+  const { SingleBar, Presets } = (await import('cli-progress')).default;
+  const bar = new SingleBar(
+    {
+      format: 'copying {bar} {percentage}% of {size}, {eta_formatted} left',
+      hideCursor: true,
+      clearOnComplete: true,
+    },
+    Presets.shades_classic,
+  );
+  let isStarted = false;
+  // A bar that is not ended leaves the terminal without line breaks.
+  const leave = (signal: NodeJS.Signals): void => {
+    bar.stop();
+    process.kill(process.pid, signal);
+  };
+  for (const signal of endSignals) process.once(signal, leave);
+  return {
+    show({ bytes, totalBytes }) {
+      const payload = { size: formatSize(totalBytes) };
+      if (!isStarted) bar.start(totalBytes, bytes, payload);
+      isStarted = true;
+      bar.update(bytes, payload);
+    },
+    end() {
+      for (const signal of endSignals) process.removeListener(signal, leave);
+      bar.stop();
+    },
+  };
+}
