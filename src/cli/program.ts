@@ -90,7 +90,8 @@ async function makeProgram(
 function familyText(first: string): string {
   const pairs = Object.keys(verbSummaries).map((name) => name.split(' '));
   const seconds = pairs.flatMap(([name, second]) => (name === first && second ? [second] : []));
-  return `${first === 'pki' ? 'certificates' : `${first}s`}: ${seconds.join(', ')}`;
+  const plural = first === 'branch' ? 'branches' : `${first}s`;
+  return `${first === 'pki' ? 'certificates' : plural}: ${seconds.join(', ')}`;
 }
 
 /** The verb stands first. Only its own options are made, because schemas cost time to load. */

@@ -1,7 +1,9 @@
 import type { Group } from '../group/group.ts';
 import { allowFollower, dropFollower } from '../group/followers-allowed.ts';
+import { demoteGroup } from '../group/demotion.ts';
 import type { System } from '../group/system.ts';
 import { promotionObstacle } from '../group/promotion.ts';
+import { isContested } from '../group/take-over.ts';
 import { formatBatchSize, formatPace } from '../platform/pace-settings.ts';
 import type { Following } from './following.ts';
 import type { Parameters, Result } from './schema.ts';
@@ -14,6 +16,7 @@ export interface FollowVerbSources {
   readonly following: Following;
   /** Rejects with hook_refused. */
   readonly beforePromote: (group: Group) => Promise<void>;
+  readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
 }
 
 const handOffMillisecondsDefault = 30_000;
@@ -62,7 +65,8 @@ export class FollowVerbs {
   }: Parameters<'promote'>): Promise<Result<'promote'>> {
     const { following, report, system, beforePromote } = this.#sources;
     const group = system.group(name);
-    if (!dryRun && group.role !== 'primary') await beforePromote(group);
+    const isContest = force === true && isContested(group);
+    if (!dryRun && (group.role !== 'primary' || isContest)) await beforePromote(group);
     const { lost, position, rollsBack } = lossOf(group, report.group(group));
     const obstacle =
       group.role === 'primary' ? undefined : promotionObstacle(group, system.systemId);
@@ -76,6 +80,15 @@ export class FollowVerbs {
       obstacle: dryRun ? (obstacle?.text ?? null) : null,
       group: report.group(system.group(name)),
     };
+  }
+
+  async demote({ group: name }: Parameters<'demote'>): Promise<Result<'demote'>> {
+    const { system, event } = this.#sources;
+    const group = system.group(name);
+    const changed = await demoteGroup(group);
+    if (changed)
+      event('demoted', `group ${name} is secondary here and follows nobody`, { group: name });
+    return this.#groupResult(group, changed);
   }
 
   async handOff(parameters: Parameters<'handoff'>): Promise<Result<'handoff'>> {

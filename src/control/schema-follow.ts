@@ -95,6 +95,11 @@ export const followVerbs = {
       'Stop the hosts of the old primary first: what they write there afterwards is not here. Clients of\n' +
       'read-only exports are disconnected; they can write once they connect again.',
   },
+  demote: {
+    kind: 'change',
+    parameters: z.strictObject({ group: groupArgument }),
+    result: groupChanged,
+  },
   handoff: {
     kind: 'change',
     parameters: z.strictObject({

@@ -59,6 +59,14 @@ export const secondaryStatus = z.strictObject({
   lag: lags,
 });
 
+export const branchStatus = z.strictObject({
+  name: z.string(),
+  fork: updateNumber.meta({ description: 'the last update that the group has too' }),
+  newest: updateNumber,
+  bytes,
+  savedAt: z.string().meta({ description: 'RFC 3339' }),
+});
+
 export const groupStatus = z.strictObject({
   name: z.string(),
   role: z.enum(['primary', 'secondary', 'diverged']),
@@ -130,6 +138,19 @@ export const groupStatus = z.strictObject({
     .nullable(),
   secondaries: z.array(secondaryStatus),
   allowedSecondaries: z.array(z.string()),
+  branches: z
+    .array(branchStatus)
+    .meta({ description: 'what this system had that the group has not' }),
+  takenOver: z
+    .strictObject({
+      generation: z.int().positive(),
+      fork: updateNumber,
+      system: z.string().meta({ description: 'who told of it' }),
+      url: z.string().nullable(),
+      updates: updateNumber.meta({ description: 'how many are on this system only' }),
+    })
+    .nullable()
+    .meta({ description: 'while the role is diverged: the newer generation elsewhere' }),
   conditions: z.array(condition),
 });
 

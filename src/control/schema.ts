@@ -3,6 +3,7 @@
  * requests by it, the command line is built from it, and the documentation lists it.
  */
 import { z } from 'zod';
+import { branchVerbs } from './schema-branch.ts';
 import { followVerbs } from './schema-follow.ts';
 import type { VerbName } from './schema-names.ts';
 import {
@@ -60,6 +61,11 @@ const copyRateOption = option(
   'contents of volumes that go to new followers in a second, such as 50MiB, or unlimited (default)',
   z.union([z.literal('unlimited'), size]),
 );
+const branchBudgetOption = option(
+  '--branch-budget <SIZE>',
+  'room for updates that a system had alone when another one took over (default: a quarter of the journal)',
+  size,
+);
 const areasOption = option(
   '--areas <LAYOUT>',
   'journal directories in turn (striped), or one in use and the others in reserve (spare)',
@@ -115,6 +121,10 @@ export const verbs = {
         '--client-certs <MODE>',
         'certificates of clients: optional (default) or required',
         z.enum(['optional', 'required']),
+      ),
+      confirmPrimary: flag(
+        '--confirm-primary',
+        'serve no group before another system that has it said that nobody took over (default: wait 2s)',
       ),
       insecure: flag('--insecure', 'allow addresses beyond loopback without TLS'),
       hooks: option(
@@ -184,6 +194,7 @@ export const verbs = {
       areas: areasOption,
       release: releaseOption,
       copyRate: copyRateOption,
+      branchBudget: branchBudgetOption,
     }),
     result: groupChanged,
   },
@@ -305,6 +316,7 @@ export const verbs = {
       'Copy it to the system it is for. What is there is never overwritten.',
   },
   ...followVerbs,
+  ...branchVerbs,
 } as const satisfies Record<VerbName, VerbDefinition>;
 
 /** Parameters as they travel: texts as people write them. */

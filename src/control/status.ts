@@ -1,14 +1,17 @@
 import type { ExportDirectory } from '../group/export.ts';
+import type { Branch } from '../group/branches.ts';
 import { refusalOf } from '../group/exports.ts';
 import { releaseRuleDefault } from '../group/follower-holds.ts';
 import type { Group } from '../group/group.ts';
 import { generationOf } from '../group/lineage.ts';
 import type { System } from '../group/system.ts';
+import { tailUpdates } from '../group/take-over.ts';
 import type { Volume } from '../group/volume.ts';
 import type { Clock } from '../platform/clock.ts';
 import { recordPayloadBytesMax, slabBytes } from '../platform/limits.ts';
 import { indexTablesMax } from '../volume/block-index.ts';
 import { BlockTable } from '../volume/block-table.ts';
+import { branchStatusOf } from './branch-verbs.ts';
 import { pairsStatus, secondariesStatus, upstreamStatus } from './follow-status.ts';
 import type { Following } from './following.ts';
 import type { CopyClock } from './copy-clock.ts';
@@ -40,6 +43,7 @@ export interface StatusSources {
   readonly nbdAddresses: () => string[];
   /** Where other systems find this one. */
   readonly listenUrl: () => string;
+  readonly branches: (group: Group) => readonly Branch[];
   readonly connections: () => ClientConnection[];
   /** The URIs of an export, one for each address. */
   readonly uris: (exportName: string) => string[];
@@ -161,6 +165,8 @@ export class StatusReport {
       upstream,
       secondaries: secondariesStatus(group, lagClock),
       allowedSecondaries: [...(catalog.allowedFollowers ?? [])],
+      branches: this.#sources.branches(group).map(branchStatusOf),
+      takenOver: takenOver(group),
       conditions: group.conditions.list().map((each) => ({ ...each })),
     };
   }
@@ -203,6 +209,12 @@ export class StatusReport {
     const age = clock.monotonicMilliseconds() - monotonicMilliseconds;
     return new Date(clock.wallMilliseconds() - age).toISOString();
   }
+}
+
+function takenOver(group: Group): GroupStatus['takenOver'] {
+  if (!group.catalog.takenOver) return null;
+  const { generation, fork, name: system, url } = group.catalog.takenOver;
+  return { generation, fork, system, url, updates: tailUpdates(group) };
 }
 
 /** K2: a normal volume shows what it is to hosts. */

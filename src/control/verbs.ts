@@ -7,6 +7,7 @@ import { changeVolume, createVolume, deleteVolume, resizeVolume } from '../group
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatExactSize } from '../platform/size-text.ts';
+import { BranchVerbs } from './branch-verbs.ts';
 import { FollowVerbs } from './follow-verbs.ts';
 import type { Following } from './following.ts';
 import type { AnswerLine, ChangeVerbName, Parameters, Result } from './schema.ts';
@@ -33,6 +34,7 @@ export interface VerbCall {
 export class Verbs {
   readonly #sources: VerbSources;
   readonly #follow: FollowVerbs;
+  readonly #branch: BranchVerbs;
   readonly #verbs: {
     readonly [Name in ChangeVerbName]: (
       parameters: Parameters<Name>,
@@ -51,7 +53,10 @@ export class Verbs {
     suspend: (parameters) => this.#follow.suspend(parameters, true),
     resume: (parameters) => this.#follow.suspend(parameters, false),
     promote: (parameters) => this.#follow.promote(parameters),
+    demote: (parameters) => this.#follow.demote(parameters),
     handoff: (parameters) => this.#follow.handOff(parameters),
+    'branch export': (parameters) => this.#branch.export(parameters),
+    'branch delete': (parameters) => this.#branch.delete(parameters),
     'secondary allow': (parameters) => this.#follow.allow(parameters),
     'secondary remove': (parameters) => this.#follow.remove(parameters),
   };
@@ -59,6 +64,7 @@ export class Verbs {
   constructor(sources: VerbSources) {
     this.#sources = sources;
     this.#follow = new FollowVerbs(sources);
+    this.#branch = new BranchVerbs(sources);
   }
 
   run<Name extends ChangeVerbName>(
@@ -93,7 +99,7 @@ export class Verbs {
     if (Object.values(settings).every((value) => value === undefined)) {
       throw new JnbdError(
         'argument_invalid',
-        'group configure: say what to change: --on-full, --areas, --sync-interval, --release or --copy-rate',
+        'group configure: say what to change: --on-full, --areas, --sync-interval, --release, --copy-rate or --branch-budget',
       );
     }
     const changed = configureGroup(group, {
@@ -102,6 +108,7 @@ export class Verbs {
       syncIntervalMilliseconds: settings.syncInterval,
       release: settings.release,
       copyBytesPerSecond: settings.copyRate,
+      branchBudgetBytes: settings.branchBudget,
     });
     if (changed) this.#event('group_configured', `group ${group.name} was configured`, group);
     return Promise.resolve(this.#groupResult(group, changed));

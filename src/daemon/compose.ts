@@ -13,6 +13,7 @@ import { ControlService } from '../control/service.ts';
 import { StatusReport } from '../control/status.ts';
 import { Verbs } from '../control/verbs.ts';
 import { missingContentsBytes } from '../group/missing-contents.ts';
+import { listBranches } from '../group/branches.ts';
 import type { Group } from '../group/group.ts';
 import { SystemExports } from '../group/exports.ts';
 import { System, type SystemDependencies } from '../group/system.ts';
@@ -22,6 +23,7 @@ import { formatNbdUri } from '../nbd/uri.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatAddress, type ListenAddress, type Network } from '../platform/network.ts';
 import { FollowedGroups } from '../replicator/followed-groups.ts';
+import { PrimaryWatch } from '../replicator/primary-watch.ts';
 import { type ForwardedAnswer, Source } from '../replicator/source.ts';
 import type { FromSource, ToSource } from '../replicator/source-messages.ts';
 import { answerRequest } from '../replicator/source-requests.ts';
@@ -69,6 +71,8 @@ export interface DaemonOptions {
   readonly answerOthers: (incoming: IncomingRequest) => Promise<ForwardedAnswer>;
   /** What proves this system to sources at `https:`. */
   readonly credentials?: ClientCredentials | undefined;
+  /** No group is served before a member said that nobody took over. */
+  readonly mustConfirmPrimary?: boolean;
 }
 
 export interface ComposedDaemon {
@@ -116,6 +120,14 @@ export async function composeDaemon(
     { network, clock, exports },
     { ...options.nbd, replyBytesMax: system.memory.replyBytes },
   );
+  // Before anybody can connect.
+  const primaryWatch = new PrimaryWatch(system, {
+    clock,
+    event,
+    transport: world.transport,
+    credentials: options.credentials,
+    mustConfirm: options.mustConfirmPrimary ?? false,
+  });
   let nbdAddresses: ListenAddress[];
   try {
     nbdAddresses = await nbd.listen(options.nbdAddresses);
@@ -182,6 +194,7 @@ export async function composeDaemon(
       return `${tls ? 'https' : 'http'}://${formatAddress(bound)}`;
     },
     connections,
+    branches: (group) => listBranches(disk, system.filesOf(group)),
     uris: (name) =>
       nbdAddresses.map((address) =>
         formatNbdUri(reachable(address, options.hostName), name, isSecure),
@@ -221,6 +234,7 @@ export async function composeDaemon(
     throw error;
   }
   followed.start();
+  await primaryWatch.start();
   return {
     system,
     exports,
@@ -241,6 +255,7 @@ export async function composeDaemon(
     },
     async stop(answerMilliseconds) {
       followed.close();
+      primaryWatch.close();
       await Promise.all([
         nbd.stop(answerMilliseconds),
         source.close(answerMilliseconds),

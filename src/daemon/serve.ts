@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import { memoryBytesDefault } from '../platform/limits.ts';
 import { http2Transport } from '../replicator/http2-transport.ts';
 import type { FromSource, ToSource } from '../replicator/source-messages.ts';
-import { must } from '../platform/assert.ts';
+import { problemAnswer } from '../replicator/wire-json.ts';
 import { realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Log, openLog } from '../control/log.ts';
@@ -110,8 +110,10 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
         ...(tls.tls?.certificate ? { tls: tls.tls } : {}),
       },
       answerOthers: (incoming) =>
-        must(doors.server, 'the control server is there').answer(incoming),
+        doors.server?.answer(incoming) ??
+        Promise.resolve(problemAnswer(new JnbdError('shutting_down', 'the system is starting'))),
       credentials: tls.tls?.certificate,
+      mustConfirmPrimary: settings.confirmPrimary ?? false,
     },
   ).catch((error: unknown) => {
     explainTakenDirectory(error, dataDirectory);

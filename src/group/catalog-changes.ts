@@ -118,6 +118,12 @@ export class CatalogChanges {
     this.#fileFollowed();
   }
 
+  /** Holds at once; where the file cannot be replaced it follows later. */
+  replaceSoon(catalog: Catalog): void {
+    this.#catalog = catalog;
+    this.#writeFile();
+  }
+
   /**
    * Where the file cannot be replaced it follows later: until it did, nobody is told of what is numbered
    * from here on, so nobody misses the stretch after a crash.

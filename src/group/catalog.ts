@@ -23,6 +23,18 @@ export interface CatalogVolume {
   readonly maxHosts: number;
 }
 
+/** Another history of the group that is newer than the own one, and who told of it. */
+export interface TakeOver {
+  readonly generation: number;
+  /** Up to this number both are the same, as far as was known when it was told. */
+  readonly fork: number;
+  readonly systemId: number;
+  readonly name: string;
+  /** Where that system listens for followers; null: it did not say. */
+  readonly url: string | null;
+  readonly groupName: string;
+}
+
 export interface CatalogArea {
   readonly areaId: string;
   /** Absolute, or relative to the group's directory. */
@@ -45,6 +57,8 @@ export interface Catalog {
   readonly allowedFollowers?: readonly string[];
   /** Which system may be primary, after a handoff to it, until its generation has begun. */
   readonly handedOver?: { readonly to: number; readonly name: string } | undefined;
+  /** Who began a newer generation elsewhere, while the role is `diverged`. */
+  readonly takenOver?: TakeOver | undefined;
   /** This system keeps the journal alone (K27): every volume is journal-only here. */
   readonly journalOnly?: boolean;
   /** Empty until the group was opened once. */
@@ -59,6 +73,8 @@ export interface Catalog {
   readonly syncIntervalMilliseconds: number;
   /** Where it does not say, `received`. */
   readonly release?: ReleaseRule;
+  /** What branches may take; where it does not say, a quarter of the journal's capacity. */
+  readonly branchBudgetBytes?: number;
   /** Contents of volumes go to followers at most this fast; where it does not say, without a bound. */
   readonly copyBytesPerSecond?: number;
 }

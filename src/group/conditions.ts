@@ -16,7 +16,10 @@ export type ConditionCode =
   | 'import_unfinished'
   | 'follow_interrupted'
   | 'follow_refused'
-  | 'resync_waits';
+  | 'resync_waits'
+  | 'diverged'
+  | 'primary_unconfirmed'
+  | 'two_primaries';
 
 export type Severity = 'warning' | 'error';
 

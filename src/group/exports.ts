@@ -56,6 +56,9 @@ export function refusalOf(group: Group, volume: Volume): JnbdError | undefined {
       `group ${group.name} is ${group.state}: ${group.failureText}`,
     );
   }
+  if (group.role === 'diverged' || group.hosts.closedText !== '') {
+    return new JnbdError('state_refuses', `group ${group.name}: ${group.failureText}`);
+  }
   if (acceptsHostWrites(volume.state)) return undefined;
   return new JnbdError(
     'volume_abnormal',

@@ -20,6 +20,8 @@ export interface KeptFollower {
   readonly registeredAtMilliseconds: number;
   /** Where it listens, and what the group is called there, if it said so. */
   readonly listens?: FollowerPlace | undefined;
+  /** It has not asked to follow yet: it had the group before this system became its primary. */
+  readonly isExpected?: boolean;
 }
 
 interface FollowerFile {

@@ -43,11 +43,13 @@ export function keptFrom(
   { applied, released }: Checkpoint,
 ): { readonly released: number; readonly mayBeReleased: boolean } {
   const holding = followers.filter(({ state }) => state !== 'behind');
-  if (holding.length === 0) {
+  const { takenOver } = catalog;
+  if (holding.length === 0 && !takenOver) {
     return { released: hasJournalOnlyVolumes(catalog) ? released : applied, mayBeReleased: false };
   }
   const rule = catalog.release ?? releaseRuleDefault;
-  const lowest = Math.min(applied, ...holding.map((follower) => follower[rule]));
+  const needed = holding.map((follower) => follower[rule]);
+  const lowest = Math.min(applied, takenOver?.fork ?? applied, ...needed);
   return { released: Math.max(released, lowest), mayBeReleased: true };
 }
 

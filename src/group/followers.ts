@@ -112,9 +112,11 @@ export class Followers {
       );
     }
     const before = this.#cursors.get(systemId);
-    if (before && before.name === name && before.state !== 'behind' && from >= before.received)
+    const isKnown = before?.name === name && before.state !== 'behind' && !before.isExpected;
+    if (isKnown && from >= before.received && isSamePlace(before.listens, listens))
       return this.#welcome({ ...before, received: from, sent: Math.max(from, before.sent) });
-    const state = before?.state === 'suspended' ? 'suspended' : 'registered';
+    const isStopped = before?.state === 'suspended' && !before.isExpected;
+    const state = isStopped ? 'suspended' : 'registered';
     const cursor: FollowerCursor = {
       systemId,
       name,
@@ -137,6 +139,32 @@ export class Followers {
     this.journalOnlyChanged();
     this.#tell(before ? 'follower_registered_again' : 'follower_registered', cursor);
     return cursor;
+  }
+
+  /**
+   * Keeps every record after `from` for a system that may come to follow, and is not asked for anything
+   * until then (SAFETY 18). One that follows already is left as it is. Throws write_failed, disk_full.
+   */
+  expect(systemId: number, name: string, from: number, listens: FollowerPlace | undefined): void {
+    if (this.#cursors.has(systemId)) return;
+    const { released } = this.#group.watermarks;
+    const cursor: FollowerCursor = {
+      systemId,
+      name,
+      state: 'suspended',
+      isExpected: true,
+      received: Math.max(from, released),
+      applied: released,
+      sent: from,
+      copied: [],
+      registeredAtMilliseconds: this.#deps.clock.wallMilliseconds(),
+      heardMilliseconds: undefined,
+      listens,
+    };
+    this.#replace(systemId, cursor);
+    this.#holds.set(cursor);
+    this.journalOnlyChanged();
+    this.#tell('follower_expected', cursor);
   }
 
   /** One that was away: the file knows it, and holds no more than it needs. */
@@ -356,17 +384,14 @@ export class Followers {
 
   #write(cursors: ReadonlyMap<number, FollowerCursor>): void {
     const kept = [...cursors.values()].map(
-      ({ systemId, name, state, received, applied, registeredAtMilliseconds }): KeptFollower => ({
-        systemId,
-        name,
-        state,
-        received,
-        applied,
-        registeredAtMilliseconds,
-      }),
+      ({ sent: _, copied: _copied, heardMilliseconds: _heard, ...kept }): KeptFollower => kept,
     );
     writeFollowers(this.#deps.disk, this.#path, this.#group.catalog.groupId, kept);
     this.#timer?.cancel();
     this.#timer = undefined;
   }
+}
+
+function isSamePlace(before: FollowerPlace | undefined, now: FollowerPlace | undefined): boolean {
+  return now === undefined || (now.url === before?.url && now.groupName === before.groupName);
 }

@@ -41,6 +41,10 @@ export class GroupFiles {
   get preserved(): string {
     return `${this.directory}/preserved`;
   }
+  /** What this system had that the group's history has not. */
+  get branches(): string {
+    return `${this.directory}/branches`;
+  }
   get volumes(): string {
     return `${this.directory}/volumes`;
   }

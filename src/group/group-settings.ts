@@ -10,6 +10,7 @@ export interface GroupChanges {
   readonly syncIntervalMilliseconds?: number | undefined;
   readonly release?: ReleaseRule | undefined;
   readonly copyBytesPerSecond?: number | 'unlimited' | undefined;
+  readonly branchBudgetBytes?: number | undefined;
 }
 
 const syncIntervalMillisecondsMax = 60_000;
@@ -47,7 +48,7 @@ export function configureGroup(group: Group, changes: GroupChanges): boolean {
 }
 
 function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
-  const { copyBytesPerSecond: rate, release } = changes;
+  const { copyBytesPerSecond: rate, release, branchBudgetBytes } = changes;
   const { copyBytesPerSecond: _, ...others } = catalog;
   const unlimited = rate === 'unlimited' ? others : catalog;
   return {
@@ -56,6 +57,7 @@ function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
     areaLayout: changes.areaLayout ?? catalog.areaLayout,
     syncIntervalMilliseconds: changes.syncIntervalMilliseconds ?? catalog.syncIntervalMilliseconds,
     ...(release === undefined ? {} : { release }),
+    ...(branchBudgetBytes === undefined ? {} : { branchBudgetBytes }),
     ...(typeof rate === 'number' ? { copyBytesPerSecond: rate } : {}),
   };
 }

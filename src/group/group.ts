@@ -31,6 +31,7 @@ import { volumesToApply } from './open-volumes.ts';
 import { relocator } from './recovery.ts';
 import { keepsFile, preservingOf } from './resync-state.ts';
 import { SpaceGuard } from './space-guard.ts';
+import { roleText } from './take-over.ts';
 import { changeGroupState, type GroupRole, type GroupState } from './states.ts';
 import type { OpenSession, Volume } from './volume.ts';
 import { type Parked, WaitingHosts } from './waiting-hosts.ts';
@@ -139,13 +140,11 @@ export class Group {
   }
   /** The sentence for hosts while `refusesWrites`. */
   get failureText(): string {
-    const isServing = this.#state === 'normal' && this.role !== 'primary';
-    return isServing
-      ? `it is ${this.role} on this system: hosts write to its primary`
-      : this.#failureText;
+    if (this.#state !== 'normal') return this.#failureText;
+    return this.role === 'primary' ? this.hosts.closedText : roleText(this);
   }
   get refusesWrites(): boolean {
-    return this.#state !== 'normal' || this.role !== 'primary';
+    return this.#state !== 'normal' || this.role !== 'primary' || this.hosts.closedText !== '';
   }
   get role(): GroupRole {
     return this.catalog.role ?? 'primary';

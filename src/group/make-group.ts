@@ -6,6 +6,7 @@ import type { Disk } from '../platform/disk.ts';
 import { JnbdError, systemErrorCode } from '../platform/errors.ts';
 import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
 import { dropPreserved } from '../volume/preserved-blocks.ts';
+import { removeBranches } from './branches.ts';
 import type { Catalog } from './catalog.ts';
 import { journalAreas, readCatalog, writeCatalog } from './catalog.ts';
 import type { GroupFiles } from './group-files.ts';
@@ -106,6 +107,7 @@ export function removeGroupFiles(disk: Disk, files: GroupFiles): void {
     disk.removeDirectorySync(files.volumes);
   }
   dropPreserved(disk, files.preserved);
+  removeBranches(disk, files);
   for (const name of disk.listSync(files.directory)) {
     const path = `${files.directory}/${name}`;
     if (path !== files.unfinished && !disk.isDirectorySync(path)) disk.removeFileSync(path);

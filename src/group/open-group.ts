@@ -18,6 +18,7 @@ import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { GroupFiles } from './group-files.ts';
 import { generationOf, type Stretch } from './lineage.ts';
 import { openVolumes, removeOrphans } from './open-volumes.ts';
+import { resumeDiverged } from './take-over.ts';
 import { type FoundJournal, findJournal, type JournalTruths, recoverJournal } from './recovery.ts';
 import { completeRestart } from './restart-journal.ts';
 import { removeResyncLeft } from './resync-files.ts';
@@ -104,6 +105,7 @@ export async function openGroup(
     return group;
   }
   group.followers.hold();
+  resumeDiverged(group);
   removeOrphans(disk, group, files);
   removeResyncLeft(disk, files, group.follow.state);
   if (group.role === 'primary') group.changes.extendLineage(stretch);

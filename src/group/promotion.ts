@@ -3,6 +3,7 @@ import { formatSize } from '../platform/size-text.ts';
 import type { Group } from './group.ts';
 import { extendLineage, generationOf } from './lineage.ts';
 import { missingContentsBytes } from './missing-contents.ts';
+import { clearContests, isContested } from './take-over.ts';
 
 /** What stands against making this system the group's primary, whatever its source is like. */
 export interface PromotionObstacle {
@@ -19,7 +20,11 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
   const { state } = group.follow;
   const { applied, durable, newest } = group.watermarks;
   const copies = state?.copies ?? [];
-  const { handedOver } = group.catalog;
+  const { handedOver, takenOver } = group.catalog;
+  if (takenOver) {
+    const text = `generation ${takenOver.generation} was begun elsewhere, says system ${takenOver.name}, and what was written there behind update ${takenOver.fork} is not here`;
+    return { text, isForcible: true };
+  }
   if (handedOver && handedOver.to !== systemId) {
     const text = `it was handed over to system ${handedOver.name}, which may be primary already`;
     return { text, isForcible: true };
@@ -52,19 +57,31 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
  * when this returns, and before the first host write (SAFETY 17). Nothing is received any more. A crash
  * before the catalog is replaced leaves a secondary, after it a primary whose follow file is of no use.
  *
+ * Every system known to have the group is expected from here on: it finds what it needs when it comes to
+ * follow (SAFETY 18). So much may be held in vain by a crash before the catalog is replaced.
+ *
  * Throws JnbdError: state_refuses; confirmation_needed where something would be lost; write_failed.
  */
 export function promoteGroup(group: Group, systemId: number, force: boolean): void {
-  if (group.role === 'primary') return;
+  if (group.role === 'primary' && !isContested(group)) return;
   checkPromotion(group, systemId, force);
   const { catalog, changes, watermarks, incarnation } = group;
+  const { takenOver } = catalog;
+  expectMembers(group);
   const lineage = extendLineage(catalog.lineage, {
-    generation: generationOf(catalog.lineage) + 1,
+    generation: Math.max(generationOf(catalog.lineage), takenOver?.generation ?? 0) + 1,
     system: systemId,
     incarnation,
     firstNumber: watermarks.newest + 1,
   });
-  changes.replace({ ...catalog, role: 'primary', lineage, handedOver: undefined });
+  changes.replace({
+    ...catalog,
+    role: 'primary',
+    lineage,
+    handedOver: undefined,
+    takenOver: undefined,
+  });
+  clearContests(group, `group ${group.name} is primary here in a newer generation`);
   group.follow.remove();
   for (const volume of group.volumes.values()) {
     if (volume.state === 'unused' && volume.catalog.state === 'normal') volume.become('normal');
@@ -88,5 +105,20 @@ export function checkPromotion(group: Group, systemId: number, force: boolean): 
       obstacle.isForcible ? 'confirmation_needed' : 'state_refuses',
       `group ${group.name} cannot be promoted: ${obstacle.text}${advice}`,
     );
+  }
+}
+
+function expectMembers({ catalog, follow, followers, watermarks }: Group): void {
+  const { newest } = watermarks;
+  const { state } = follow;
+  if (state) {
+    const place = { url: state.url, groupName: state.sourceGroup };
+    followers.expect(state.sourceSystemId, state.sourceName, newest, place);
+  }
+  const { takenOver } = catalog;
+  if (takenOver) {
+    const { systemId, name, fork, url, groupName } = takenOver;
+    const place = url === null ? undefined : { url, groupName };
+    followers.expect(systemId, name, Math.min(fork, newest), place);
   }
 }

@@ -72,6 +72,7 @@ export async function beginResync(
     catalog: {
       ...catalog,
       role: 'secondary',
+      takenOver: undefined,
       handedOver: isSettled ? undefined : catalog.handedOver,
       lineage,
       number: origin.catalog.number,
@@ -101,7 +102,11 @@ export function planRollBack(group: Group, systemId: number): RestartPlan | unde
   if (!consistent) return undefined;
   const { number, lineage, catalogNumber, nextVolumeId, volumes } = consistent;
   const { catalog } = group;
-  const known = Math.max(generationOf(catalog.lineage), generationOf(lineage));
+  const known = Math.max(
+    generationOf(catalog.lineage),
+    generationOf(lineage),
+    catalog.takenOver?.generation ?? 0,
+  );
   const stretch = {
     generation: known + 1,
     system: systemId,
@@ -113,6 +118,7 @@ export function planRollBack(group: Group, systemId: number): RestartPlan | unde
     catalog: {
       ...catalog,
       role: 'primary',
+      takenOver: undefined,
       handedOver: undefined,
       lineage: extendLineage(lineage, stretch),
       number: catalogNumber,

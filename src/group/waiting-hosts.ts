@@ -11,9 +11,19 @@ export class WaitingHosts {
   #parked = new Set<Parked>();
   #wakeScheduled = false;
   #isHeld = false;
+  #closedText = '';
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /** Why hosts are not let in; empty: they are. */
+  get closedText(): string {
+    return this.#closedText;
+  }
+
+  close(text: string): void {
+    this.#closedText = text;
   }
 
   /** All hosts wait: who is primary is being decided. */

@@ -99,6 +99,11 @@ function identityBytes(identity: AreaIdentity): Uint8Array {
   return Buffer.from(`${JSON.stringify(identity)}\n`);
 }
 
+/** Whose the directory is; durable when it returns. */
+export function writeIdentity(disk: Disk, path: string, identity: AreaIdentity): void {
+  disk.replaceFileSync(`${path}/${identityName}`, identityBytes(identity), 'area');
+}
+
 /**
  * Creates the directory's segments and, last, its identity: a crash before that leaves an area that
  * is nobody's, and creating it again goes on where it stopped. Yields to the event loop between
@@ -119,7 +124,7 @@ export async function createArea(
       if (slot % 8 === 7) await new Promise<void>((resolve) => clock.soon(resolve));
     }
     disk.syncDirectorySync(path);
-    disk.replaceFileSync(`${path}/${identityName}`, identityBytes(identity), 'area');
+    writeIdentity(disk, path, identity);
   } catch (error) {
     const hint = hints[systemErrorCode(error) ?? ''] ?? 'name another directory';
     const told = refusedBySystem(error, 'write_failed', `cannot make journal directory ${path}`);

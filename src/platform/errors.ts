@@ -71,6 +71,8 @@ const errorKinds = {
   generation_newer: 'refused',
   diverged: 'refused',
   position_released: 'refused',
+  branch_not_found: 'not_found',
+  branch_no_room: 'refused',
   record_unreadable: 'retryable',
   volume_unreadable: 'retryable',
   unsupported: 'refused',

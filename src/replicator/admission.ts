@@ -1,22 +1,13 @@
 import type { FollowerPlace } from '../group/follower-file.ts';
 import type { Group } from '../group/group.ts';
-import { agreesAt, forkOf } from '../group/lineage.ts';
+import { agreesAt, forkOf, generationOf } from '../group/lineage.ts';
 import type { System } from '../group/system.ts';
+import { giveWay, takeOverBy } from '../group/take-over.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
 import type { PeerIdentity } from './transport.ts';
 import { formatPosition } from './wire.ts';
-import type { ProblemDetails, Registered, Registration } from './wire-json.ts';
-
-/** What the follower has to be told beside the error. */
-export class AdmissionRefused extends JnbdError {
-  readonly details: ProblemDetails;
-
-  constructor(code: JnbdError['code'], message: string, details: ProblemDetails) {
-    super(code, message);
-    this.details = details;
-  }
-}
+import { AdmissionRefused, type Registered, type Registration } from './wire-json.ts';
 
 /** A journal that is shorter than the volumes' contents, and this, brings a follower all by itself. */
 const contentsWorthCopyingBytes = 64 * MiB;
@@ -37,6 +28,7 @@ export async function admit(
 ): Promise<Registered> {
   const group = system.group(groupName);
   checkCaller(system, group, registration, identity);
+  checkGeneration(system, group, registration, placeOf(registration, identity, peer));
   if (group.state !== 'normal' || group.role === 'diverged') {
     const state = group.state === 'normal' ? group.role : group.state;
     const text = `group ${group.name} is ${state} on system ${system.name}: ${group.failureText}`;
@@ -163,6 +155,27 @@ function checkComplete(system: System, group: Group): void {
   }
   if (!group.changes.isFileBehind) return;
   throw new JnbdError('disk_full', `the catalog of group ${group.name} cannot be written`);
+}
+
+/** Whoever asks knows a newer generation: this system is not the primary of what it follows (invariant 6). */
+function checkGeneration(
+  system: System,
+  group: Group,
+  { groupId, lineage, position, systemId, name }: Registration,
+  listens: FollowerPlace | undefined,
+): void {
+  if (groupId !== group.catalog.groupId || position === null) return;
+  const { url = null, groupName = group.name } = listens ?? {};
+  const told = { lineage, newest: position.number };
+  const takeOver = takeOverBy(group, told, { systemId, name, url, groupName });
+  if (!takeOver) return;
+  const own = [...group.catalog.lineage];
+  if (group.role === 'primary') giveWay(group, takeOver);
+  throw new AdmissionRefused(
+    'generation_newer',
+    `system ${name} has generation ${takeOver.generation} of group ${group.name}, system ${system.name} has ${generationOf(own)}; follow a system that has the newer one`,
+    { lineage: own, fork: takeOver.fork },
+  );
 }
 
 function checkHistory(

@@ -1,11 +1,10 @@
-import type { FollowState } from '../group/follow-file.ts';
 import type { Group } from '../group/group.ts';
 import { positionOf } from '../group/lineage.ts';
 import { checkPromotion, promoteGroup } from '../group/promotion.ts';
 import { beginResync, planRollBack } from '../group/resync.ts';
 import type { GroupOrigin } from '../group/secondary-group.ts';
-import type { GroupSettings } from '../group/new-group.ts';
 import type { System, SystemWatcher } from '../group/system.ts';
+import { clearDiverged, isContested } from '../group/take-over.ts';
 import { VolumeAdoption } from '../group/volume-adoption.ts';
 import { must } from '../platform/assert.ts';
 import { JnbdError } from '../platform/errors.ts';
@@ -14,27 +13,20 @@ import { formatSize } from '../platform/size-text.ts';
 import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
 import { RegionSet } from '../volume/region-set.ts';
 import { Follower, type FollowerDependencies } from './follower.ts';
-import { checkHeir, followDefaults, giveAway, untilNear } from './handoff.ts';
+import {
+  checkSettings,
+  type FollowRequest,
+  followState,
+  type SourceChoice,
+} from './follow-request.ts';
+import { checkHeir, giveAway, untilNear } from './handoff.ts';
+import { partsFromSource } from './parting.ts';
 import { register, unregister } from './registration.ts';
 import type { ClientCredentials, Transport, TransportClient } from './transport.ts';
 import type { ResyncRegistered as Registered } from './resync-registered.ts';
 
-/** What `jnbd follow` says; what it does not say stays as it is, or gets its default. */
-export interface FollowRequest {
-  readonly group: string;
-  /** `http://HOST:PORT` or `https://HOST:PORT`. */
-  readonly url: string;
-  /** The group's name there, where it is another one. */
-  readonly sourceGroup: string | undefined;
-  readonly journalOnly: boolean;
-  readonly pace: string | undefined;
-  readonly batchSize: string | undefined;
-  readonly links: number | undefined;
-  readonly settings: GroupSettings;
-}
-
 export interface FollowedGroupsDependencies
-  extends Omit<FollowerDependencies, 'caller' | 'files' | 'beginResync'> {
+  extends Omit<FollowerDependencies, 'caller' | 'files' | 'beginResync' | 'refused'> {
   readonly transport: Transport;
   /** Rejects with hook_refused. */
   readonly beforePromote: (group: Group) => Promise<void>;
@@ -80,10 +72,10 @@ export class FollowedGroups implements SystemWatcher {
     checkSettings(wanted);
     const group = this.#system.groups.get(wanted.group);
     if (!group) return { group: await this.#followNew(wanted), changed: true };
-    if (group.role !== 'secondary') {
+    if (group.role === 'primary') {
       throw new JnbdError(
         'state_refuses',
-        `group ${group.name} is ${group.role} here; only a group that is not here yet, or a secondary, can follow another system`,
+        `group ${group.name} is primary here; make it a secondary first: jnbd demote ${group.name}`,
       );
     }
     const { state } = group.follow;
@@ -91,7 +83,7 @@ export class FollowedGroups implements SystemWatcher {
     const isSame =
       state !== undefined &&
       Object.entries(next).every(([key, value]) => Reflect.get(state, key) === value);
-    if (isSame) return { group, changed: false };
+    if (isSame && group.role === 'secondary') return { group, changed: false };
     await this.#switchSource(group, next);
     return { group, changed: true };
   }
@@ -124,7 +116,12 @@ export class FollowedGroups implements SystemWatcher {
   suspend(name: string, isSuspended: boolean): boolean {
     const group = this.#system.group(name);
     const { state } = group.follow;
-    if (!state) throw new JnbdError('state_refuses', `group ${name} follows nobody here`);
+    if (!state || group.role !== 'secondary') {
+      throw new JnbdError(
+        'state_refuses',
+        `group ${name} follows nobody here: it is ${group.role}`,
+      );
+    }
     if (state.isSuspended === isSuspended) return false;
     group.follow.write({ ...state, isSuspended });
     const follower = must(this.#followers.get(group), 'a group that follows has a follower');
@@ -141,7 +138,7 @@ export class FollowedGroups implements SystemWatcher {
   async promote(name: string, force: boolean): Promise<boolean> {
     const group = this.#system.group(name);
     const { systemId } = this.#system;
-    if (group.role === 'primary') return false;
+    if (group.role === 'primary' && !(force && isContested(group))) return false;
     this.#stopFollower(group);
     let promoted = group;
     try {
@@ -153,7 +150,8 @@ export class FollowedGroups implements SystemWatcher {
         promoteGroup(group, systemId, force);
       }
     } catch (error) {
-      if (group.follow.state && group.state === 'normal') this.#startFollower(group);
+      const isToFollow = group.role === 'secondary' && group.state === 'normal';
+      if (group.follow.state && isToFollow) this.#startFollower(group);
       throw error;
     }
     const { newest } = promoted.watermarks;
@@ -257,6 +255,11 @@ export class FollowedGroups implements SystemWatcher {
         shows: state?.shows ?? 0,
         resync: state?.resync,
       });
+      if (group.role === 'diverged') {
+        // With the same history up to where that one forked: nothing of this system is lost.
+        group.changes.replace({ ...group.catalog, role: 'secondary', takenOver: undefined });
+        clearDiverged(group, `group ${group.name} follows system ${origin.name}`);
+      }
       this.#startFollower(group);
       this.#tell(
         'followed',
@@ -289,6 +292,9 @@ export class FollowedGroups implements SystemWatcher {
         disk,
         files,
         beginResync: (registered, isWanted) => this.#resync(group, registered, isWanted),
+        refused: (error) => {
+          if (partsFromSource(group, error)) this.#stopFollower(group);
+        },
       },
     );
     this.#followers.set(group, follower);
@@ -364,26 +370,4 @@ export class FollowedGroups implements SystemWatcher {
   #tell(code: string, group: Group, message: string): void {
     this.#deps.event(code, message, { group: group.name });
   }
-}
-
-type SourceChoice = Omit<
-  FollowState,
-  'formatVersion' | 'sourceSystemId' | 'sourceName' | 'copies' | 'shows' | 'resync'
->;
-
-function followState(wanted: FollowRequest, before: FollowState | undefined): SourceChoice {
-  return {
-    url: wanted.url,
-    sourceGroup: wanted.sourceGroup ?? before?.sourceGroup ?? wanted.group,
-    isSuspended: before?.isSuspended ?? false,
-    pace: wanted.pace ?? before?.pace ?? followDefaults.pace,
-    batchSize: wanted.batchSize ?? before?.batchSize ?? followDefaults.batchSize,
-    links: wanted.links ?? before?.links ?? followDefaults.links,
-  };
-}
-
-/** Throws JnbdError argument_invalid. */
-function checkSettings({ pace, batchSize }: FollowRequest): void {
-  if (pace !== undefined) parsePace(pace);
-  if (batchSize !== undefined) parseBatchSize(batchSize);
 }

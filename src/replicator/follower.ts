@@ -36,6 +36,8 @@ export interface FollowerDependencies {
   readonly files: GroupFiles;
   /** This follower is closed once its resync has begun. Rejects with JnbdError, and then nothing has changed. */
   readonly beginResync: (registered: Registered, isWanted: () => boolean) => Promise<void>;
+  /** The source did not let it register. */
+  readonly refused: (error: JnbdError) => void;
 }
 
 export interface FollowerSettings {
@@ -338,7 +340,9 @@ export class Follower implements JournalReadOwner, GroupWatcher {
       }
     } catch (error) {
       if (!(error instanceof JnbdError)) throw error;
-      if (count === this.#registrationCount) this.#tryAgain(error);
+      if (count !== this.#registrationCount) return;
+      this.#tryAgain(error);
+      this.#deps.refused(error);
       return;
     }
     if (count !== this.#registrationCount || this.#state !== 'registering') return;

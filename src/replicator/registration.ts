@@ -2,6 +2,7 @@ import type { TransportClient } from './transport.ts';
 import { type WholeAnswer, wholeAnswer } from './whole-answer.ts';
 import { type Caller, encodeCaller, paths } from './wire.ts';
 import {
+  AdmissionRefused,
   parseJson,
   type Registered,
   registeredSchema,
@@ -46,6 +47,9 @@ async function ask(
   const headers = { ...encodeCaller(caller), 'content-type': 'application/json' };
   const request = { method, path, headers, ...(body ? { body } : {}) };
   const answer = await wholeAnswer(client, request, limits);
-  if (answer.status >= 400) throw readProblem(answer.status, answer.body).error;
+  if (answer.status >= 400) {
+    const { error, details } = readProblem(answer.status, answer.body);
+    throw new AdmissionRefused(error.code, error.message, details);
+  }
   return answer;
 }

@@ -1,9 +1,12 @@
+import type { Group } from '../group/group.ts';
 import type { System } from '../group/system.ts';
 import { JnbdError } from '../platform/errors.ts';
-import { admit, AdmissionRefused } from './admission.ts';
+import { admit } from './admission.ts';
+import { historyOf } from './members.ts';
 import type { IncomingRequest, PeerIdentity } from './transport.ts';
 import { decodeCaller, routeOf } from './wire.ts';
 import {
+  AdmissionRefused,
   jsonAnswer,
   type JsonAnswer,
   parseJson,
@@ -12,7 +15,8 @@ import {
 } from './wire-json.ts';
 
 /**
- * Answers what is asked of a source beside its journals: to be followed, and to be followed no more.
+ * Answers what is asked of a source beside its journals: to be followed, to be followed no more, and
+ * which history it has.
  * `others` answers whatever is no matter of replication.
  */
 export async function answerRequest(
@@ -24,13 +28,20 @@ export async function answerRequest(
   if (!route || route.kind === 'journal') return others(incoming);
   try {
     const caller = decodeCaller(incoming.headers);
+    if (route.kind === 'lineage') {
+      const group = findGroup(system, route.groupId);
+      checkGroup(incoming.identity, group?.name ?? '');
+      if (!group) {
+        const text = `there is no group ${route.groupId} on system ${system.name}`;
+        throw new JnbdError('group_not_found', text);
+      }
+      return jsonAnswer(200, historyOf(system, group));
+    }
     if (route.kind === 'unregister') {
       if (route.systemId !== caller.systemId) {
         throw new JnbdError('follower_not_allowed', 'a system unregisters itself only');
       }
-      const group = [...system.groups.values()].find(
-        ({ catalog }) => catalog.groupId === route.groupId,
-      );
+      const group = findGroup(system, route.groupId);
       checkGroup(incoming.identity, group?.name ?? '');
       const isDropped = group?.followers.drop(route.systemId) ?? false;
       return jsonAnswer(200, { result: isDropped ? 'done' : 'already_done' });
@@ -46,6 +57,10 @@ export async function answerRequest(
     if (error instanceof JnbdError) return problemAnswer(error);
     throw error;
   }
+}
+
+function findGroup(system: System, groupId: string): Group | undefined {
+  return [...system.groups.values()].find(({ catalog }) => catalog.groupId === groupId);
 }
 
 /** A certificate may be limited to groups. */

@@ -110,6 +110,16 @@ export const problemDetailsSchema = z.object({
 });
 export type ProblemDetails = z.infer<typeof problemDetailsSchema>;
 
+/** Why a follower is not taken, and what it is told beside the error: on both sides. */
+export class AdmissionRefused extends JnbdError {
+  readonly details: ProblemDetails;
+
+  constructor(code: ErrorCode, message: string, details: ProblemDetails) {
+    super(code, message);
+    this.details = details;
+  }
+}
+
 const problemSchema = problemDetailsSchema.extend({
   code: z.string().max(64),
   detail: z.string().max(4096).optional(),

@@ -97,6 +97,8 @@ export const paths = {
   followers: (groupName: string) => `/v1/groups/${groupName}/followers`,
   /** DELETE: unregisters. */
   follower: (groupId: string, systemId: number) => `/v1/groups/${groupId}/followers/${systemId}`,
+  /** GET: which history the system has. */
+  lineage: (groupId: string) => `/v1/groups/${groupId}/lineage`,
   /** GET: the journal read. */
   journal: (groupId: string) => `/v1/groups/${groupId}/journal`,
 } as const;
@@ -104,19 +106,21 @@ export const paths = {
 export type WireRoute =
   | { readonly kind: 'register'; readonly groupName: string }
   | { readonly kind: 'unregister'; readonly groupId: string; readonly systemId: number }
-  | { readonly kind: 'journal'; readonly groupId: string };
+  | { readonly kind: 'journal'; readonly groupId: string }
+  | { readonly kind: 'lineage'; readonly groupId: string };
 
 /** `undefined`: a path or method of something else than replication. */
 export function routeOf(method: string, path: string): WireRoute | undefined {
   const match =
-    /^\/v1\/groups\/([A-Za-z0-9][A-Za-z0-9._-]{0,63})\/(?:(journal)|followers(?:\/(\d{1,15}))?)$/.exec(
+    /^\/v1\/groups\/([A-Za-z0-9][A-Za-z0-9._-]{0,63})\/(?:(journal|lineage)|followers(?:\/(\d{1,15}))?)$/.exec(
       path,
     );
   const group = match?.[1];
   if (group === undefined) return undefined;
   const systemId = match?.[3];
-  if (match?.[2] !== undefined) {
-    return method === 'GET' && isGroupId(group) ? { kind: 'journal', groupId: group } : undefined;
+  const read = match?.[2];
+  if (read === 'journal' || read === 'lineage') {
+    return method === 'GET' && isGroupId(group) ? { kind: read, groupId: group } : undefined;
   }
   if (systemId === undefined) {
     return method === 'POST' ? { kind: 'register', groupName: group } : undefined;

@@ -29,6 +29,7 @@ async function read({ system, disk, clock }: SimulatedMachine) {
   watch.close();
   const exports = new SystemExports(system, disk);
   const status = new StatusReport({
+    branches: () => [],
     system,
     exports,
     clock,

@@ -30,6 +30,13 @@ export class History {
     for (const known of this.#effects.keys()) if (known > number) this.#effects.delete(known);
   }
 
+  /** Another history that begins as this one, up to that number. */
+  through(number: number): History {
+    const history = new History();
+    for (const effect of this.#effects.values()) if (effect.number <= number) history.add(effect);
+    return history;
+  }
+
   /** What the volume reads after records 1 to `number`. */
   contents(name: string, sizeBytes: number, number: number): Buffer {
     const contents = Buffer.alloc(sizeBytes);

@@ -1,3 +1,4 @@
+import type { DaemonOptions } from '../../src/daemon/compose.ts';
 import type { Group } from '../../src/group/group.ts';
 import type { System } from '../../src/group/system.ts';
 import type { GroupStatus } from '../../src/control/schema-status.ts';
@@ -65,13 +66,18 @@ export class FleetSystem {
     return this.system.group(name);
   }
 
-  async start(): Promise<void> {
+  async start(settings: Partial<DaemonOptions> = {}): Promise<void> {
+    await this.run(this.begin(settings).starting);
+  }
+
+  /** A life that may not come to serve. */
+  begin(settings: Partial<DaemonOptions> = {}): SimulatedDaemon {
     const { clock, links } = this.fleet;
     this.#starts += 1;
     const random = this.#random.fork(`start ${this.#starts}`);
     const world = { clock, machine: this.machine, network: this.#network, links, host: this.host };
-    this.#daemon = new SimulatedDaemon(world, random, '/data', this.host);
-    await this.run(this.#daemon.starting);
+    this.#daemon = new SimulatedDaemon(world, random, '/data', this.host, settings);
+    return this.#daemon;
   }
 
   async stop(): Promise<void> {

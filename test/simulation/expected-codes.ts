@@ -59,6 +59,8 @@ export const errorCodes: Record<ErrorCode, string> = {
   generation_newer: 'nobody yet',
   diverged: 'nobody yet',
   position_released: 'nobody yet',
+  branch_not_found: 'nobody yet',
+  branch_no_room: 'nobody yet',
   record_unreadable: 'nobody yet',
   volume_unreadable: 'nobody yet',
   unsupported: 'nobody yet',
@@ -84,6 +86,9 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'nobody yet'> = {
   follow_interrupted: 'nobody yet',
   follow_refused: 'nobody yet',
   resync_waits: 'nobody yet',
+  diverged: 'nobody yet',
+  primary_unconfirmed: 'nobody yet',
+  two_primaries: 'nobody yet',
 };
 
 /** What campaigns have to bring about, as it is counted. */

@@ -55,6 +55,7 @@ export class SimulatedDaemon {
     random: SimulatedRandom,
     directory: string = dataDirectory,
     name?: string,
+    settings: Partial<DaemonOptions> = {},
   ) {
     const clock = new ProcessClock(world.clock);
     const network = world.network.attach(clock);
@@ -95,6 +96,7 @@ export class SimulatedDaemon {
     };
     const opening = composeDaemon(this.world, observers, {
       ...options,
+      ...settings,
       name,
       dataDirectory: directory,
       listen: { address: { kind: 'tcp', host, port: 10810 }, cleartext: 'anywhere' },

@@ -1,0 +1,25 @@
+import { formatSize } from '../platform/size-text.ts';
+import type { ReadCommand } from './command.ts';
+import { findGroup } from './found.ts';
+import { table } from './texts.ts';
+
+const head = ['BRANCH', 'FIRST', 'LAST', 'SIZE', 'SAVED'];
+
+export const command: ReadCommand<'branch list'> = {
+  kind: 'read',
+  name: 'branch list',
+  read: (status, { group }) => ({ branches: findGroup(status, group).branches }),
+  text: ({ branches }) =>
+    branches.length === 0
+      ? 'no branches'
+      : table(
+          head,
+          branches.map(({ name, fork, newest, bytes, savedAt }) => [
+            name,
+            String(fork + 1),
+            String(newest),
+            formatSize(bytes),
+            savedAt,
+          ]),
+        ),
+};

@@ -1,0 +1,76 @@
+import type { Group } from '../group/group.ts';
+import type { System } from '../group/system.ts';
+import { JnbdError } from '../platform/errors.ts';
+import type { ClientCredentials, Transport } from './transport.ts';
+import { wholeAnswer } from './whole-answer.ts';
+import { type Caller, encodeCaller, paths } from './wire.ts';
+import { historySchema, type ToldGroup } from './wire-history.ts';
+import { parseJson, readProblem } from './wire-json.ts';
+
+/** Another system that has the group, as far as this one knows. */
+export interface Member {
+  readonly systemId: number;
+  readonly name: string;
+  readonly url: string;
+}
+
+/** Those that can be asked. */
+export function membersOf(group: Group): Member[] {
+  const members: Member[] = [];
+  for (const { systemId, name, listens } of group.followers.list()) {
+    if (listens) members.push({ systemId, name, url: listens.url });
+  }
+  return members;
+}
+
+export interface MemberDependencies {
+  readonly transport: Transport;
+  /** For members at `https:`. */
+  readonly credentials: ClientCredentials | undefined;
+}
+
+const windowBytes = 65_536;
+
+/** Rejects with what the member says, or that it cannot be reached. */
+export async function askMember(
+  { transport, credentials }: MemberDependencies,
+  { systemId, name }: Pick<System, 'systemId' | 'name'>,
+  groupId: string,
+  { url }: Member,
+  milliseconds: number,
+): Promise<ToldGroup> {
+  const caller: Caller = { systemId, name };
+  const client = transport.connect({
+    url,
+    connections: 1,
+    windowBytes,
+    ...(credentials ? { credentials } : {}),
+  });
+  try {
+    const answer = await wholeAnswer(
+      client,
+      { method: 'GET', path: paths.lineage(groupId), headers: encodeCaller(caller) },
+      { headMilliseconds: milliseconds, silenceMilliseconds: milliseconds },
+    );
+    if (answer.status >= 400) throw readProblem(answer.status, answer.body).error;
+    const told = parseJson(historySchema, answer.body, 'what a member says of its history');
+    if (told.groupId === groupId) return told;
+    throw new JnbdError('protocol_violated', `${url} told of group ${told.groupId}`);
+  } finally {
+    client.close();
+  }
+}
+
+/** What this system says when it is asked. */
+export function historyOf(system: System, group: Group): ToldGroup {
+  const { groupId, lineage, name } = group.catalog;
+  return {
+    groupId,
+    systemId: system.systemId,
+    name: system.name,
+    groupName: name,
+    role: group.role,
+    lineage: [...lineage],
+    newest: group.watermarks.durable,
+  };
+}
