@@ -112,9 +112,13 @@ describe.skipIf(nbdcopy === undefined || qemuIo === undefined)('systems that fol
       await sameImages(second, third, directory.path);
 
       await first.start();
-      await expect(
-        first.client('follow', 'g', '--from', `http://127.0.0.1:${second.listenPort}`),
-      ).rejects.toMatchObject({ code: 4 });
+      const returned = await statusOf(first);
+      expect(returned).toMatchObject({ role: 'diverged', takenOver: { updates: 0 } });
+      const stopped = await write(first, 0x55, '0', '4k');
+      expect(stopped.code, 'an old primary takes no writes').not.toBe(0);
+      await first.client('follow', 'g', '--from', `http://127.0.0.1:${second.listenPort}`);
+      await first.client('wait', 'g', '--for', 'synced', '--timeout', '60s');
+      await sameImages(second, first, directory.path);
     } finally {
       for (const daemon of [first, second, third]) await daemon.kill();
       directory.remove();
