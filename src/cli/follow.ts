@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { ChangeCommand } from './command.ts';
-import { done, upstreamText } from './texts.ts';
+import { done, movingNote, upstreamText } from './texts.ts';
 
 export const command: ChangeCommand<'follow'> = {
   kind: 'change',
@@ -10,5 +10,9 @@ export const command: ChangeCommand<'follow'> = {
       ? input
       : { ...input, journalDir: input.journalDir.map((path) => resolve(path)) },
   text: ({ result, group }) =>
-    `${done(result, `group ${group.name} follows ${upstreamText(group)}`)}\nnext: jnbd wait ${group.name} --for synced`,
+    [
+      done(result, `group ${group.name} follows ${upstreamText(group)}`),
+      ...(group.secondaryExports === 'hidden' ? [] : [`note: ${movingNote(group.name)}`]),
+      `next: jnbd wait ${group.name} --for synced`,
+    ].join('\n'),
 };

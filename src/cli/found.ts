@@ -11,7 +11,8 @@ export function findGroup(status: Status, name: string): GroupStatus {
 
 /** Throws JnbdError (group_not_found, volume_not_found). */
 export function findVolume(group: GroupStatus, name: string): VolumeStatus {
-  const volume = group.volumes.find((each) => each.name === name);
+  const byName = (each: VolumeStatus): boolean => each.name === name;
+  const volume = group.volumes.find(byName) ?? group.deletedVolumes.findLast(byName);
   if (volume) return volume;
   const names = group.volumes.map((each) => each.name).join(', ') || 'none';
   throw new JnbdError(

@@ -4,9 +4,9 @@ import { done } from './texts.ts';
 export const command: ChangeCommand<'group configure'> = {
   kind: 'change',
   name: 'group configure',
-  text: ({ result, group: { name, journal } }) =>
+  text: ({ result, group: { name, journal, secondaryExports, deleteDelaySeconds } }) =>
     done(
       result,
-      `group ${name}: on full ${journal.onFull}, sync interval ${journal.syncIntervalMilliseconds}ms, areas ${journal.areaLayout}, release ${journal.release}`,
+      `group ${name}: on full ${journal.onFull}, sync interval ${journal.syncIntervalMilliseconds}ms, areas ${journal.areaLayout}, release ${journal.release}, secondary exports ${secondaryExports}, delete delay ${deleteDelaySeconds}s`,
     ),
 };

@@ -3,6 +3,7 @@ import type { ReadCommand } from './command.ts';
 import { findGroup } from './found.ts';
 import {
   conditionLines,
+  deletedLines,
   lagText,
   properties,
   secondaryHead,
@@ -43,6 +44,8 @@ export const command: ReadCommand<'group show'> = {
         ['on full', journal.onFull],
         ['sync interval', `${journal.syncIntervalMilliseconds}ms`],
         ['areas', journal.areaLayout],
+        ['secondary exports', group.secondaryExports],
+        ['delete delay', `${group.deleteDelaySeconds}s`],
         ['release', `what every follower has ${journal.release}`],
         ...(journal.copyBytesPerSecond === null
           ? []
@@ -65,6 +68,7 @@ export const command: ReadCommand<'group show'> = {
             ),
           ]
         : []),
+      ...deletedLines(group),
       ...(group.secondaries.length > 0
         ? [table(secondaryHead, group.secondaries.map(secondaryLine))]
         : []),

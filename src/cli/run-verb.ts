@@ -43,7 +43,9 @@ const commands: Record<VerbName, () => Promise<AnyCommand>> = {
   'branch delete': async () => (await import('./branch-delete.ts')).command as AnyCommand,
   'secondary list': async () => (await import('./secondary-list.ts')).command as AnyCommand,
   'secondary allow': async () => (await import('./secondary-allow.ts')).command as AnyCommand,
+  'secondary add': async () => (await import('./secondary-add.ts')).command as AnyCommand,
   'secondary remove': async () => (await import('./secondary-remove.ts')).command as AnyCommand,
+  events: async () => (await import('./events.ts')).command as AnyCommand,
   wait: async () => (await import('./wait.ts')).command as AnyCommand,
 };
 

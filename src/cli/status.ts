@@ -3,6 +3,7 @@ import { formatSize } from '../platform/size-text.ts';
 import type { ReadCommand } from './command.ts';
 import {
   conditionLines,
+  deletedLines,
   groupHead,
   groupLine,
   lagText,
@@ -41,6 +42,7 @@ function groupTables({ groups }: Status): string[] {
   return [
     table(groupHead, groups.map(groupLine)),
     ...(volumes.length > 0 ? [table(volumeHead, volumes)] : []),
+    ...groups.flatMap(deletedLines),
     ...groups
       .filter(({ upstream }) => upstream !== null)
       .map(

@@ -77,6 +77,19 @@ export function volumeLine(group: string, volume: VolumeStatus): string[] {
 
 export const volumeHead = ['VOLUME', 'STATE', 'SIZE', 'ALLOCATED', 'CLIENTS'];
 
+/** Volumes that are gone at the source, and not yet here. */
+export function deletedLines({ name, deletedVolumes }: GroupStatus): string[] {
+  return deletedVolumes.map(
+    (volume) =>
+      `volume ${name}/${volume.name} (${formatSize(volume.allocatedBytes)} allocated) was deleted at the source; its file goes at ${volume.removedAt}`,
+  );
+}
+
+/** SAFETY 33: what moves under a file system is not for mounting. */
+export function movingNote(group: string): string {
+  return `its volumes change under whoever reads them: do not mount them; promote the group first, or hide them: jnbd group configure ${group} --secondary-exports hidden`;
+}
+
 /** `name: value` lines. */
 export function properties(pairs: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...pairs.map(([name]) => name.length)) + 1;

@@ -6,6 +6,7 @@ import { commandText } from './client-command.ts';
 import { controlSocketPath, reachSocket } from './client-socket.ts';
 import type { AnswerLine, ChangeVerbName, Input, Problem, Result } from './schema.ts';
 import { verbPath } from './schema.ts';
+import type { SystemEvent } from './schema-events.ts';
 import type { Status } from './schema-status.ts';
 
 export type Progress = NonNullable<AnswerLine['progress']>;
@@ -30,6 +31,28 @@ export class ControlClient {
     const { response, body } = await this.#request('GET', '/status', undefined);
     if (response.statusCode !== 200) throw problemOf(body);
     return JSON.parse(body) as Status;
+  }
+
+  /**
+   * What happened since then (Unix time; undefined: all that is known), and with `follow` what happens
+   * until the daemon ends, which is daemon_unreachable.
+   */
+  async events(
+    { sinceMilliseconds = 0, follow }: { sinceMilliseconds?: number | undefined; follow: boolean },
+    each: (event: SystemEvent) => void,
+  ): Promise<void> {
+    if (follow && this.#location.kind === 'url') {
+      throw new JnbdError(
+        'argument_invalid',
+        'jnbd events --follow is not there over --connect; run it on that machine with --data',
+      );
+    }
+    const path = `/events?since=${sinceMilliseconds}${follow ? '&follow=1' : ''}`;
+    const { response, body } = await this.#request('GET', path, undefined, (line) => {
+      if (line !== '') each(JSON.parse(line) as SystemEvent);
+    });
+    if (response.statusCode !== 200) throw problemOf(body);
+    if (follow) throw new JnbdError('daemon_unreachable', 'the daemon ended');
   }
 
   /** `progress` is called while something takes long. Ending before the answer undoes it. */

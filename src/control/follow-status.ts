@@ -24,6 +24,7 @@ export function upstreamStatus(
   const missing = sourceNewest - newest;
   return {
     url: state.url,
+    preferredUrl: state.preferred ?? state.url,
     name: state.sourceName,
     state: upstream.resync && upstream.state === 'reading' ? 'resyncing' : upstream.state,
     failure: upstream.failure,

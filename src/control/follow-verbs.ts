@@ -1,5 +1,5 @@
 import type { Group } from '../group/group.ts';
-import { allowFollower, dropFollower } from '../group/followers-allowed.ts';
+import { allowFollower } from '../group/followers-allowed.ts';
 import { demoteGroup } from '../group/demotion.ts';
 import type { System } from '../group/system.ts';
 import { promotionObstacle } from '../group/promotion.ts';
@@ -30,7 +30,7 @@ export class FollowVerbs {
   }
 
   async follow(parameters: Parameters<'follow'>): Promise<Result<'follow'>> {
-    const { pace, batchSize, links, journalSize, journalDir } = parameters;
+    const { pace, batchSize, links, whenFull, relief, journalSize, journalDir } = parameters;
     const { group, changed } = await this.#sources.following.follow({
       group: parameters.group,
       url: parameters.from,
@@ -39,6 +39,8 @@ export class FollowVerbs {
       pace: pace && formatPace(pace),
       batchSize: batchSize === undefined ? undefined : formatBatchSize(batchSize),
       links,
+      whenFull,
+      relief,
       settings: {
         ...(journalSize === undefined ? {} : { journalCapacityBytes: journalSize }),
         ...(journalDir === undefined ? {} : { journalDirectories: journalDir }),
@@ -103,9 +105,26 @@ export class FollowVerbs {
     return Promise.resolve(this.#groupResult(group, allowFollower(group, parameters.secondary)));
   }
 
-  remove(parameters: Parameters<'secondary remove'>): Promise<Result<'secondary remove'>> {
-    const group = this.#sources.system.group(parameters.group);
-    return Promise.resolve(this.#groupResult(group, dropFollower(group, parameters.secondary)));
+  async add(parameters: Parameters<'secondary add'>): Promise<Result<'secondary add'>> {
+    const { group: name, secondary, url, groupName: groupThere, journalSize } = parameters;
+    const { group, changed } = await this.#sources.following.addSecondary({
+      group: name,
+      secondary,
+      url,
+      groupThere,
+      journalOnly: parameters.journalOnly ?? false,
+      journalCapacityBytes: journalSize,
+    });
+    return this.#groupResult(group, changed);
+  }
+
+  async remove({
+    group: name,
+    secondary,
+  }: Parameters<'secondary remove'>): Promise<Result<'secondary remove'>> {
+    const { following } = this.#sources;
+    const { group, changed } = await following.removeSecondary(name, secondary);
+    return this.#groupResult(group, changed);
   }
 
   #groupResult(group: Group, changed: boolean): Result<'follow'> {

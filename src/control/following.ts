@@ -10,7 +10,19 @@ export interface FollowWish {
   readonly pace: string | undefined;
   readonly batchSize: string | undefined;
   readonly links: number | undefined;
+  readonly whenFull: 'keep' | 'drop' | undefined;
+  readonly relief: readonly string[] | undefined;
   readonly settings: GroupSettings;
+}
+
+/** A system that is to follow, asked from here. */
+export interface SecondaryWish {
+  readonly group: string;
+  readonly secondary: string;
+  readonly url: string;
+  readonly groupThere: string | undefined;
+  readonly journalOnly: boolean;
+  readonly journalCapacityBytes: number | undefined;
 }
 
 /** Following and being followed, as verbs and status need it; the replicator does it. */
@@ -18,6 +30,9 @@ export interface Following {
   follow(wish: FollowWish): Promise<{ group: Group; changed: boolean }>;
   /** False: the group followed nobody. */
   unfollow(group: string): Promise<boolean>;
+  addSecondary(wish: SecondaryWish): Promise<{ group: Group; changed: boolean }>;
+  /** It is told, where it can be reached. */
+  removeSecondary(group: string, secondary: string): Promise<{ group: Group; changed: boolean }>;
   /** False: it was so already. */
   suspend(group: string, isSuspended: boolean): boolean;
   /** Resolves with the last update of the group as it was here. */

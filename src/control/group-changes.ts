@@ -58,6 +58,19 @@ export class GroupChanges {
   }
 }
 
+/** What a change is as an event: its code, and a sentence. */
+export function changeEvent(subject: HookSubject): {
+  readonly code: string;
+  readonly message: string;
+} {
+  const { group, role, state, previous } = subject;
+  const now = `${role}, ${state}`;
+  if (!previous) return { code: 'group_opened', message: `group ${group} is here: ${now}` };
+  const before = `${previous.role}, ${previous.state}`;
+  const code = previous.role === role ? 'group_state_changed' : 'group_role_changed';
+  return { code, message: `group ${group} is ${now}; it was ${before}` };
+}
+
 function noticesOf(before: string | undefined, now: string): HookNotice[] {
   if (before === undefined || before === now) return ['state-changed'];
   if (now === 'primary') return ['after-promote', 'state-changed'];

@@ -8,6 +8,7 @@ import {
   journalDirOption,
   journalSizeOption,
   option,
+  repeatable,
 } from './schema-parameters.ts';
 import { groupStatus, lag, secondaryStatus } from './schema-status.ts';
 import { batchSize, count, groupName, milliseconds, pace } from './schema-values.ts';
@@ -27,6 +28,11 @@ export const followVerbs = {
     parameters: z.strictObject({
       group: groupArgument,
       from: argument('--from <URL>', 'where the other system listens: http://HOST:PORT', sourceUrl),
+      relief: repeatable(
+        '--relief <URL>',
+        'read from here while the first source is busy or away, then go back; repeatable',
+        sourceUrl,
+      ),
       sourceGroup: option(
         '--source-group <NAME>',
         "the group's name there (default: the same)",
@@ -44,6 +50,11 @@ export const followVerbs = {
         batchSize,
       ),
       links: option('--links <COUNT>', 'connections used at the same time (default 2)', count(1)),
+      whenFull: option(
+        '--when-full <WHAT>',
+        'what the own journal has no room for: keep it in memory (default), or drop it and ask again',
+        z.enum(['keep', 'drop']),
+      ),
       journalSize: journalSizeOption,
       journalDir: journalDirOption,
     }),
@@ -134,6 +145,21 @@ export const followVerbs = {
     kind: 'change',
     parameters: z.strictObject({ group: groupArgument, secondary: secondaryArgument }),
     result: groupChanged,
+  },
+  'secondary add': {
+    kind: 'change',
+    parameters: z.strictObject({
+      group: groupArgument,
+      secondary: secondaryArgument,
+      url: argument('--url <URL>', 'where it listens: http://HOST:PORT', sourceUrl),
+      groupName: option('--group <NAME>', 'what the group is to be called there', groupName),
+      journalOnly: flag('--journal-only', 'it keeps the journal alone, and no volumes'),
+      journalSize: journalSizeOption,
+    }),
+    result: groupChanged,
+    details:
+      'The other system is asked to follow, as with jnbd follow there. From another machine it takes that\n' +
+      'only from a certificate that may change things (jnbd pki issue without --read-only).',
   },
   'secondary remove': {
     kind: 'change',

@@ -31,8 +31,11 @@ export const verbSummaries = {
   'branch delete': 'delete a branch',
   'secondary list': 'list the systems that follow a group, and those that may',
   'secondary allow': 'let a system of another machine follow a group',
-  'secondary remove': 'keep nothing for a follower any more, and do not let it come back',
+  'secondary add': 'bring a system to follow a group: set up both sides from here',
+  'secondary remove':
+    'keep nothing for a follower any more, tell it so, and do not let it come back',
   wait: 'wait until a group has come to something',
+  events: 'show what happened since the daemon started, or as it happens',
 } as const;
 
 export type VerbName = keyof typeof verbSummaries;

@@ -36,11 +36,15 @@ export const volumeStatus = z.strictObject({
   exports: z.array(z.string()).meta({ description: 'the names that clients may open now' }),
   uris: z.array(z.string()),
   clients: z.array(client),
+  removedAt: z.string().nullable().meta({
+    description: 'of a volume that the source of the group deleted: when its file goes (RFC 3339)',
+  }),
 });
 
 /** `jnbd group configure` sets these. */
 export const onFull = z.enum(['suspend', 'throttle', 'fail']);
 export const releaseRule = z.enum(['received', 'applied']);
+export const secondaryExports = z.enum(['read-only', 'hidden']);
 export const areaLayout = z.enum(['striped', 'spare']);
 
 export const condition = z.strictObject({
@@ -106,8 +110,17 @@ export const groupStatus = z.strictObject({
       }),
     ),
   }),
+  deleteDelaySeconds: z.number().nonnegative().meta({
+    description: 'how long files of volumes that the source deleted stay here',
+  }),
+  secondaryExports: secondaryExports.meta({
+    description: 'what hosts get of its volumes while it is secondary here',
+  }),
   history: z.strictObject({ from: updateNumber, promisedSeconds: z.number().nonnegative() }),
   volumes: z.array(volumeStatus),
+  deletedVolumes: z
+    .array(volumeStatus)
+    .meta({ description: 'deleted at the source, hidden from hosts, and still on disk here' }),
   pairs: z.array(
     z.strictObject({
       volume: z.string(),
@@ -119,6 +132,7 @@ export const groupStatus = z.strictObject({
   upstream: z
     .strictObject({
       url: z.string(),
+      preferredUrl: z.string().meta({ description: 'where it reads unless that is busy' }),
       name: z.string().meta({ description: 'of the source' }),
       state: z.string(),
       failure: z.string().meta({ description: 'why it waits or was refused, else empty' }),

@@ -43,6 +43,22 @@ export const milliseconds = written(
   'a time; write a number with ms, s, m or h, such as 20ms',
 );
 
+/** `10m` and `-10m` ago, or a moment of RFC 3339; `at` is Unix time, both in milliseconds. */
+export const pastTime = z.string().transform((text, context) => {
+  const ago = parseDuration(text.replace(/^-/, ''));
+  if (ago !== undefined) return { ago };
+  const isMoment = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/.test(
+    text,
+  );
+  const at = isMoment ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(at)) return { at };
+  context.addIssue({
+    code: 'custom',
+    message: `'${text}' is no time; write 10m for ten minutes ago, or 2030-01-31T12:00:00Z`,
+  });
+  return z.NEVER;
+});
+
 /** Text that a parser of ours reads; what it says of another text is the issue. */
 function read<T>(parse: (text: string) => T) {
   return z.string().transform((text, context): T => {

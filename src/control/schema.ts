@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { branchVerbs } from './schema-branch.ts';
 import { followVerbs } from './schema-follow.ts';
+import { systemEvent } from './schema-events.ts';
 import type { VerbName } from './schema-names.ts';
 import {
   argument,
@@ -24,6 +25,7 @@ import {
   groupStatus,
   onFull,
   releaseRule,
+  secondaryExports,
   status,
   volumeStatus,
 } from './schema-status.ts';
@@ -34,6 +36,7 @@ import {
   hostName,
   listenAddress,
   milliseconds,
+  pastTime,
   size,
   tcpAddress,
   volumePath,
@@ -65,6 +68,16 @@ const branchBudgetOption = option(
   '--branch-budget <SIZE>',
   'room for updates that a system had alone when another one took over (default: a quarter of the journal)',
   size,
+);
+const secondaryExportsOption = option(
+  '--secondary-exports <WHAT>',
+  'volumes of a secondary: read-only (default; they change under whoever reads them) or hidden',
+  secondaryExports,
+);
+const deleteDelayOption = option(
+  '--delete-delay <TIME>',
+  'how long a follower keeps the file of a volume that was deleted at its source (default 10m)',
+  milliseconds,
 );
 const areasOption = option(
   '--areas <LAYOUT>',
@@ -158,6 +171,22 @@ export const verbs = {
     }),
     result: status,
   },
+  events: {
+    kind: 'local',
+    parameters: z.strictObject({
+      group: argument('[GROUP]', 'only what concerns this group', groupName.optional()),
+      since: option(
+        '--since <TIME>',
+        'from then on: so long ago (10m), or an RFC 3339 time (default: all that is known)',
+        pastTime,
+      ),
+      follow: flag('--follow', 'go on with what happens from now on'),
+    }),
+    result: systemEvent,
+    details:
+      'The daemon keeps some thousands of events in memory, until it ends; its log has the same ones.\n' +
+      'With --json each is one line. Ctrl-C ends --follow.',
+  },
   version: {
     kind: 'local',
     parameters: z.strictObject({}),
@@ -195,6 +224,8 @@ export const verbs = {
       release: releaseOption,
       copyRate: copyRateOption,
       branchBudget: branchBudgetOption,
+      secondaryExports: secondaryExportsOption,
+      deleteDelay: deleteDelayOption,
     }),
     result: groupChanged,
   },

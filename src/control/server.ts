@@ -1,7 +1,7 @@
 import { chmodSync, rmSync } from 'node:fs';
 import type http from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { stream } from 'hono/streaming';
 import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
@@ -10,7 +10,7 @@ import type { ListenAddress } from '../platform/network.ts';
 import { controlSocketPath, reachSocket } from './client-socket.ts';
 import { toProblem } from './problem.ts';
 import type { Problem } from './schema.ts';
-import type { ControlService } from './service.ts';
+import { type ControlService, sees, type VisibleGroups } from './service.ts';
 
 type TcpAddress = Extract<ListenAddress, { kind: 'tcp' }>;
 
@@ -20,6 +20,8 @@ export interface ReadRequest {
   readonly path: string;
   readonly query: string;
   readonly headers: Readonly<Record<string, string>>;
+  /** What it may see; `none`: nobody knows who asks. */
+  readonly groups: VisibleGroups | 'none';
 }
 
 export interface ReadAnswer {
@@ -59,9 +61,9 @@ export class ControlServer {
   }
 
   /** What is asked at the port that other systems reach this one by, and is to be read only. */
-  async answer({ method, path, query, headers }: ReadRequest): Promise<ReadAnswer> {
+  async answer({ method, path, query, headers, groups }: ReadRequest): Promise<ReadAnswer> {
     const url = `http://${headers['host'] ?? 'localhost'}${path}${query === '' ? '' : `?${query}`}`;
-    const response = await this.#reads.fetch(new Request(url, { method, headers }));
+    const response = await this.#reads.fetch(new Request(url, { method, headers }), { groups });
     const told: Record<string, string> = {};
     response.headers.forEach((value, name) => {
       told[name] = value;
@@ -129,7 +131,14 @@ export class ControlServer {
         return problemResponse(toProblem(error, 403));
       });
     }
+    application.use(async (context, next) => {
+      const isKnown = (context.env as ReadEnvironment).groups !== 'none';
+      if (isKnown || context.req.path === '/healthz') return next();
+      const text = 'this is for systems that show a certificate; see jnbd pki issue';
+      return problemResponse(toProblem(new JnbdError('certificate_refused', text), 403));
+    });
     this.#addReads(application);
+    application.get('/events', (context) => this.#events(context, false));
     application.notFound((context) => problemResponse(notFound(context.req.path)));
     return application;
   }
@@ -137,6 +146,9 @@ export class ControlServer {
   #fullApplication(): Hono {
     const application = this.#newApplication();
     this.#addReads(application);
+    application.get('/events', (context) =>
+      this.#events(context, context.req.query('follow') === '1'),
+    );
     const limit = bodyLimit({
       maxSize: bodyBytesMax,
       onError: async (context) => {
@@ -180,6 +192,29 @@ export class ControlServer {
     return application;
   }
 
+  /** What is followed ends with the caller, or with this server. */
+  #events(context: Context, follows: boolean): Response {
+    const since = context.req.query('since') ?? '0';
+    if (!/^\d{1,16}(?:\.\d+)?$/.test(since)) {
+      throw new JnbdError('argument_invalid', `since=${since} is no Unix time in milliseconds`);
+    }
+    const groups = groupsOf(context);
+    context.header('content-type', 'application/x-ndjson');
+    return stream(context, async (out) => {
+      const abort = new AbortController();
+      out.onAbort(() => abort.abort());
+      this.#running.add(abort);
+      try {
+        const events = this.#service.events(Number(since), follows ? abort.signal : undefined);
+        for await (const event of events) {
+          if (sees(groups, event.group)) await out.writeln(JSON.stringify(event));
+        }
+      } finally {
+        this.#running.delete(abort);
+      }
+    });
+  }
+
   async #change(
     path: string,
     input: unknown,
@@ -201,8 +236,12 @@ export class ControlServer {
   }
 
   #addReads(application: Hono): void {
-    application.get('/status', (context) => context.json(this.#service.status()));
+    application.get('/status', (context) => context.json(this.#service.status(groupsOf(context))));
     application.get('/metrics', async (context) => {
+      if (groupsOf(context) !== 'all') {
+        const text = 'metrics are of all groups, and this certificate is for some; read /status';
+        return problemResponse(toProblem(new JnbdError('certificate_refused', text), 403));
+      }
       const text = await this.#service.metrics();
       return context.body(text, 200, {
         'content-type': 'text/plain; version=0.0.4; charset=utf-8',
@@ -210,7 +249,7 @@ export class ControlServer {
     });
     application.get('/healthz', (context) => context.json({ alive: true }));
     application.get('/readyz', (context) => {
-      const readiness = this.#service.readiness();
+      const readiness = this.#service.readiness(groupsOf(context));
       if (readiness.ready) return context.json(readiness);
       const abnormal = readiness.groups.filter(({ state }) => state !== 'normal');
       const text = abnormal.map(({ name, state }) => `group ${name} is ${state}`).join('; ');
@@ -226,8 +265,18 @@ export class ControlServer {
   }
 }
 
+/** What the port's owner says of who asks. Whoever reaches the socket may see everything. */
+interface ReadEnvironment {
+  readonly groups?: ReadRequest['groups'];
+}
+
+function groupsOf(context: Context): VisibleGroups {
+  const { groups = 'all' } = (context.env ?? {}) as ReadEnvironment;
+  return groups === 'none' ? [] : groups;
+}
+
 function notFound(path: string): Problem {
-  const text = `there is no ${path} here; there are /status, /metrics, /healthz and /readyz`;
+  const text = `there is no ${path} here; there are /status, /events, /metrics, /healthz and /readyz`;
   return toProblem(new JnbdError('argument_invalid', text), 404);
 }
 

@@ -1,9 +1,11 @@
 import type { z } from 'zod';
 import type { System } from '../group/system.ts';
 import { JnbdError, refusedBySystem } from '../platform/errors.ts';
+import type { EventHistory } from './events.ts';
 import type { Metrics } from './metrics.ts';
 import type { ChangeVerbName } from './schema.ts';
 import { firstIssue, verbPath, verbs } from './schema.ts';
+import type { SystemEvent } from './schema-events.ts';
 import { verbSummaries, type VerbName } from './schema-names.ts';
 import type { Status } from './schema-status.ts';
 import type { StatusReport } from './status.ts';
@@ -14,6 +16,14 @@ const changeVerbs = new Map(
     .filter((name): name is ChangeVerbName => verbs[name].kind === 'change')
     .map((name) => [verbPath(name), name]),
 );
+
+/** The groups that somebody may know of. */
+export type VisibleGroups = 'all' | readonly string[];
+
+/** `group`: null for what concerns the system as a whole. */
+export function sees(groups: VisibleGroups, group: string | null): boolean {
+  return groups === 'all' || (group !== null && groups.includes(group));
+}
 
 /** Whether hosts can be served. */
 export interface Readiness {
@@ -27,24 +37,40 @@ export class ControlService {
   readonly #report: StatusReport;
   readonly #metrics: Metrics;
   readonly #verbs: Verbs;
+  readonly #events: EventHistory;
 
-  constructor(system: System, report: StatusReport, metrics: Metrics, verbsRunner: Verbs) {
+  constructor(
+    system: System,
+    report: StatusReport,
+    metrics: Metrics,
+    verbsRunner: Verbs,
+    events: EventHistory,
+  ) {
     this.#system = system;
     this.#report = report;
     this.#metrics = metrics;
     this.#verbs = verbsRunner;
+    this.#events = events;
   }
 
-  status(): Status {
-    return this.#report.read();
+  status(visible: VisibleGroups = 'all'): Status {
+    const status = this.#report.read();
+    return { ...status, groups: status.groups.filter(({ name }) => sees(visible, name)) };
   }
 
   metrics(): Promise<string> {
     return this.#metrics.read();
   }
 
-  readiness(): Readiness {
-    const groups = [...this.#system.groups.values()].map(({ name, state }) => ({ name, state }));
+  /** What happened since then (Unix time); with `signal` also what happens until it is aborted. */
+  events(sinceMilliseconds: number, signal?: AbortSignal): AsyncGenerator<SystemEvent> {
+    return this.#events.read(sinceMilliseconds, signal);
+  }
+
+  readiness(visible: VisibleGroups = 'all'): Readiness {
+    const groups = [...this.#system.groups.values()]
+      .map(({ name, state }) => ({ name, state }))
+      .filter(({ name }) => sees(visible, name));
     return { ready: groups.every(({ state }) => state === 'normal'), groups };
   }
 

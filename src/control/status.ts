@@ -7,6 +7,7 @@ import { generationOf } from '../group/lineage.ts';
 import type { System } from '../group/system.ts';
 import { tailUpdates } from '../group/take-over.ts';
 import type { Volume } from '../group/volume.ts';
+import { deleteDelayMillisecondsDefault } from '../group/deleted-volumes.ts';
 import type { Clock } from '../platform/clock.ts';
 import { recordPayloadBytesMax, slabBytes } from '../platform/limits.ts';
 import { indexTablesMax } from '../volume/block-index.ts';
@@ -159,8 +160,12 @@ export class StatusReport {
           failure,
         })),
       },
+      deleteDelaySeconds:
+        (catalog.deleteDelayMilliseconds ?? deleteDelayMillisecondsDefault) / 1000,
+      secondaryExports: catalog.secondaryExports ?? 'read-only',
       history: { from: applied, promisedSeconds: 0 },
       volumes: [...group.volumes.values()].map((volume) => this.#volume(group, volume, doors)),
+      deletedVolumes: deletedStatus(group),
       pairs: pairsStatus(group, this.#sources.system.name, followed?.resync),
       upstream,
       secondaries: secondariesStatus(group, lagClock),
@@ -197,6 +202,7 @@ export class StatusReport {
           tls: isSecure,
           connectedSince: this.#timeOf(startedAt),
         })),
+      removedAt: null,
     };
   }
 
@@ -215,6 +221,24 @@ function takenOver(group: Group): GroupStatus['takenOver'] {
   if (!group.catalog.takenOver) return null;
   const { generation, fork, name: system, url } = group.catalog.takenOver;
   return { generation, fork, system, url, updates: tailUpdates(group) };
+}
+
+/** K2: hidden from hosts, so `unused`. */
+function deletedStatus({ deleted }: Group): VolumeStatus[] {
+  return deleted.list().map(({ kept: { entry, ...times }, volume }) => ({
+    name: entry.name,
+    sizeBytes: entry.sizeBytes,
+    allocatedBytes: volume?.file?.allocatedBytesSync() ?? 0,
+    state: 'unused',
+    failure: `deleted at its source at ${new Date(times.deletedAtMilliseconds).toISOString()}`,
+    journalOnly: false,
+    maxHosts: entry.maxHosts,
+    backingFile: volume?.backingFile ?? null,
+    exports: [],
+    uris: [],
+    clients: [],
+    removedAt: new Date(times.removeAtMilliseconds).toISOString(),
+  }));
 }
 
 /** K2: a normal volume shows what it is to hosts. */

@@ -58,6 +58,7 @@ export class Verbs {
     'branch export': (parameters) => this.#branch.export(parameters),
     'branch delete': (parameters) => this.#branch.delete(parameters),
     'secondary allow': (parameters) => this.#follow.allow(parameters),
+    'secondary add': (parameters) => this.#follow.add(parameters),
     'secondary remove': (parameters) => this.#follow.remove(parameters),
   };
 
@@ -99,7 +100,7 @@ export class Verbs {
     if (Object.values(settings).every((value) => value === undefined)) {
       throw new JnbdError(
         'argument_invalid',
-        'group configure: say what to change: --on-full, --areas, --sync-interval, --release, --copy-rate or --branch-budget',
+        'group configure: say what to change: --on-full, --areas, --sync-interval, --release, --copy-rate, --branch-budget, --secondary-exports or --delete-delay',
       );
     }
     const changed = configureGroup(group, {
@@ -109,6 +110,8 @@ export class Verbs {
       release: settings.release,
       copyBytesPerSecond: settings.copyRate,
       branchBudgetBytes: settings.branchBudget,
+      secondaryExports: settings.secondaryExports,
+      deleteDelayMilliseconds: settings.deleteDelay,
     });
     if (changed) this.#event('group_configured', `group ${group.name} was configured`, group);
     return Promise.resolve(this.#groupResult(group, changed));

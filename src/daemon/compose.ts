@@ -1,7 +1,8 @@
 /** Puts a daemon together from parts that touch the world, which are given to it. */
 import type { LoadWatch } from '../platform/own-load.ts';
 import type { Following } from '../control/following.ts';
-import { GroupChanges, hookSubject } from '../control/group-changes.ts';
+import { EventHistory } from '../control/events.ts';
+import { changeEvent, GroupChanges, hookSubject } from '../control/group-changes.ts';
 import { Hooks } from '../control/hooks.ts';
 import type { HookSettings } from '../control/hooks-directory.ts';
 import type { ProcessRunner } from '../platform/process-runner.ts';
@@ -24,6 +25,7 @@ import { JnbdError } from '../platform/errors.ts';
 import { formatAddress, type ListenAddress, type Network } from '../platform/network.ts';
 import { FollowedGroups } from '../replicator/followed-groups.ts';
 import { PrimaryWatch } from '../replicator/primary-watch.ts';
+import { Secondaries } from '../replicator/secondaries.ts';
 import { type ForwardedAnswer, Source } from '../replicator/source.ts';
 import type { FromSource, ToSource } from '../replicator/source-messages.ts';
 import { answerRequest } from '../replicator/source-requests.ts';
@@ -84,6 +86,7 @@ export interface ComposedDaemon {
   readonly listenAddress: ListenAddress;
   readonly control: ControlService;
   readonly followed: FollowedGroups;
+  readonly events: EventHistory;
   /** The system can be asked now: hooks are told how its groups are, and from now on what they become. */
   announce(): void;
   /** Answers what is in flight for so long, makes everything durable, and ends. */
@@ -99,9 +102,11 @@ export async function composeDaemon(
   const { disk, clock, network } = world;
   const { watch, load, fatal } = observers;
   const { version, memoryBytes, dataDirectory } = options;
+  const events = new EventHistory(clock);
   let happened = (): void => undefined;
   const event: Observers['event'] = (code, message, fields) => {
     observers.event(code, message, fields);
+    events.add(code, message, fields);
     happened();
   };
   const system = await System.open({ ...world, event, fatal }, dataDirectory, {
@@ -142,11 +147,12 @@ export async function composeDaemon(
       clock,
       system: system.name,
       dataDirectory,
-      event: observers.event,
+      event,
     });
   const beforePromote = async (group: Group): Promise<void> =>
     hooks?.ask('before-promote', hookSubject(group));
   let listenAddress: { readonly host: string; readonly port: number } | undefined;
+  const listenPort = (): number => listenAddress?.port ?? options.listen.address.port;
   const followed = new FollowedGroups(system, {
     disk,
     clock,
@@ -154,14 +160,31 @@ export async function composeDaemon(
     transport: world.transport,
     credentials: options.credentials,
     load: () => load.read(),
-    listenPort: () => listenAddress?.port ?? options.listen.address.port,
+    listenPort,
     beforePromote,
   });
-  const following = followingOf(followed);
+  const secondaries = new Secondaries(system, {
+    transport: world.transport,
+    credentials: options.credentials,
+    listenPort,
+    event,
+  });
+  const following = followingOf(followed, secondaries);
   const source = new Source({
+    systemId: system.systemId,
     clock,
     port: world.startSource(fatal),
-    answer: (incoming) => answerRequest(system, incoming, options.answerOthers),
+    answer: (incoming) =>
+      answerRequest(
+        {
+          system,
+          follows: followed,
+          isOpenToAll: options.listen.cleartext === 'anywhere',
+          load: () => load.read(),
+          others: options.answerOthers,
+        },
+        incoming,
+      ),
     refused: (peer, why) => event('peer_refused', `${peer} was not let in: ${why}`, { peer }),
   });
   for (const group of system.groups.values()) source.add(group);
@@ -222,6 +245,7 @@ export async function composeDaemon(
       event,
       openUri: openNbdSource,
     }),
+    events,
   );
   try {
     listenAddress = await source.listen(options.listen);
@@ -243,11 +267,17 @@ export async function composeDaemon(
     listenAddress: { kind: 'tcp', ...listenAddress },
     control,
     followed,
+    events,
     announce() {
-      if (!hooks) return;
       const changes = new GroupChanges(
         () => [...system.groups.values()].map(hookSubject),
-        (notice, subject) => hooks.tell(notice, subject),
+        (notice, subject) => {
+          if (notice === 'state-changed') {
+            const { code, message } = changeEvent(subject);
+            event(code, message, { group: subject.group });
+          }
+          hooks?.tell(notice, subject);
+        },
         clock,
       );
       happened = () => changes.consider();
@@ -268,12 +298,14 @@ export async function composeDaemon(
   };
 }
 
-function followingOf(followed: FollowedGroups): Following {
+function followingOf(followed: FollowedGroups, secondaries: Secondaries): Following {
   return {
     follow: (wish) => followed.follow(wish),
     unfollow: (name) => followed.unfollow(name),
     suspend: (name, isSuspended) => followed.suspend(name, isSuspended),
     handOff: (name, to, waitMilliseconds) => followed.handOff(name, to, waitMilliseconds),
+    addSecondary: (wish) => secondaries.add(wish),
+    removeSecondary: (name, secondary) => secondaries.remove(name, secondary),
     promote: (name, force) => followed.promote(name, force),
     upstream(group) {
       const follower = followed.find(group);

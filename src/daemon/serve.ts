@@ -7,12 +7,18 @@ import { memoryBytesDefault } from '../platform/limits.ts';
 import { http2Transport } from '../replicator/http2-transport.ts';
 import type { FromSource, ToSource } from '../replicator/source-messages.ts';
 import { problemAnswer } from '../replicator/wire-json.ts';
+import type { PeerIdentity } from '../replicator/transport.ts';
 import { realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Log, openLog } from '../control/log.ts';
 import { watchProcess } from '../control/process-watch.ts';
 import type { Parameters, Result } from '../control/schema.ts';
-import { allowedHosts, ControlServer, isLoopbackHost } from '../control/server.ts';
+import {
+  allowedHosts,
+  ControlServer,
+  isLoopbackHost,
+  type ReadRequest,
+} from '../control/server.ts';
 import type { NbdServerOptions } from '../nbd/server.ts';
 import { loadServerTls } from '../nbd/tls.ts';
 import { nodeClock } from '../platform/clock.ts';
@@ -110,7 +116,10 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
         ...(tls.tls?.certificate ? { tls: tls.tls } : {}),
       },
       answerOthers: (incoming) =>
-        doors.server?.answer(incoming) ??
+        doors.server?.answer({
+          ...incoming,
+          groups: visibleTo(incoming.identity, isInsecure),
+        }) ??
         Promise.resolve(problemAnswer(new JnbdError('shutting_down', 'the system is starting'))),
       credentials: tls.tls?.certificate,
       mustConfirmPrimary: settings.confirmPrimary ?? false,
@@ -145,10 +154,14 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
     listen: formatAddress(daemon.listenAddress),
     groups: [...daemon.system.groups.keys()],
   };
-  log.info('started', `jnbd ${version} serves ${dataDirectory}`, { ...listening });
+  const startedText = `jnbd ${version} serves ${dataDirectory}`;
+  log.info('started', startedText, { ...listening });
+  daemon.events.add('started', startedText);
   daemon.announce();
   const stop = async (signal: string): Promise<void> => {
-    log.info('stopping', `${signal}: answering what is in flight`);
+    const stoppingText = `${signal}: answering what is in flight`;
+    log.info('stopping', stoppingText);
+    daemon.events.add('stopping', stoppingText);
     await Promise.all([server.close(), daemon.stop(answerMillisecondsMax)]);
     watch.close();
     load.close();
@@ -156,6 +169,12 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
     log.flush();
   };
   return { listening, stopped: signalled(log).then(stop) };
+}
+
+/** Over TLS without a certificate, from another machine: nobody knows who that is. */
+function visibleTo(identity: PeerIdentity, isInsecure: boolean): ReadRequest['groups'] {
+  if (identity.kind === 'certificate') return identity.rights.groups;
+  return identity.kind === 'loopback' || isInsecure ? 'all' : 'none';
 }
 
 /** Beyond loopback status, metrics and journals are for who proves who they are (SAFETY 33). */

@@ -59,6 +59,12 @@ export class CatalogChanges {
     return this.#retry !== undefined;
   }
 
+  /** Up to where changes hold, of those that are durable. */
+  settledThrough(durable: number): number {
+    const [first] = this.#pending;
+    return first && first.number <= durable ? first.number - 1 : durable;
+  }
+
   get catalog(): Catalog {
     return this.#catalog;
   }

@@ -12,6 +12,9 @@ export type OnFull = 'suspend' | 'throttle' | 'fail';
 /** Which of a follower's positions lets go of records: durable there, or in its volumes too (K9). */
 export type ReleaseRule = 'received' | 'applied';
 
+/** A secondary's volumes move under whoever reads them: they can be hidden from hosts altogether. */
+export type SecondaryExports = 'read-only' | 'hidden';
+
 export interface CatalogVolume {
   /** Never used twice in a group. */
   readonly id: number;
@@ -75,6 +78,10 @@ export interface Catalog {
   readonly release?: ReleaseRule;
   /** What branches may take; where it does not say, a quarter of the journal's capacity. */
   readonly branchBudgetBytes?: number;
+  /** How long a follower keeps the file of a volume that its source deleted; where it does not say, 10 minutes. */
+  readonly deleteDelayMilliseconds?: number;
+  /** What hosts get of volumes while the group is secondary here; where it does not say, `read-only`. */
+  readonly secondaryExports?: SecondaryExports;
   /** Contents of volumes go to followers at most this fast; where it does not say, without a bound. */
   readonly copyBytesPerSecond?: number;
 }

@@ -6,6 +6,7 @@ export type ConditionCode =
   | 'area_slow'
   | 'catalog_behind'
   | 'follower_behind'
+  | 'followers_not_grown'
   | 'journal_failed'
   | 'journal_damaged'
   | 'journal_full'

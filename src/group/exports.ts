@@ -3,6 +3,7 @@ import { JnbdError } from '../platform/errors.ts';
 import type { Export, ExportClient, ExportDirectory, ExportSession } from './export.ts';
 import type { Group } from './group.ts';
 import { HostSession } from './host-session.ts';
+import { isHidden } from './secondary-exports.ts';
 import { acceptsHostWrites } from './states.ts';
 import type { System } from './system.ts';
 import type { Volume } from './volume.ts';
@@ -94,6 +95,7 @@ export class SystemExports implements ExportDirectory {
   list(): Export[] {
     const exports: Export[] = [];
     for (const group of this.#system.groups.values()) {
+      if (isHidden(group)) continue;
       for (const volume of group.volumes.values()) {
         if (volume.state === 'unused') continue;
         exports.push(new VolumeExport(group, volume, this.#isRotational(group)));

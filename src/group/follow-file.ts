@@ -38,6 +38,10 @@ export interface FollowState {
   readonly formatVersion: 1;
   /** Where the source listens for followers. */
   readonly url: string;
+  /** The source that the user named first; `url` is another one while that is busy. */
+  readonly preferred?: string;
+  /** What else may be read from, the best one first. */
+  readonly relief?: readonly string[];
   /** The group's name there. */
   readonly sourceGroup: string;
   readonly sourceSystemId: number;
@@ -48,6 +52,8 @@ export interface FollowState {
   readonly batchSize: string;
   /** Connections used in parallel. */
   readonly links: number;
+  /** What is done with answers that the journal has no room for; where it does not say, `keep`. */
+  readonly whenFull?: 'keep' | 'drop';
   /** Volumes whose contents are not complete. */
   readonly copies: readonly CopyProgress[];
   /** Nothing in the volumes was written by a record above this number, unless this system applied it. */
@@ -61,6 +67,8 @@ export class FollowFile {
   readonly #disk: Disk;
   readonly #path: string;
   #state: FollowState | undefined;
+  /** Whom the source gets its records from, itself first, as it said last; not on disk. */
+  sourcePath: readonly number[] = [];
 
   /** Throws JnbdError: catalog_damaged, format_newer. */
   constructor(disk: Disk, path: string) {
@@ -82,6 +90,7 @@ export class FollowFile {
 
   remove(): void {
     if (this.#state) this.#disk.removeFileSync(this.#path);
+    this.sourcePath = [];
     this.#state = undefined;
   }
 }

@@ -45,6 +45,10 @@ export class GroupFiles {
   get branches(): string {
     return `${this.directory}/branches`;
   }
+  /** Volumes that the group's source deleted, whose files are still here. */
+  get deleted(): string {
+    return `${this.directory}/deleted`;
+  }
   get volumes(): string {
     return `${this.directory}/volumes`;
   }

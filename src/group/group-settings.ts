@@ -1,7 +1,8 @@
 import type { AreaLayout } from '../journal/segment-chain.ts';
 import { JnbdError } from '../platform/errors.ts';
-import type { Catalog, OnFull, ReleaseRule } from './catalog.ts';
+import type { Catalog, OnFull, ReleaseRule, SecondaryExports } from './catalog.ts';
 import type { Group } from './group.ts';
+import { disconnectHidden } from './secondary-exports.ts';
 
 /** Settings that may change while a group serves. */
 export interface GroupChanges {
@@ -11,6 +12,8 @@ export interface GroupChanges {
   readonly release?: ReleaseRule | undefined;
   readonly copyBytesPerSecond?: number | 'unlimited' | undefined;
   readonly branchBudgetBytes?: number | undefined;
+  readonly secondaryExports?: SecondaryExports | undefined;
+  readonly deleteDelayMilliseconds?: number | undefined;
 }
 
 const syncIntervalMillisecondsMax = 60_000;
@@ -44,11 +47,13 @@ export function configureGroup(group: Group, changes: GroupChanges): boolean {
   group.chain.setLayout(changed.areaLayout);
   group.journal.setSyncInterval(changed.syncIntervalMilliseconds);
   group.followers.releaseRuleChanged();
+  disconnectHidden(group);
   return true;
 }
 
 function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
-  const { copyBytesPerSecond: rate, release, branchBudgetBytes } = changes;
+  const { copyBytesPerSecond: rate, release, branchBudgetBytes, secondaryExports } = changes;
+  const { deleteDelayMilliseconds } = changes;
   const { copyBytesPerSecond: _, ...others } = catalog;
   const unlimited = rate === 'unlimited' ? others : catalog;
   return {
@@ -58,6 +63,8 @@ function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
     syncIntervalMilliseconds: changes.syncIntervalMilliseconds ?? catalog.syncIntervalMilliseconds,
     ...(release === undefined ? {} : { release }),
     ...(branchBudgetBytes === undefined ? {} : { branchBudgetBytes }),
+    ...(secondaryExports === undefined ? {} : { secondaryExports }),
+    ...(deleteDelayMilliseconds === undefined ? {} : { deleteDelayMilliseconds }),
     ...(typeof rate === 'number' ? { copyBytesPerSecond: rate } : {}),
   };
 }

@@ -19,15 +19,16 @@ import { ApplyTroubles } from './apply-troubles.ts';
 import type { Catalog } from './catalog.ts';
 import { CatalogChanges } from './catalog-changes.ts';
 import { type Condition, Conditions } from './conditions.ts';
+import type { DeletedVolumes } from './deleted-volumes.ts';
 import { errno } from './export.ts';
 import type { FollowFile } from './follow-file.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
-import type { KeptFollower } from './follower-file.ts';
 import { Followers } from './followers.ts';
 import type { GroupFiles } from './group-files.ts';
 import type { GroupWatcher } from './group-watcher.ts';
 import { JournalWatch } from './journal-watch.ts';
 import { volumesToApply } from './open-volumes.ts';
+import type { OpenedGroup } from './opened-group.ts';
 import { relocator } from './recovery.ts';
 import { keepsFile, preservingOf } from './resync-state.ts';
 import { SpaceGuard } from './space-guard.ts';
@@ -61,6 +62,7 @@ export class Group {
   readonly hosts: WaitingHosts;
   readonly areas: readonly Area[];
   readonly follow: FollowFile;
+  readonly deleted: DeletedVolumes;
   readonly incarnation: number;
   readonly #deps: GroupDependencies;
   readonly #files: GroupFiles;
@@ -77,17 +79,7 @@ export class Group {
     deps: GroupDependencies,
     limits: GroupLimits,
     files: GroupFiles,
-    opened: {
-      catalog: Catalog;
-      areas: readonly Area[];
-      watermarks: Watermarks;
-      index: BlockIndex;
-      chain: SegmentChain;
-      head: HeadFile;
-      follow: FollowFile;
-      incarnation: number;
-      followers: readonly KeptFollower[];
-    },
+    opened: OpenedGroup,
   ) {
     this.#deps = deps;
     this.#limits = limits;
@@ -104,6 +96,7 @@ export class Group {
     this.hosts = new WaitingHosts(deps.clock);
     this.areas = opened.areas;
     this.follow = opened.follow;
+    this.deleted = opened.deleted;
     this.watermarks = opened.watermarks;
     this.index = opened.index;
     this.chain = opened.chain;
@@ -218,7 +211,7 @@ export class Group {
       checkpointSequence,
       preserving: preservingOf(this.#files, this.follow.state),
       owner: {
-        volumes: () => volumesToApply(this.volumes.values()),
+        volumes: () => volumesToApply([...this.volumes.values(), ...this.deleted.applying()]),
         appliedAdvanced: () => this.#appliedAdvanced(),
         mayCheckpoint: () => !this.changes.isFileBehind,
         released: () => this.#released(),
@@ -267,6 +260,7 @@ export class Group {
     await this.#driver?.close();
     this.#head.close();
     this.guard.close();
+    this.deleted.close();
     this.slabs.close();
     for (const volume of this.volumes.values()) volume.file?.closeSync();
     for (const area of this.areas) area.close();
@@ -359,6 +353,7 @@ export class Group {
   }
 
   addVolume(volume: Volume): void {
+    this.deleted.forget(volume.catalog.id);
     this.volumes.set(volume.catalog.name, volume);
     if (!volume.catalog.journalOnly) this.storing.add(volume.catalog.id);
     this.followers.journalOnlyChanged();

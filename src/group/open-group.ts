@@ -10,6 +10,7 @@ import { segmentBytes } from '../platform/limits.ts';
 import { randomIdentifier } from '../platform/random.ts';
 import { BlockIndex } from '../volume/block-index.ts';
 import { changeCatalog, readCatalog, writeCatalog } from './catalog.ts';
+import { DeletedVolumes } from './deleted-volumes.ts';
 import { FollowFile } from './follow-file.ts';
 import { readFollowers } from './follower-file.ts';
 import { keptFrom } from './follower-holds.ts';
@@ -44,11 +45,14 @@ export async function openGroup(
   const index = new BlockIndex(limits.tableNodesMax);
   const followers = readFollowers(disk, files.followers);
   const truths = { checkpoint, head, ...keptFrom(followers, catalog, checkpoint) };
-  const recovered = recoverJournal(disk, found, truths, catalog, index);
+  const deleted = new DeletedVolumes(deps, files);
+  const keptIds = deleted.list().map(({ kept }) => kept.entry.id);
+  const recovered = recoverJournal(disk, found, truths, catalog, index, keptIds);
   const { outcome, changes, live, released } = recovered;
   for (const { number, change } of changes) {
+    const isGone = change.change === 'volume_deleted' && !deleted.keep(catalog, change.id, number);
+    if (isGone) index.forget(change.id);
     catalog = changeCatalog(catalog, change, number);
-    if (change.change === 'volume_deleted') index.forget(change.id);
   }
   const liveSlots = new Set(live.map(({ area, slot }) => area.segmentPath(slot)));
   for (const area of found.areas) {
@@ -88,8 +92,10 @@ export async function openGroup(
     follow: new FollowFile(disk, files.follow),
     incarnation,
     followers,
+    deleted,
   });
   openVolumes(disk, group, files, changes);
+  deleted.start(group);
   if (changes.length > 0) writeCatalog(disk, files.catalog, catalog);
   for (const area of found.areas) {
     if (area.state !== 'healthy') raiseAreaCondition(group, area);

@@ -104,7 +104,8 @@ export function removeOrphans(disk: Disk, group: Group, files: GroupFiles): void
   const ids = new Set(group.catalog.volumes.map(({ id }) => id));
   for (const name of disk.listSync(files.volumes)) {
     const id = Number(volumeFilePattern.exec(name)?.[1] ?? Number.NaN);
-    if (id < group.catalog.nextVolumeId && !ids.has(id) && !keepsFile(group.follow.state, id))
+    const isKept = group.deleted.has(id) || keepsFile(group.follow.state, id);
+    if (id < group.catalog.nextVolumeId && !ids.has(id) && !isKept)
       disk.removeFileSync(`${files.volumes}/${name}`);
   }
 }

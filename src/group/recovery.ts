@@ -109,7 +109,8 @@ export interface JournalTruths {
  * Rebuilds what a crash took from memory: syncs what may be only in the page cache, then reads the
  * records behind the checkpoint past that cache (a page cache can lie after a failed sync, SAFETY 4),
  * proves them and fills the index, past its bound if need be: what was admitted before fits again
- * unless the budget was made smaller, and then only until it is applied.
+ * unless the budget was made smaller, and then only until it is applied. `alsoStored`: volumes that the
+ * catalog does not name any more, and that have files.
  */
 export function recoverJournal(
   disk: Disk,
@@ -117,6 +118,7 @@ export function recoverJournal(
   truths: JournalTruths,
   catalog: Catalog,
   index: BlockIndex,
+  alsoStored: readonly number[] = [],
 ): RecoveredJournal {
   const { checkpoint, head } = truths;
   const relevant = found.segments
@@ -144,9 +146,10 @@ export function recoverJournal(
   );
   const changes: { number: number; change: CatalogChange }[] = [];
   /** Not those that are journal-only, or deleted: nothing is applied to them. */
-  const stored = new Set(
-    catalog.volumes.filter(({ journalOnly }) => !journalOnly).map(({ id }) => id),
-  );
+  const stored = new Set([
+    ...catalog.volumes.filter(({ journalOnly }) => !journalOnly).map(({ id }) => id),
+    ...alsoStored,
+  ]);
   const visitor = {
     record(
       header: RecordHeader,

@@ -53,7 +53,7 @@ export class VolumeAdoption {
       changes.received(
         number,
         change,
-        () => undefined,
+        () => this.#keep(number, id),
         () => {
           this.#settled(id, number);
           this.#deleted(id);
@@ -115,10 +115,18 @@ export class VolumeAdoption {
   #changed(entry: CatalogVolume): void {
     const volume = this.#find(entry.id);
     if (!volume) return;
-    volume.catalog = entry;
-    if (volume.state === 'abnormal' || volume.state === entry.state) return;
-    volume.become(entry.state);
-    hideIncomplete(this.#group);
+    volume.describe(entry);
+    if (volume.state !== 'abnormal' && volume.state !== entry.state) {
+      volume.become(entry.state);
+      hideIncomplete(this.#group);
+    }
+    this.#group.changed();
+  }
+
+  /** Before the catalog has lost it. One whose contents never came is worth nothing. */
+  #keep(number: number, id: number): void {
+    const { catalog, deleted } = this.#group;
+    if (this.#find(id)?.state === 'normal') deleted.keep(catalog, id, number);
   }
 
   #deleted(id: number): void {
@@ -126,7 +134,8 @@ export class VolumeAdoption {
     if (!volume) return;
     const reason = `volume ${this.#group.name}/${volume.catalog.name} was deleted`;
     for (const session of volume.sessions) session.client.revoke(reason);
-    this.#group.forgetVolume(volume);
+    if (this.#group.deleted.has(id)) this.#group.deleted.hide(volume);
+    else this.#group.forgetVolume(volume);
   }
 
   #find(id: number): Volume | undefined {

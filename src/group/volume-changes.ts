@@ -5,6 +5,7 @@ import { formatExactSize, formatSize } from '../platform/size-text.ts';
 import type { CatalogVolume } from './catalog.ts';
 import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
+import { followersGrown } from './growth.ts';
 import { checkName } from './names.ts';
 import { makeChange } from './numbered-change.ts';
 import { Volume } from './volume.ts';
@@ -134,7 +135,10 @@ function refuseFile(what: string, path: string, sizeBytes: number, cause: unknow
   );
 }
 
-/** Grows a volume: the file first, then the record. Clients see the new size when they reconnect. */
+/**
+ * Grows a volume: the file first, then the record, then those who follow. Clients see the new size when they
+ * reconnect.
+ */
 export async function resizeVolume(
   group: Group,
   volume: Volume,
@@ -160,7 +164,9 @@ export async function resizeVolume(
     }
     const entry = { ...volume.catalog, sizeBytes };
     await makeChange(group, { change: 'volume_changed', volume: entry });
-    volume.catalog = entry;
+    await followersGrown(group, entry, group.catalog.number);
+    volume.describe(entry);
+    group.changed();
     return true;
   });
 }
@@ -175,7 +181,7 @@ export async function changeVolume(
     checkPresent(group, volume);
     const entry = { ...volume.catalog, ...changes };
     await makeChange(group, { change: 'volume_changed', volume: entry });
-    volume.catalog = entry;
+    volume.describe(entry);
     const { state } = changes;
     if (state !== undefined && state !== volume.state) volume.become(state);
   });

@@ -44,9 +44,15 @@ export class Volume {
     return this.#failure;
   }
 
-  /** How often its state changed. */
+  /** How often its state or its entry in the catalog changed. */
   get revision(): number {
     return this.#revision;
+  }
+
+  /** The catalog has another entry of it: another size, or another setting. */
+  describe(entry: CatalogVolume): void {
+    this.catalog = entry;
+    this.#revision += 1;
   }
 
   become(state: VolumeState, failure = ''): void {

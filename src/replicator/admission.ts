@@ -5,6 +5,7 @@ import type { System } from '../group/system.ts';
 import { giveWay, takeOverBy } from '../group/take-over.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
+import { pathThrough } from './follow-ring.ts';
 import type { PeerIdentity } from './transport.ts';
 import { formatPosition } from './wire.ts';
 import { AdmissionRefused, type Registered, type Registration } from './wire-json.ts';
@@ -93,6 +94,7 @@ function registered(system: System, group: Group, from: number, copy: boolean): 
     catalog: from === 0 ? emptyCatalog : { number, nextVolumeId, volumes: [...volumes] },
     journalCapacityBytes,
     copy,
+    path: [...pathThrough(group, system.systemId)],
   };
 }
 

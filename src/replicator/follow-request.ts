@@ -1,6 +1,9 @@
 import type { FollowState } from '../group/follow-file.ts';
+import type { Group } from '../group/group.ts';
 import type { GroupSettings } from '../group/new-group.ts';
+import { JnbdError } from '../platform/errors.ts';
 import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
+import type { WhenFull } from './full-journal.ts';
 import { followDefaults } from './handoff.ts';
 
 /** What `jnbd follow` says; what it does not say stays as it is, or gets its default. */
@@ -14,9 +17,13 @@ export interface FollowRequest {
   readonly pace: string | undefined;
   readonly batchSize: string | undefined;
   readonly links: number | undefined;
+  readonly whenFull: WhenFull | undefined;
+  /** Sources to read from while that at `url` is busy. */
+  readonly relief: readonly string[] | undefined;
   readonly settings: GroupSettings;
 }
 
+/** What of a group's following is the user's choice. */
 export type SourceChoice = Omit<
   FollowState,
   'formatVersion' | 'sourceSystemId' | 'sourceName' | 'copies' | 'shows' | 'resync'
@@ -25,11 +32,14 @@ export type SourceChoice = Omit<
 export function followState(wanted: FollowRequest, before: FollowState | undefined): SourceChoice {
   return {
     url: wanted.url,
+    preferred: wanted.url,
+    relief: wanted.relief ?? before?.relief ?? [],
     sourceGroup: wanted.sourceGroup ?? before?.sourceGroup ?? wanted.group,
     isSuspended: before?.isSuspended ?? false,
     pace: wanted.pace ?? before?.pace ?? followDefaults.pace,
     batchSize: wanted.batchSize ?? before?.batchSize ?? followDefaults.batchSize,
     links: wanted.links ?? before?.links ?? followDefaults.links,
+    whenFull: wanted.whenFull ?? before?.whenFull ?? 'keep',
   };
 }
 
@@ -37,4 +47,11 @@ export function followState(wanted: FollowRequest, before: FollowState | undefin
 export function checkSettings({ pace, batchSize }: FollowRequest): void {
   if (pace !== undefined) parsePace(pace);
   if (batchSize !== undefined) parseBatchSize(batchSize);
+}
+
+/** What a source was asked for may not be wanted any more when it answers. Throws state_refuses. */
+export function checkStillFollows(group: Group, before: FollowState | undefined): void {
+  const isOver = before !== undefined && group.follow.state === undefined;
+  if (group.role !== 'primary' && group.state === 'normal' && !isOver) return;
+  throw new JnbdError('state_refuses', `group ${group.name} is not to follow any more`);
 }

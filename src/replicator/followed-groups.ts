@@ -1,5 +1,4 @@
 import type { Group } from '../group/group.ts';
-import { positionOf } from '../group/lineage.ts';
 import { checkPromotion, promoteGroup } from '../group/promotion.ts';
 import { beginResync, planRollBack } from '../group/resync.ts';
 import type { GroupOrigin } from '../group/secondary-group.ts';
@@ -12,16 +11,19 @@ import { MiB } from '../platform/limits.ts';
 import { formatSize } from '../platform/size-text.ts';
 import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
 import { RegionSet } from '../volume/region-set.ts';
-import { Follower, type FollowerDependencies } from './follower.ts';
+import { checkNoRing } from './follow-ring.ts';
 import {
   checkSettings,
+  checkStillFollows,
   type FollowRequest,
   followState,
   type SourceChoice,
 } from './follow-request.ts';
+import { Follower, type FollowerDependencies } from './follower.ts';
 import { checkHeir, giveAway, untilNear } from './handoff.ts';
 import { partsFromSource } from './parting.ts';
-import { register, unregister } from './registration.ts';
+import { register, registrationOf, unregister } from './registration.ts';
+import { SourceRelief } from './source-relief.ts';
 import type { ClientCredentials, Transport, TransportClient } from './transport.ts';
 import type { ResyncRegistered as Registered } from './resync-registered.ts';
 
@@ -44,6 +46,7 @@ export class FollowedGroups implements SystemWatcher {
   readonly #followers = new Map<Group, Follower>();
   /** Changes that one source sent may be under way when another one is followed. */
   readonly #adoptions = new WeakMap<Group, VolumeAdoption>();
+  readonly #reliefs = new Map<Group, SourceRelief>();
 
   constructor(system: System, deps: FollowedGroupsDependencies) {
     this.#system = system;
@@ -82,7 +85,9 @@ export class FollowedGroups implements SystemWatcher {
     const next = followState(wanted, state);
     const isSame =
       state !== undefined &&
-      Object.entries(next).every(([key, value]) => Reflect.get(state, key) === value);
+      Object.entries(next).every(
+        ([key, value]) => JSON.stringify(Reflect.get(state, key)) === JSON.stringify(value),
+      );
     if (isSame && group.role === 'secondary') return { group, changed: false };
     await this.#switchSource(group, next);
     return { group, changed: true };
@@ -189,6 +194,7 @@ export class FollowedGroups implements SystemWatcher {
   }
 
   close(): void {
+    for (const relief of this.#reliefs.values()) relief.close();
     for (const follower of this.#followers.values()) follower.close();
     this.#followers.clear();
   }
@@ -232,34 +238,32 @@ export class FollowedGroups implements SystemWatcher {
 
   /** Asked before anything changes: a source that has another history is refused, and nothing happened. */
   async #switchSource(group: Group, next: SourceChoice): Promise<void> {
-    const { catalog, watermarks, follow } = group;
+    const { catalog, follow } = group;
     const { state } = follow;
     const client = this.#connect(next.url, 1);
     try {
-      const origin = await register(client, this.#caller, next.sourceGroup, {
-        groupId: catalog.groupId,
-        position: positionOf(catalog.lineage, watermarks.durable),
-        lineage: [...catalog.lineage],
-        copyVolumes: (state?.copies ?? []).map(({ volume }) => volume),
-        journalOnly: catalog.journalOnly ?? false,
-        listenPort: this.#deps.listenPort(),
-        groupName: group.name,
-      });
+      const origin = await this.#registerAt(client, group, next.sourceGroup);
+      if (origin.path.includes(this.#system.systemId)) {
+        await unregister(client, this.#caller, catalog.groupId);
+        checkNoRing(group.name, this.#system.systemId, origin.path);
+      }
+      checkStillFollows(group, state);
       this.#stopFollower(group);
       follow.write({
         formatVersion: 1,
         ...next,
         sourceSystemId: origin.systemId,
         sourceName: origin.name,
-        copies: state?.copies ?? [],
-        shows: state?.shows ?? 0,
-        resync: state?.resync,
+        copies: follow.state?.copies ?? [],
+        shows: follow.state?.shows ?? 0,
+        resync: follow.state?.resync,
       });
       if (group.role === 'diverged') {
         // With the same history up to where that one forked: nothing of this system is lost.
         group.changes.replace({ ...group.catalog, role: 'secondary', takenOver: undefined });
         clearDiverged(group, `group ${group.name} follows system ${origin.name}`);
       }
+      follow.sourcePath = origin.path;
       this.#startFollower(group);
       this.#tell(
         'followed',
@@ -269,6 +273,11 @@ export class FollowedGroups implements SystemWatcher {
     } finally {
       client.close();
     }
+  }
+
+  #registerAt(client: TransportClient, group: Group, sourceGroup?: string): Promise<Registered> {
+    const name = sourceGroup ?? group.follow.state?.sourceGroup ?? group.name;
+    return register(client, this.#caller, name, registrationOf(group, this.#deps.listenPort()));
   }
 
   #startFollower(group: Group): void {
@@ -282,6 +291,7 @@ export class FollowedGroups implements SystemWatcher {
       {
         pace: { pace: parsePace(state.pace), batchSize: parseBatchSize(state.batchSize) },
         links: state.links,
+        whenFull: state.whenFull ?? 'keep',
       },
       {
         clock,
@@ -298,6 +308,7 @@ export class FollowedGroups implements SystemWatcher {
       },
     );
     this.#followers.set(group, follower);
+    if ((state.relief ?? []).length > 0) this.#startRelief(group);
     follower.start();
   }
 
@@ -348,7 +359,22 @@ export class FollowedGroups implements SystemWatcher {
       });
   }
 
+  #startRelief(group: Group): void {
+    const { clock, event } = this.#deps;
+    const relief = new SourceRelief(group, {
+      clock,
+      event,
+      caller: this.#caller,
+      connect: (url) => this.#connect(url, 1),
+      registerAt: (client) => this.#registerAt(client, group),
+      switchSource: (next) => this.#switchSource(group, next),
+    });
+    this.#reliefs.set(group, relief);
+  }
+
   #stopFollower(group: Group): void {
+    this.#reliefs.get(group)?.close();
+    this.#reliefs.delete(group);
     this.#followers.get(group)?.close();
     this.#followers.delete(group);
   }

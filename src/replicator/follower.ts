@@ -14,13 +14,16 @@ import type { PaceSettings } from '../platform/pace-settings.ts';
 import { AnswerBody } from './answer-body.ts';
 import { FollowedContents, type WantedFromSource } from './followed-contents.ts';
 import { clearFollowConditions, raiseFollowCondition } from './follow-conditions.ts';
+import { noteSourcePath } from './follow-ring.ts';
+import { FullJournal, type WhenFull } from './full-journal.ts';
 import { changeFollowerState, type FollowerState } from './follower-states.ts';
 import { type JournalReadOwner, SentRead } from './journal-read.ts';
 import { LinkMeter } from './link-meter.ts';
 import { decidePace, type PaceDecision, type PaceSituation } from './pace.ts';
 import { paceSituation } from './pace-situation.ts';
 import { noMeasures, noteRead, noteStart, type PaceMeasures } from './pace-measures.ts';
-import { register } from './registration.ts';
+import { register, registrationOf } from './registration.ts';
+import { SourceLag } from './source-lag.ts';
 import type { TransportClient } from './transport.ts';
 import type { Caller, JournalAnswer } from './wire.ts';
 import type { ResyncRegistered as Registered } from './resync-registered.ts';
@@ -44,6 +47,7 @@ export interface FollowerSettings {
   readonly pace: PaceSettings;
   /** Reads at the source at the same time. */
   readonly links: number;
+  readonly whenFull: WhenFull;
 }
 
 const backOffMillisecondsMin = 100;
@@ -66,6 +70,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   readonly #records: ReceivedRecords;
   readonly #contents: FollowedContents;
   readonly #body: AnswerBody;
+  readonly #full: FullJournal;
   readonly #meter = new LinkMeter();
   /** In the order asked; the first one's body is being taken. */
   #reads: SentRead[] = [];
@@ -78,9 +83,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   #failures = 0;
   #isRetry = true;
   #failure: JnbdError | undefined;
-  /** Monotonic: since when the source is known to have had what is not here; undefined: it has nothing. */
-  #behindSince: number | undefined;
-  #heardAt: number | undefined;
+  readonly #lag = new SourceLag();
   #registrationCount = 0;
 
   constructor(
@@ -104,6 +107,10 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     this.#body = new AnswerBody(group, this.#records, this.#contents.copies, () =>
       deps.clock.soon(() => this.#roomAppeared()),
     );
+    this.#full = new FullJournal(group, deps.clock, settings.whenFull, {
+      isBlocked: () => this.#body.isBlocked,
+      drop: (error) => this.#tryAgain(error),
+    });
     group.watchers.add(this);
   }
 
@@ -129,11 +136,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
 
   /** Age of the oldest record that the source has and this system does not, as far as is known. */
   lagSeconds(): number {
-    const now = this.#now();
-    // Nobody knows what the source did since it was heard last.
-    const isSilent = this.#state !== 'reading';
-    const since = this.#behindSince ?? (isSilent ? this.#heardAt : undefined);
-    return since === undefined ? 0 : (now - since) / 1000;
+    return this.#lag.seconds(this.#now(), this.#state !== 'reading');
   }
 
   start(): void {
@@ -176,12 +179,10 @@ export class Follower implements JournalReadOwner, GroupWatcher {
 
   answered(read: SentRead): void {
     const answer = must(read.answer, 'the head was decoded');
-    const now = this.#now();
     this.#source = answer;
-    this.#heardAt = now;
-    const oldest = answer.oldestUnsentMilliseconds;
-    const isBehind = answer.through.number < answer.watermarks.newest;
-    this.#behindSince = isBehind ? now - oldest : undefined;
+    this.#lag.heard(answer, this.#now());
+    this.#attempt(() => noteSourcePath(this.#group, this.#deps.caller.systemId, answer.path));
+    if (this.#state !== 'reading') return;
     if (read === this.#reads[0]) this.#beginBody(read);
     this.#consider();
   }
@@ -189,7 +190,9 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   bytes(read: SentRead, bytes: Uint8Array): void {
     this.#attempt(() => {
       this.#body.take(bytes);
-      if (this.#body.isBlocked) read.pause();
+      if (!this.#body.isBlocked) return;
+      read.pause();
+      this.#full.blocked();
     });
   }
 
@@ -276,7 +279,9 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   #send({ batchBytes, waitMilliseconds }: PaceDecision, wanted: WantedFromSource): void {
     const { watermarks, catalog } = this.#group;
     const last = this.#reads.at(-1)?.answer?.through;
-    const { applied, durable } = watermarks;
+    // A source that grows a volume, waits until the file here has grown: until then its record is not here.
+    const received = this.#group.changes.settledThrough(watermarks.durable);
+    const applied = Math.min(watermarks.applied, received);
     this.#measures = noteStart(this.#measures, this.#now());
     this.#toldApplied = applied;
     const read = new SentRead(
@@ -285,7 +290,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
       this.#deps.caller,
       {
         position: last ?? positionOf(catalog.lineage, watermarks.newest),
-        received: durable,
+        received,
         applied,
         batchBytes,
         waitMilliseconds,
@@ -316,26 +321,15 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   async #register(): Promise<void> {
     this.#registrationCount += 1;
     const count = this.#registrationCount;
-    const { catalog, follow, watermarks } = this.#group;
-    const state = must(follow.state, 'a group that follows has a source');
+    const state = must(this.#group.follow.state, 'a group that follows has a source');
     try {
-      const registered: Registered = await register(
-        this.#client,
-        this.#deps.caller,
-        state.sourceGroup,
-        {
-          groupId: catalog.groupId,
-          position: positionOf(catalog.lineage, watermarks.durable),
-          lineage: [...catalog.lineage],
-          copyVolumes: this.#contents.copiedVolumes(),
-          journalOnly: catalog.journalOnly ?? false,
-          listenPort: this.#deps.listenPort(),
-          groupName: catalog.name,
-        },
-      );
-      if (registered.resync && count === this.#registrationCount) {
+      const { caller, listenPort } = this.#deps;
+      const wanted = registrationOf(this.#group, listenPort());
+      const told: Registered = await register(this.#client, caller, state.sourceGroup, wanted);
+      noteSourcePath(this.#group, caller.systemId, told.path);
+      if (told.resync && count === this.#registrationCount) {
         await this.#contents.copies.settled();
-        await this.#deps.beginResync(registered, () => count === this.#registrationCount);
+        await this.#deps.beginResync(told, () => count === this.#registrationCount);
         return;
       }
     } catch (error) {
@@ -367,14 +361,20 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     this.#become(isRefused ? 'refused' : 'waiting');
     raiseFollowCondition(this.#group, isRefused, error);
     const backOff = Math.min(backOffMillisecondsMax, backOffMillisecondsMin * 2 ** this.#failures);
-    this.#timer = this.#deps.clock.after(isRefused ? refusedMilliseconds : backOff, () => {
+    this.#registerAfter(isRefused ? refusedMilliseconds : backOff);
+  }
+
+  #registerAfter(milliseconds: number): void {
+    this.#timer = this.#deps.clock.after(milliseconds, () => {
       this.#timer = undefined;
+      if (this.#full.forbidsReading) return this.#registerAfter(milliseconds);
       this.#become('registering');
       void this.#register();
     });
   }
 
   #stopReading(): void {
+    this.#full.cancel();
     this.#registrationCount += 1;
     this.#timer?.cancel();
     this.#timer = undefined;

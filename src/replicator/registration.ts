@@ -1,3 +1,5 @@
+import type { Group } from '../group/group.ts';
+import { positionOf } from '../group/lineage.ts';
 import type { TransportClient } from './transport.ts';
 import { type WholeAnswer, wholeAnswer } from './whole-answer.ts';
 import { type Caller, encodeCaller, paths } from './wire.ts';
@@ -9,6 +11,22 @@ import {
   type Registration,
   readProblem,
 } from './wire-json.ts';
+
+/** What this system says of a group that it has. */
+export function registrationOf(
+  { name, catalog, watermarks, follow }: Group,
+  listenPort: number,
+): Omit<Registration, 'systemId' | 'name'> {
+  return {
+    groupId: catalog.groupId,
+    position: positionOf(catalog.lineage, watermarks.durable),
+    lineage: [...catalog.lineage],
+    copyVolumes: (follow.state?.copies ?? []).map(({ volume }) => volume),
+    journalOnly: catalog.journalOnly ?? false,
+    listenPort,
+    groupName: name,
+  };
+}
 
 const limits = { headMilliseconds: 10_000, silenceMilliseconds: 10_000 };
 

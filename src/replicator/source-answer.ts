@@ -27,6 +27,7 @@ export function journalAnswer(
     capacityBytes,
     timeMilliseconds: Math.max(0, Math.floor(wallMilliseconds)),
     unsentBytes: next ? journal.bytesBehind(through, next.offset) : 0,
+    path: journal.picture.path,
     oldestUnsentMilliseconds: isDone ? 0 : Math.max(0, Math.floor(oldestUnsentMilliseconds)),
   };
 }

@@ -2,6 +2,7 @@ import type { Group } from '../group/group.ts';
 import type { GroupWatcher } from '../group/group-watcher.ts';
 import type { Volume } from '../group/volume.ts';
 import type { Clock } from '../platform/clock.ts';
+import { pathThrough } from './follow-ring.ts';
 import type {
   GroupPicture,
   JournalProgress,
@@ -16,6 +17,7 @@ import type {
  */
 export class SourceFeed implements GroupWatcher {
   readonly #group: Group;
+  readonly #systemId: number;
   readonly #clock: Clock;
   readonly #post: (message: ToSource) => void;
   readonly #shared = new SharedArrayBuffer(8);
@@ -30,8 +32,10 @@ export class SourceFeed implements GroupWatcher {
   #isScheduled = false;
   #isClosed = false;
 
-  constructor(group: Group, clock: Clock, post: (message: ToSource) => void) {
+  /** `systemId`: of this system. */
+  constructor(group: Group, systemId: number, clock: Clock, post: (message: ToSource) => void) {
     this.#group = group;
+    this.#systemId = systemId;
     this.#clock = clock;
     this.#post = post;
     Atomics.store(this.#durable, 0, BigInt(group.watermarks.durable));
@@ -125,6 +129,8 @@ export class SourceFeed implements GroupWatcher {
       group.isReadable,
       group.followers.revision,
       group.follow.state?.shows,
+      group.follow.state === undefined,
+      group.follow.sourcePath,
       volumeStates(group),
     ];
   }
@@ -146,6 +152,7 @@ export class SourceFeed implements GroupWatcher {
       followers: group.followers
         .list()
         .map(({ systemId, name: follower, state }) => ({ systemId, name: follower, state })),
+      path: pathThrough(group, this.#systemId),
       copyBytesPerSecond,
     };
   }

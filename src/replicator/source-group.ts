@@ -3,6 +3,7 @@ import type { Disk } from '../platform/disk.ts';
 import type { BatchBuffers } from './batch-buffers.ts';
 import { CopyRate } from './copy-rate.ts';
 import { type ColdReads, SourceFiles } from './source-files.ts';
+import { SourceHashes } from './source-hashes.ts';
 import { SourceJournal } from './source-journal.ts';
 import type { FromSource, GroupPicture, JournalProgress } from './source-messages.ts';
 import { SourceReader } from './source-reader.ts';
@@ -16,6 +17,7 @@ export class SourceGroup {
   readonly rate: CopyRate;
   readonly clock: Clock;
   readonly buffers: BatchBuffers;
+  readonly hashes: SourceHashes;
   readonly #post: (message: FromSource) => void;
   readonly #readers = new Map<number, SourceReader>();
   readonly #waiting = new Set<() => void>();
@@ -41,6 +43,7 @@ export class SourceGroup {
     this.buffers = deps.buffers;
     this.clock = deps.clock;
     this.#post = post;
+    this.hashes = new SourceHashes(this);
   }
 
   /** The follower, if it is registered. */

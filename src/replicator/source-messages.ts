@@ -48,6 +48,8 @@ export interface GroupPicture {
   /** Until this is applied, volumes may show what no record of this journal explains. */
   readonly contentsFrom: number;
   readonly followers: readonly SourceFollower[];
+  /** This system, its source, and so on, as far as is known. */
+  readonly path: readonly number[];
   /** For contents of volumes, to all followers together; undefined: no bound. */
   readonly copyBytesPerSecond: number | undefined;
 }

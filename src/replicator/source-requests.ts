@@ -1,10 +1,14 @@
 import type { Group } from '../group/group.ts';
 import type { System } from '../group/system.ts';
 import { JnbdError } from '../platform/errors.ts';
+import type { OwnLoad } from '../platform/own-load.ts';
 import { admit } from './admission.ts';
+import { loadPath } from './load-request.ts';
 import { historyOf } from './members.ts';
-import type { IncomingRequest, PeerIdentity } from './transport.ts';
-import { decodeCaller, routeOf } from './wire.ts';
+import { checkCertificate, checkPeer } from './peer-rights.ts';
+import { answerFollowRoute, type Follows, followRouteOf } from './remote-follow.ts';
+import type { IncomingRequest } from './transport.ts';
+import { decodeCaller, routeOf, type WireRoute } from './wire.ts';
 import {
   AdmissionRefused,
   jsonAnswer,
@@ -14,44 +18,35 @@ import {
   registrationSchema,
 } from './wire-json.ts';
 
+export interface SourceRequestsDependencies {
+  readonly system: System;
+  readonly follows: Follows;
+  /** Whether systems that showed no certificate may follow (`--insecure`). */
+  readonly isOpenToAll: boolean;
+  readonly load: () => OwnLoad;
+  /** Answers whatever is no matter of replication. */
+  readonly others: (incoming: IncomingRequest) => Promise<JsonAnswer>;
+}
+
 /**
- * Answers what is asked of a source beside its journals: to be followed, to be followed no more, and
- * which history it has.
- * `others` answers whatever is no matter of replication.
+ * Answers what is asked of a system beside its journals: to be followed, and to be followed no more, to
+ * follow another one, and which history it has.
  */
 export async function answerRequest(
-  system: System,
+  deps: SourceRequestsDependencies,
   incoming: IncomingRequest,
-  others: (incoming: IncomingRequest) => Promise<JsonAnswer>,
 ): Promise<JsonAnswer> {
-  const route = routeOf(incoming.method, incoming.path);
-  if (!route || route.kind === 'journal') return others(incoming);
+  const { method, path } = incoming;
+  const route = routeOf(method, path);
+  const followRoute = followRouteOf(method, path);
   try {
-    const caller = decodeCaller(incoming.headers);
-    if (route.kind === 'lineage') {
-      const group = findGroup(system, route.groupId);
-      checkGroup(incoming.identity, group?.name ?? '');
-      if (!group) {
-        const text = `there is no group ${route.groupId} on system ${system.name}`;
-        throw new JnbdError('group_not_found', text);
-      }
-      return jsonAnswer(200, historyOf(system, group));
-    }
-    if (route.kind === 'unregister') {
-      if (route.systemId !== caller.systemId) {
-        throw new JnbdError('follower_not_allowed', 'a system unregisters itself only');
-      }
-      const group = findGroup(system, route.groupId);
-      checkGroup(incoming.identity, group?.name ?? '');
-      const isDropped = group?.followers.drop(route.systemId) ?? false;
-      return jsonAnswer(200, { result: isDropped ? 'done' : 'already_done' });
-    }
-    const registration = parseJson(registrationSchema, incoming.body, 'a registration');
-    checkGroup(incoming.identity, route.groupName);
-    return jsonAnswer(
-      200,
-      await admit(system, route.groupName, registration, incoming.identity, incoming.peer),
-    );
+    if (followRoute)
+      return await answerFollowRoute(deps.system, deps.follows, followRoute, incoming);
+    if (route?.kind === 'register') return await register(deps, route.groupName, incoming);
+    if (route?.kind === 'unregister') return unregister(deps, route, incoming);
+    if (route?.kind === 'lineage') return history(deps, route.groupId, incoming);
+    if (method === 'GET' && path === loadPath) return load(deps, incoming);
+    return await deps.others(incoming);
   } catch (error) {
     if (error instanceof AdmissionRefused) return problemAnswer(error, error.details);
     if (error instanceof JnbdError) return problemAnswer(error);
@@ -63,13 +58,52 @@ function findGroup(system: System, groupId: string): Group | undefined {
   return [...system.groups.values()].find(({ catalog }) => catalog.groupId === groupId);
 }
 
-/** A certificate may be limited to groups. */
-function checkGroup(identity: PeerIdentity, groupName: string): void {
-  if (identity.kind !== 'certificate') return;
-  const { groups } = identity.rights;
-  if (groups === 'all' || groups.includes(groupName)) return;
-  throw new JnbdError(
-    'follower_not_allowed',
-    `the certificate of ${identity.certificate.subject} is for groups ${groups.join(', ')}, not for ${groupName}`,
-  );
+function history(
+  { system, isOpenToAll }: SourceRequestsDependencies,
+  groupId: string,
+  { headers, identity }: IncomingRequest,
+): JsonAnswer {
+  const caller = decodeCaller(headers);
+  const group = findGroup(system, groupId);
+  checkCertificate(identity, caller.name, group?.name ?? '', 'read', isOpenToAll);
+  if (group) return jsonAnswer(200, historyOf(system, group));
+  const text = `there is no group ${groupId} on system ${system.name}`;
+  throw new JnbdError('group_not_found', text);
+}
+
+async function register(
+  { system, isOpenToAll }: SourceRequestsDependencies,
+  groupName: string,
+  { headers, body, identity, peer }: IncomingRequest,
+): Promise<JsonAnswer> {
+  const caller = decodeCaller(headers);
+  const registration = parseJson(registrationSchema, body, 'a registration');
+  if (registration.systemId !== caller.systemId || registration.name !== caller.name) {
+    throw new JnbdError('protocol_violated', 'a system registers itself only');
+  }
+  checkCertificate(identity, caller.name, groupName, 'read', isOpenToAll);
+  return jsonAnswer(200, await admit(system, groupName, registration, identity, peer));
+}
+
+function load(
+  { load: read, isOpenToAll }: SourceRequestsDependencies,
+  { headers, identity }: IncomingRequest,
+): JsonAnswer {
+  checkPeer(identity, decodeCaller(headers).name, isOpenToAll);
+  return jsonAnswer(200, read());
+}
+
+function unregister(
+  { system, isOpenToAll }: SourceRequestsDependencies,
+  { groupId, systemId }: WireRoute & { readonly kind: 'unregister' },
+  { headers, identity }: IncomingRequest,
+): JsonAnswer {
+  const caller = decodeCaller(headers);
+  const group = findGroup(system, groupId);
+  const known = group?.followers.find(systemId);
+  const isItself = systemId === caller.systemId && (known?.name ?? caller.name) === caller.name;
+  if (!isItself) throw new JnbdError('follower_not_allowed', 'a system unregisters itself only');
+  checkCertificate(identity, caller.name, group?.name ?? '', 'read', isOpenToAll);
+  const isDropped = group?.followers.drop(systemId) ?? false;
+  return jsonAnswer(200, { result: isDropped ? 'done' : 'already_done' });
 }

@@ -5,15 +5,17 @@ import { MiB } from '../platform/limits.ts';
 import type { WorkerPort } from '../platform/worker-port.ts';
 import { BatchBuffers } from './batch-buffers.ts';
 import { ForwardedRequests, sendProblem } from './forwarded-requests.ts';
+import { decodeHashRange, hashRouteOf } from './hash-wire.ts';
+import { checkCertificate } from './peer-rights.ts';
 import { SourceAcknowledgements } from './source-acknowledgements.ts';
 import { ColdReads } from './source-files.ts';
 import { SourceGroup } from './source-group.ts';
 import type { FromSource, SourceListenOptions, ToSource } from './source-messages.ts';
 import { SourceRead } from './source-read.ts';
+import type { SourceReader } from './source-reader.ts';
 import type {
   Answer,
   IncomingRequest,
-  PeerIdentity,
   Transport,
   TransportListenOptions,
   TransportServer,
@@ -119,37 +121,29 @@ export class SourceWorker {
   }
 
   #request(request: IncomingRequest, answer: Answer): void {
-    const route = routeOf(request.method, request.path);
-    if (route?.kind !== 'journal') {
-      this.#forwarded.forward(request, answer);
-      return;
-    }
+    const { method, path } = request;
+    const route = routeOf(method, path);
+    const hashRoute = hashRouteOf(method, path);
     try {
-      this.#read(route.groupId, request, answer);
+      if (hashRoute) this.#hashes(hashRoute.groupId, hashRoute.volume, request, answer);
+      else if (route?.kind === 'journal') this.#read(route.groupId, request, answer);
+      else this.#forwarded.forward(request, answer);
     } catch (error) {
       if (!(error instanceof JnbdError)) throw error;
       sendProblem(answer, error);
     }
   }
 
-  #read(groupId: string, { headers, identity, peer }: IncomingRequest, answer: Answer): void {
-    const { systemId, name } = decodeCaller(headers);
-    const read = decodeJournalRead(headers);
-    const group = this.#groups.get(groupId);
-    if (!group) {
-      throw new JnbdError('group_not_found', `there is no group ${groupId} on this system`);
-    }
-    const { picture } = group.journal;
-    this.#checkRights(identity, name, picture.name, peer);
-    const reader = group.reader(systemId);
-    if (!reader) {
-      throw new JnbdError(
-        'follower_not_found',
-        `system ${name} does not follow group ${picture.name} here; it has to register first`,
-      );
-    }
+  #hashes(groupId: string, volume: number, request: IncomingRequest, answer: Answer): void {
+    const range = decodeHashRange(request.headers);
+    this.#reader(groupId, request).group.hashes.answer(volume, range, answer);
+  }
+
+  #read(groupId: string, request: IncomingRequest, answer: Answer): void {
+    const read = decodeJournalRead(request.headers);
+    const { group, reader } = this.#reader(groupId, request);
     if (reader.reads >= readsMax) {
-      const text = `follower ${name} of group ${picture.name} has ${readsMax} reads under way; answer them first`;
+      const text = `system ${reader.systemId} has ${readsMax} reads of group ${group.journal.picture.name} under way; answer them first`;
       throw new JnbdError('memory_exhausted', text);
     }
     this.#acknowledgements.note(groupId, reader, read);
@@ -163,19 +157,24 @@ export class SourceWorker {
     });
   }
 
-  /** The registration is the follower's admission; what is asked here is whether it may read at all. */
-  #checkRights(identity: PeerIdentity, system: string, group: string, peer: string): void {
-    if (identity.kind === 'loopback') return;
-    if (identity.kind === 'certificate') {
-      const { rights, certificate } = identity;
-      const isItsOwn = rights.system === system;
-      if (isItsOwn && (rights.groups === 'all' || rights.groups.includes(group))) return;
-      const what = isItsOwn ? `to read group ${group}` : `system ${system} to use it`;
-      const text = `certificate ${certificate.subject} does not allow ${what}; issue one that does`;
-      throw new JnbdError('follower_not_allowed', text);
+  /** Who asks, where it may. The registration is its admission; nobody reads in the name of another. */
+  #reader(
+    groupId: string,
+    { headers, identity }: IncomingRequest,
+  ): { readonly group: SourceGroup; readonly reader: SourceReader } {
+    const { systemId, name } = decodeCaller(headers);
+    const group = this.#groups.get(groupId);
+    if (!group) {
+      throw new JnbdError('group_not_found', `there is no group ${groupId} on this system`);
     }
-    if (this.#isOpenToAll) return;
-    const text = `${peer} showed no certificate: group ${group} is read by followers that have one`;
-    throw new JnbdError('follower_not_allowed', text);
+    const { picture } = group.journal;
+    checkCertificate(identity, name, picture.name, 'read', this.#isOpenToAll);
+    const reader = group.reader(systemId);
+    const registered = picture.followers.find((follower) => follower.systemId === systemId);
+    if (reader && registered?.name === name) return { group, reader };
+    throw new JnbdError(
+      'follower_not_found',
+      `system ${name} does not follow group ${picture.name} here; it has to register first`,
+    );
   }
 }

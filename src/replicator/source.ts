@@ -17,6 +17,8 @@ export interface ForwardedAnswer {
 }
 
 export interface SourceDependencies {
+  /** Of this system. */
+  readonly systemId: number;
   readonly clock: Clock;
   readonly port: WorkerPort<ToSource, FromSource>;
   /** Whatever else is asked at the port. A JnbdError becomes a problem document. */
@@ -51,7 +53,8 @@ export class Source {
     const { groupId } = group.catalog;
     this.remove(group);
     const post = (message: ToSource): void => this.#deps.port.post(message);
-    this.#feeds.set(groupId, new SourceFeed(group, this.#deps.clock, post));
+    const { clock, systemId } = this.#deps;
+    this.#feeds.set(groupId, new SourceFeed(group, systemId, clock, post));
   }
 
   /** Before the group's files are removed. */

@@ -11,7 +11,7 @@ import {
   volumeSizeBytesMax,
   volumesPerGroupMax,
 } from '../platform/limits.ts';
-import type { Position, Stretch, WireHeaders } from './wire.ts';
+import { pathSystemsMax, type Position, type Stretch, type WireHeaders } from './wire.ts';
 
 const name = z.string().regex(namePattern);
 const groupId = z.string().regex(/^[0-9a-f]{32}$/);
@@ -94,6 +94,8 @@ export const registeredSchema = z.object({
   journalCapacityBytes: z.int().min(0),
   /** Whether the journal alone is not enough: contents come as copy frames. */
   copy: z.boolean(),
+  /** As of `jnbd-path`. */
+  path: z.array(number48).max(pathSystemsMax).default([]),
 });
 export type Registered = z.infer<typeof registeredSchema>;
 

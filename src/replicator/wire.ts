@@ -29,6 +29,8 @@ export const batchBytesMax = 64 * MiB;
 export const waitMillisecondsMax = 60_000;
 /** Volumes that one journal read can name as being copied. */
 export const copiedVolumesMax = 128;
+/** Systems in a row that follow each other, as far as is told. */
+export const pathSystemsMax = 32;
 /** Names and values of all headers of a request or an answer. */
 export const headersBytesMax = 16 * KiB;
 /** A request's body, and an answer's that is JSON: a lineage and a catalog. */
@@ -90,6 +92,8 @@ export interface JournalAnswer {
   readonly unsentBytes: number;
   /** Age of the oldest record behind `through`; 0 when there is none. */
   readonly oldestUnsentMilliseconds: number;
+  /** Whom the records come through: the source, its source, and so on, as far as is known. */
+  readonly path: readonly number[];
 }
 
 export const paths = {
@@ -245,6 +249,7 @@ export function encodeJournalAnswer(answer: JournalAnswer): WireHeaders {
     'jnbd-time': String(answer.timeMilliseconds),
     'jnbd-unsent-bytes': String(answer.unsentBytes),
     'jnbd-oldest-unsent-ms': String(answer.oldestUnsentMilliseconds),
+    ...(answer.path.length === 0 ? {} : { 'jnbd-path': answer.path.join(',') }),
   };
 }
 
@@ -275,7 +280,17 @@ export function decodeJournalAnswer(headers: WireHeaders): JournalAnswer {
       'jnbd-oldest-unsent-ms',
       Number.MAX_SAFE_INTEGER,
     ),
+    path: decodePath(headers['jnbd-path']),
   };
+}
+
+function decodePath(text: string | undefined): number[] {
+  if (text === undefined) return [];
+  const ids = text.split(',', pathSystemsMax + 1).map((part) => parseWhole(part, updateNumberMax));
+  if (ids.length > pathSystemsMax || ids.includes(undefined)) {
+    wrong('jnbd-path', text, `at most ${pathSystemsMax} ids of systems with commas between`);
+  }
+  return ids as number[];
 }
 
 /** Decimal digits only: no sign, point, exponent or space. */

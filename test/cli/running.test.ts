@@ -120,7 +120,14 @@ describe('what serve prints', () => {
       .split('\n')
       .filter((line) => line.startsWith('{'))
       .map((line) => (JSON.parse(line) as { code: string }).code);
-    expect(codes).toEqual(['started', 'group_created', 'volume_created', 'stopping', 'stopped']);
+    expect(codes).toEqual([
+      'started',
+      'group_created',
+      'group_opened',
+      'volume_created',
+      'stopping',
+      'stopped',
+    ]);
   });
 });
 

@@ -3,6 +3,7 @@ import type { Group } from '../../src/group/group.ts';
 import type { System } from '../../src/group/system.ts';
 import type { GroupStatus } from '../../src/control/schema-status.ts';
 import { must } from '../../src/platform/assert.ts';
+import type { OwnLoad } from '../../src/platform/own-load.ts';
 import { SimulatedClock } from '../simulation/simulated-clock.ts';
 import { SimulatedDaemon } from '../simulation/simulated-daemon.ts';
 import { SimulatedDisk, type SimulatedDiskOptions } from '../simulation/simulated-disk.ts';
@@ -36,6 +37,8 @@ export class FleetSystem {
   readonly fleet: Fleet;
   readonly host: string;
   readonly machine: SimulatedDisk;
+  /** How busy it is. */
+  load: OwnLoad = { eventLoopDelayMilliseconds: 0, processorShare: 0 };
   readonly #network: SimulatedNetwork;
   readonly #random: SimulatedRandom;
   #daemon: SimulatedDaemon | undefined;
@@ -75,7 +78,9 @@ export class FleetSystem {
     const { clock, links } = this.fleet;
     this.#starts += 1;
     const random = this.#random.fork(`start ${this.#starts}`);
-    const world = { clock, machine: this.machine, network: this.#network, links, host: this.host };
+    const load = (): OwnLoad => this.load;
+    const network = this.#network;
+    const world = { clock, machine: this.machine, network, links, host: this.host, load };
     this.#daemon = new SimulatedDaemon(world, random, '/data', this.host, settings);
     return this.#daemon;
   }

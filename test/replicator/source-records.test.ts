@@ -14,7 +14,7 @@ import { serve } from '../journal/volume-under-test.ts';
 function known(machine: SimulatedMachine): SourceJournal {
   const { disk, clock } = machine;
   let journal: SourceJournal | undefined;
-  const feed = new SourceFeed(machine.group(), clock, (message: ToSource) => {
+  const feed = new SourceFeed(machine.group(), 5, clock, (message: ToSource) => {
     if (message.kind === 'group') {
       const files = new SourceFiles(disk, new ColdReads());
       journal ??= new SourceJournal(clock, files, message.picture, message.durable);

@@ -11,7 +11,7 @@ describe('a read is refused', () => {
     const { machine, source } = await followed('stranger');
     const stranger = new TestReader(source, 8);
     expect(await stranger.read()).toMatchObject({ kind: 'problem', code: 'follower_not_found' });
-    machine.group().followers.register(8, 'other', 0);
+    machine.group().followers.register(8, 'reader', 0);
     await machine.pass(2);
     expect(await stranger.read()).toMatchObject({ kind: 'records' });
     const waiting = stranger.ask({ waitMilliseconds: 10_000 });
@@ -19,6 +19,14 @@ describe('a read is refused', () => {
     machine.group().followers.drop(8);
     await machine.until(() => waiting.isDone, 1000);
     expect(stranger.take(waiting)).toMatchObject({ code: 'follower_not_found' });
+  });
+
+  test('to a system that gives the number of another one', async () => {
+    const { machine, source } = await followed('foreign number');
+    machine.group().followers.register(8, 'other', 0);
+    await machine.pass(2);
+    const reader = new TestReader(source, 8);
+    expect(await reader.read()).toMatchObject({ kind: 'problem', code: 'follower_not_found' });
   });
 
   test('for a group that is not there, and one that is gone', async () => {
@@ -231,8 +239,8 @@ describe('requests of another kind', () => {
 describe('a reader that takes its answers slowly', () => {
   test('holds nobody else up', async () => {
     const { setting, machine, source, reader } = await followed('slow');
-    machine.group().followers.register(8, 'slow', 0);
-    machine.group().followers.register(9, 'slow too', 0);
+    machine.group().followers.register(8, 'reader', 0);
+    machine.group().followers.register(9, 'reader', 0);
     await machine.pass(2);
     await setting.writeMuch(200, 100 * KiB);
     await setting.flush();

@@ -44,6 +44,7 @@ export class SourceSetting {
       (worker) => new SourceWorker({ disk, clock, transport }, worker),
     );
     const source = new Source({
+      systemId: this.machine.system.systemId,
       clock,
       answer,
       refused: () => undefined,

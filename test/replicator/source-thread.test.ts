@@ -66,6 +66,7 @@ async function openSystem(): Promise<{ system: System; source: Source; port: num
   const system = await System.open(deps, directory.path, options);
   closers.push(() => system.close());
   const source = new Source({
+    systemId: system.systemId,
     clock: nodeClock,
     port: spawnNodeWorker<ToSource, FromSource>(
       new URL('../../src/replicator/source-thread.ts', import.meta.url),

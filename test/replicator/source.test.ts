@@ -157,7 +157,7 @@ describe('a reader', () => {
   test('two at different places do not disturb each other', async () => {
     const all = await followed('two');
     const { setting, machine, reader, source } = all;
-    machine.group().followers.register(8, 'other', 0);
+    machine.group().followers.register(8, 'reader', 0);
     await machine.pass(2);
     const other = new TestReader(source, 8);
     for (let i = 0; i < 60; i += 1) {

@@ -43,6 +43,7 @@ const registered: Registered = {
   },
   journalCapacityBytes: 1 << 30,
   copy: true,
+  path: [5, 6],
 };
 
 describe('JSON', () => {

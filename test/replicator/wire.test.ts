@@ -178,6 +178,7 @@ const journalAnswer: fc.Arbitrary<JournalAnswer> = fc
     timeMilliseconds: fc.maxSafeNat(),
     unsentBytes: fc.maxSafeNat(),
     oldestUnsentMilliseconds: fc.maxSafeNat(),
+    path: fc.array(number48, { maxLength: 32 }),
   })
   .map(({ through, records, marks, ...rest }) => {
     const [released = 0, applied = 0, durable = 0, newest = 0] = [...marks].sort((a, b) => a - b);
@@ -209,6 +210,9 @@ describe('the head of a journal answer', () => {
     ['jnbd-time', '1.5'],
     ['jnbd-unsent-bytes', ''],
     ['jnbd-oldest-unsent-ms', '-1'],
+    ['jnbd-path', '1,x'],
+    ['jnbd-path', ''],
+    ['jnbd-path', Array.from({ length: 33 }, () => '1').join(',')],
   ])('is refused with %s: %s', (name, value) => {
     const headers: Record<string, string> = {
       ...encodeJournalAnswer({
@@ -220,6 +224,7 @@ describe('the head of a journal answer', () => {
         timeMilliseconds: 7,
         unsentBytes: 8,
         oldestUnsentMilliseconds: 9,
+        path: [1, 2],
       }),
     };
     expect(decodeJournalAnswer(headers).first).toBe(5);

@@ -75,6 +75,7 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'nobody yet'> = {
   area_slow: 'ends',
   catalog_behind: 'ends',
   follower_behind: 'nobody yet',
+  followers_not_grown: 'nobody yet',
   journal_failed: 'ends',
   journal_damaged: 'stays',
   journal_full: 'ends',

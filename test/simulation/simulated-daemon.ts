@@ -6,6 +6,7 @@ import {
   type World,
 } from '../../src/daemon/compose.ts';
 import { MiB } from '../../src/platform/limits.ts';
+import type { OwnLoad } from '../../src/platform/own-load.ts';
 import type { FromSource, ToSource } from '../../src/replicator/source-messages.ts';
 import { SourceWorker } from '../../src/replicator/source-worker.ts';
 import { jsonAnswer } from '../../src/replicator/wire-json.ts';
@@ -31,6 +32,8 @@ export interface SimulatedWorld {
   readonly links?: SimulatedLinks;
   /** By which other systems know this one. */
   readonly host?: string;
+  /** How busy the machine is; by default not at all. */
+  readonly load?: () => OwnLoad;
 }
 
 export interface DaemonEvent {
@@ -93,6 +96,7 @@ export class SimulatedDaemon {
     const observers: Observers = {
       event: (code, message) => this.events.push({ code, message }),
       ...others,
+      ...(world.load ? { load: { read: world.load, close: () => undefined } } : {}),
     };
     const opening = composeDaemon(this.world, observers, {
       ...options,

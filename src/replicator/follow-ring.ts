@@ -1,0 +1,33 @@
+import type { Group } from '../group/group.ts';
+import { JnbdError } from '../platform/errors.ts';
+import { pathSystemsMax } from './wire.ts';
+
+/** Whom the group's records come through, this system first, as far as is known. */
+export function pathThrough({ role, follow }: Group, systemId: number): readonly number[] {
+  if (role === 'primary' || !follow.state) return [systemId];
+  return [systemId, ...follow.sourcePath].slice(0, pathSystemsMax);
+}
+
+/**
+ * Takes over what the source says of whom it follows. Throws follow_loop where this system is among them:
+ * then nobody in that ring ever gets a record that is new.
+ */
+export function noteSourcePath(group: Group, systemId: number, path: readonly number[]): void {
+  const { follow } = group;
+  const isSame =
+    path.length === follow.sourcePath.length &&
+    path.every((id, at) => id === follow.sourcePath[at]);
+  if (!isSame) {
+    follow.sourcePath = path;
+    group.changed();
+  }
+  checkNoRing(group.name, systemId, path);
+}
+
+export function checkNoRing(group: string, systemId: number, path: readonly number[]): void {
+  if (!path.includes(systemId)) return;
+  throw new JnbdError(
+    'follow_loop',
+    `the systems that group ${group} comes from follow this one in turn: nobody in the ring is its primary; follow that one, or promote one of them`,
+  );
+}

@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto';
+import { assert } from '../platform/assert.ts';
+import { KiB } from '../platform/limits.ts';
+
+/** Contents of volumes are compared in units of this; the last one of a volume may be shorter. */
+export const hashUnitBytes = 64 * KiB;
+/** The first half of a SHA-256: nobody is to make two units that pass for one. */
+export const unitHashBytes = 16;
+/** So much is read and hashed at once: half a millisecond of a processor. */
+export const hashPieceBytes = 512 * KiB;
+
+const zeroes = Buffer.alloc(hashUnitBytes);
+/** Of units that are holes, by their length; nearly all of them are whole. */
+const zeroHashes = new Map<number, Buffer>();
+
+function hashOfUnit(bytes: Uint8Array): Buffer {
+  return createHash('sha256').update(bytes).digest().subarray(0, unitHashBytes);
+}
+
+function hashOfZeroes(length: number): Buffer {
+  let hash = zeroHashes.get(length);
+  if (!hash) {
+    hash = hashOfUnit(zeroes.subarray(0, length));
+    zeroHashes.set(length, hash);
+  }
+  return hash;
+}
+
+/** How many units there are in so many bytes, from the beginning of one on. */
+export function unitsIn(bytes: number): number {
+  return Math.ceil(bytes / hashUnitBytes);
+}
+
+export interface HashPiece {
+  readonly offset: number;
+  /** Whole units, but for the end. */
+  readonly length: number;
+  /** Nothing needs to be read: it is all zero. */
+  readonly isHole: boolean;
+}
+
+/** [offset, end) of a file in pieces to be hashed one after the other; `offset` is the beginning of a unit. */
+export function* hashPieces(
+  file: { nextDataSync(position: number): number },
+  offset: number,
+  end: number,
+): Generator<HashPiece> {
+  for (let position = offset; position < end; ) {
+    const data = file.nextDataSync(position);
+    // A file that ends before has nothing but zeroes behind.
+    const holeEnd = data < position ? end : Math.min(data, end);
+    const hole = holeEnd === end ? end - position : floorToUnit(holeEnd - position);
+    const length = hole > 0 ? hole : Math.min(hashPieceBytes, end - position);
+    yield { offset: position, length, isHole: hole > 0 };
+    position += length;
+  }
+}
+
+function floorToUnit(bytes: number): number {
+  return bytes - (bytes % hashUnitBytes);
+}
+
+/** The hashes of some units, while they are made in order. */
+export class UnitHashes {
+  readonly bytes: Buffer;
+  #at = 0;
+
+  /** `length`: of what is hashed. */
+  constructor(length: number) {
+    this.bytes = Buffer.allocUnsafe(unitsIn(length) * unitHashBytes);
+  }
+
+  /** Whole units, but for the end. */
+  add(contents: Uint8Array): void {
+    for (let at = 0; at < contents.length; at += hashUnitBytes) {
+      this.#put(hashOfUnit(contents.subarray(at, at + hashUnitBytes)));
+    }
+  }
+
+  addZeroes(length: number): void {
+    for (let left = length; left > 0; left -= hashUnitBytes) {
+      this.#put(hashOfZeroes(Math.min(left, hashUnitBytes)));
+    }
+  }
+
+  #put(hash: Buffer): void {
+    assert(this.#at < this.bytes.length, 'there is room for the hash of every unit');
+    this.#at += hash.copy(this.bytes, this.#at);
+  }
+}
+
+/** Which bytes of [offset, offset + length) differ, in units, by their hashes. */
+export function* differingUnits(
+  a: Uint8Array,
+  b: Uint8Array,
+  offset: number,
+  length: number,
+): Generator<{ readonly offset: number; readonly length: number }> {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)];
+  for (let unit = 0; unit < unitsIn(length); unit += 1) {
+    const at = unit * unitHashBytes;
+    const end = at + unitHashBytes;
+    if (left.subarray(at, end).equals(right.subarray(at, end))) continue;
+    const position = unit * hashUnitBytes;
+    yield { offset: offset + position, length: Math.min(hashUnitBytes, length - position) };
+  }
+}
