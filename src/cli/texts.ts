@@ -112,6 +112,7 @@ export function secondaryLine({
   received,
   applied,
   lag,
+  dirtyBytes,
 }: SecondaryStatus): string[] {
   return [
     name,
@@ -119,7 +120,9 @@ export function secondaryLine({
     String(sent),
     String(received),
     String(applied),
-    lagText(lag.received),
+    dirtyBytes === null
+      ? lagText(lag.received)
+      : `${lagText(lag.received)}; returns with ${formatSize(dirtyBytes)} that changed`,
   ];
 }
 

@@ -107,6 +107,16 @@ export function followMetrics(
           labels: { group: group.name, follower: name },
         })),
     },
+    {
+      name: 'jnbd_follower_dirty_bytes',
+      help: 'What changed since a follower was left behind, as far as that is noted.',
+      values: (group) =>
+        secondaries(group).flatMap(({ name, dirtyBytes }) =>
+          dirtyBytes === null
+            ? []
+            : [{ value: dirtyBytes, labels: { group: group.name, follower: name } }],
+        ),
+    },
     ...lagMetrics,
   ];
 }

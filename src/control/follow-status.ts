@@ -1,4 +1,4 @@
-import type { FollowerCursor } from '../group/followers.ts';
+import type { FollowerCursor } from '../group/follower-cursor.ts';
 import type { Group } from '../group/group.ts';
 import { segmentHeaderBytes } from '../platform/limits.ts';
 import type { CopyClock } from './copy-clock.ts';
@@ -48,13 +48,15 @@ export function secondariesStatus(group: Group, lagClock: LagClock): GroupStatus
     bytes: journalBytesAfter(group, reached),
     seconds: lagClock.ageSeconds(group, reached),
   });
-  return group.followers.list().map(({ name, state, sent, received, applied }) => ({
+  const { followers } = group;
+  return followers.list().map(({ systemId, name, state, sent, received, applied }) => ({
     name,
     state,
     sent,
     received,
     applied,
     lag: { received: lagOf(received), applied: lagOf(applied) },
+    dirtyBytes: followers.maps.find(systemId)?.bytes ?? null,
   }));
 }
 

@@ -61,6 +61,10 @@ export const secondaryStatus = z.strictObject({
   received: updateNumber,
   applied: updateNumber,
   lag: lags,
+  dirtyBytes: bytes.nullable().meta({
+    description:
+      'of one that was left behind: what changed since, and is all it is given when it returns; null: it was not, or that is not known',
+  }),
 });
 
 export const branchStatus = z.strictObject({

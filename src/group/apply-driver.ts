@@ -9,7 +9,6 @@ import type { ApplySegment, ApplyVolume, FromApply, ToApply } from '../volume/ap
 import type { BlockIndex } from '../volume/block-index.ts';
 import type { BlockTable } from '../volume/block-table.ts';
 import { ApplyRequests } from './apply-requests.ts';
-import type { ScannedSegment } from '../volume/region-scan.ts';
 
 /**
  * A batch starts when this many blocks changed, or this long after the first one did: the larger it
@@ -39,9 +38,6 @@ export interface ApplyOwner {
   /** The first success after failures: of a table, or of a checkpoint. */
   applyRecovered(part: 'table' | 'checkpoint'): void;
 }
-
-/** As a region set encodes itself, or why there is none. */
-export type Scanned = (FromApply & { kind: 'scanned' })['regions'];
 
 /** `idle`: nothing to do yet. `applying`: the worker has a table. `waiting`: it failed; tried again later. */
 export type ApplyState = 'idle' | 'applying' | 'waiting' | 'closed';
@@ -81,7 +77,6 @@ export class ApplyDriver {
   #syncFailure: string | undefined;
   readonly requests: ApplyRequests;
   readonly #syncs: ((failure: string | undefined) => void)[] = [];
-  readonly #scans: ((regions: Scanned) => void)[] = [];
   #checkpointTimer: Timer | undefined;
   #releaseTimer: Timer | undefined;
   #checkpointDue = false;
@@ -131,6 +126,11 @@ export class ApplyDriver {
   /** Whether a checkpoint is still to come that covers more than the last one. */
   get hasMoreToCheckpoint(): boolean {
     return this.#syncFailure === undefined && this.#checkpointed < this.#watermarks.durable;
+  }
+
+  /** Of the durable checkpoint: what segments before `sequence` hold up to `applied` is needed by holds alone. */
+  get checkpoint(): { readonly applied: number; readonly sequence: number } {
+    return { applied: this.#checkpointed, sequence: this.#keptSequence };
   }
 
   /** What it tried last failed, and is tried again: nothing can be released before that succeeds. */
@@ -194,18 +194,6 @@ export class ApplyDriver {
     this.#port.post({ kind: 'sync' });
   }
 
-  /** What these updates changed, found off this thread; the segments are pinned until `done`. */
-  scan(
-    segments: readonly ScannedSegment[],
-    from: number,
-    through: number,
-    done: (regions: Scanned) => void,
-  ): void {
-    assert(this.#state !== 'closed', 'the worker is there');
-    this.#scans.push(done);
-    this.#port.post({ kind: 'scan', segments, from, through });
-  }
-
   /** As `applyNow`, and makes a checkpoint. */
   hurry(): void {
     this.applyNow();
@@ -218,7 +206,7 @@ export class ApplyDriver {
     this.#timer?.cancel();
     this.#checkpointTimer?.cancel();
     this.#releaseTimer?.cancel();
-    for (const done of this.#scans.splice(0)) done({ failure: 'the group is being closed' });
+    this.requests.close();
     return this.#port.close();
   }
 
@@ -317,10 +305,6 @@ export class ApplyDriver {
     }
     if (message.kind === 'synced') {
       must(this.#syncs.shift(), 'a sync was under way')(undefined);
-      return;
-    }
-    if (message.kind === 'scanned') {
-      must(this.#scans.shift(), 'a scan was under way')(message.regions);
       return;
     }
     this.#become('idle');

@@ -2,15 +2,17 @@ import { must } from '../platform/assert.ts';
 import type { WorkerPort } from '../platform/worker-port.ts';
 import type { ApplyVolume, FromApply, ToApply } from '../volume/apply-messages.ts';
 import type { Region } from '../volume/region-set.ts';
+import type { RegionAnswer, RegionWork } from '../volume/region-work.ts';
 
 /** Undefined: it was done. */
 export type PreserveFailure = (FromApply & { kind: 'preserved' })['failure'];
 
-/** What a follower asks of the apply worker for contents that come past the journal. It answers in order. */
+/** What is asked of the apply worker beside applying. It answers in order. */
 export class ApplyRequests {
   readonly #port: WorkerPort<ToApply, FromApply>;
   readonly #copies: ((failure: string | undefined) => void)[] = [];
   readonly #preserves: ((failure: PreserveFailure) => void)[] = [];
+  readonly #regionWork: ((answer: RegionAnswer | undefined) => void)[] = [];
 
   constructor(port: WorkerPort<ToApply, FromApply>) {
     this.#port = port;
@@ -43,6 +45,17 @@ export class ApplyRequests {
     this.#port.post({ kind: 'drop_preserved' });
   }
 
+  /** Behind what was posted before. `done` gets no answer where the group is closed first. */
+  findRegions(work: RegionWork, done: (answer: RegionAnswer | undefined) => void): void {
+    this.#regionWork.push(done);
+    this.#port.post(work);
+  }
+
+  /** The worker answers no more. */
+  close(): void {
+    for (const done of this.#regionWork.splice(0)) done(undefined);
+  }
+
   /** False: it answers something else. */
   received(message: FromApply): boolean {
     switch (message.kind) {
@@ -51,6 +64,11 @@ export class ApplyRequests {
         return true;
       case 'preserved':
         must(this.#preserves.shift(), 'something was to be preserved')(message.failure);
+        return true;
+      case 'scanned':
+      case 'map_extended':
+      case 'region_failure':
+        must(this.#regionWork.shift(), 'regions were asked for')(message);
         return true;
       default:
         return false;

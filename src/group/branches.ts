@@ -6,11 +6,11 @@ import type { Disk, DiskFile } from '../platform/disk.ts';
 import { JnbdError, refusedBySystem } from '../platform/errors.ts';
 import { MiB, segmentBytes } from '../platform/limits.ts';
 import { formatSize } from '../platform/size-text.ts';
-import { segmentsBehind } from './changed-regions.ts';
 import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
 import { generationOf, type Lineage, lineageThrough } from './lineage.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
+import { segmentsBehind } from './segments-behind.ts';
 
 /**
  * Updates that this system wrote, or received, and that the history which it follows now does not have:

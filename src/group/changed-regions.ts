@@ -1,20 +1,23 @@
-import type { LiveSegment, SegmentChain } from '../journal/segment-chain.ts';
 import { assert } from '../platform/assert.ts';
 import { JnbdError } from '../platform/errors.ts';
-import type { ScannedSegment } from '../volume/region-scan.ts';
 import { RegionSet } from '../volume/region-set.ts';
-import type { Scanned } from './apply-driver.ts';
-import type { Group } from './group.ts';
+import type { RegionAnswer } from '../volume/region-work.ts';
+import type { MappedGroup } from './follower-holds.ts';
+import {
+  type ChosenSegment,
+  findPinned,
+  scannedSegmentsMax,
+  segmentsBehind,
+} from './segments-behind.ts';
 
-/** What is scanned at once: while the worker reads segments it applies nothing. */
-const segmentsMax = 8;
+type ScannedGroup = Pick<MappedGroup, 'name' | 'chain' | 'watermarks' | 'driver' | 'applyState'>;
 
 /**
  * What updates from + 1 to `through` of a group's own journal changed, all of them durable. Rejects with
  * JnbdError: position_released, record_unreadable, state_refuses (the group is being closed).
  */
 export async function regionsChanged(
-  group: Group,
+  group: ScannedGroup,
   from: number,
   through: number,
 ): Promise<RegionSet> {
@@ -28,7 +31,7 @@ export async function regionsChanged(
         `group ${name} has released updates up to ${watermarks.released}; which regions those behind ${from} changed is not known`,
       );
     }
-    const segments = segmentsBehind(chain, done, through).slice(0, segmentsMax);
+    const segments = segmentsBehind(chain, done, through).slice(0, scannedSegmentsMax);
     const to = Math.min(through, segments.at(-1)?.lastNumber ?? 0);
     if (to <= done) throw unreadable(group, `update ${done + 1} is in no segment`);
     regions.addAll(await scan(group, segments, done, to));
@@ -37,58 +40,28 @@ export async function regionsChanged(
   return regions;
 }
 
-interface ChosenSegment {
-  readonly live: LiveSegment;
-  readonly scanned: ScannedSegment;
-  /** The highest number that counts in it. */
-  readonly lastNumber: number;
-}
-
-/** In their order, those that hold any of these updates. */
-export function segmentsBehind(
-  chain: SegmentChain,
-  from: number,
-  through: number,
-): readonly ChosenSegment[] {
-  const live = [...chain.live()];
-  const chosen: ChosenSegment[] = [];
-  let endsBefore = Infinity;
-  for (const segment of live.reverse()) {
-    const lastNumber = Math.min(segment.lastNumber, endsBefore - 1);
-    const isNeeded = lastNumber > from && segment.beginsAt <= through;
-    if (isNeeded && segment.beginsAt < endsBefore) {
-      const { file, header } = segment;
-      const scanned = { path: file.path, salt: header.salt, endsBefore };
-      chosen.unshift({ live: segment, scanned, lastNumber });
-    }
-    endsBefore = Math.min(endsBefore, segment.beginsAt);
-  }
-  return chosen;
-}
-
 async function scan(
-  group: Group,
+  group: ScannedGroup,
   segments: readonly ChosenSegment[],
   from: number,
   through: number,
 ): Promise<RegionSet> {
   if (group.applyState === 'closed') throw closing(group);
-  for (const { live } of segments) live.pins += 1;
-  const regions = await new Promise<Scanned>((resolve) => {
-    const scanned = segments.map((segment) => segment.scanned);
-    group.driver.scan(scanned, from, through, resolve);
+  const scanned = segments.map((segment) => segment.scanned);
+  const work = { kind: 'scan', segments: scanned, from, through } as const;
+  const answer = await new Promise<RegionAnswer | undefined>((resolve) => {
+    findPinned(group.driver, segments, work, resolve);
   });
-  for (const { live } of segments) live.pins -= 1;
-  if (regions instanceof Uint8Array) return RegionSet.decode(regions, 'what the worker found');
-  if (group.applyState === 'closed') throw closing(group);
-  throw unreadable(group, regions.failure);
+  if (!answer) throw closing(group);
+  if (answer.kind === 'scanned') return RegionSet.decode(answer.regions, 'what the worker found');
+  throw unreadable(group, answer.kind === 'region_failure' ? answer.failure.message : answer.kind);
 }
 
-function closing({ name }: Group): JnbdError {
+function closing({ name }: ScannedGroup): JnbdError {
   return new JnbdError('state_refuses', `group ${name} is being closed`);
 }
 
-function unreadable({ name }: Group, why: string): JnbdError {
+function unreadable({ name }: ScannedGroup, why: string): JnbdError {
   return new JnbdError(
     'record_unreadable',
     `which regions updates of group ${name} changed cannot be read from its journal: ${why}`,

@@ -2,9 +2,30 @@ import type { Checkpoint } from '../journal/checkpoint.ts';
 import type { Retention } from '../journal/retention.ts';
 import type { SegmentChain } from '../journal/segment-chain.ts';
 import type { Watermarks } from '../journal/watermarks.ts';
+import type { ApplyDriver } from './apply-driver.ts';
 import type { Catalog, ReleaseRule } from './catalog.ts';
 import type { Conditions } from './conditions.ts';
+import type { KeptMap } from './dirty-map-files.ts';
 import type { KeptFollower } from './follower-file.ts';
+import type { Member } from './members.ts';
+import type { GroupState } from './states.ts';
+
+/** In the retention: what is not in every dirty map yet. */
+export const dirtyMapOwner = 'dirty map';
+
+/** What systems that do not follow this one may need. */
+export const floorOwner = 'floor';
+
+/** What dirty maps need of their group. */
+export interface MappedGroup extends FollowedGroup {
+  readonly name: string;
+  readonly driver: ApplyDriver;
+  readonly applyState: string;
+  readonly isReadable: boolean;
+  readonly state: GroupState;
+  /** Ids of volumes whose records change blocks here. */
+  readonly storing: ReadonlySet<number>;
+}
 
 /** What followers need of their group. */
 export interface FollowedGroup {
@@ -39,17 +60,21 @@ const journalOnlyOwner = 'journal-only';
  */
 export function keptFrom(
   followers: readonly KeptFollower[],
+  maps: readonly KeptMap[],
+  members: readonly Member[],
   catalog: Catalog,
   { applied, released }: Checkpoint,
 ): { readonly released: number; readonly mayBeReleased: boolean } {
   const holding = followers.filter(({ state }) => state !== 'behind');
   const { takenOver } = catalog;
-  if (holding.length === 0 && !takenOver) {
+  const others = [...maps.map(({ through }) => through), ...members.map((other) => other.received)];
+  if (takenOver) others.push(takenOver.fork);
+  if (holding.length === 0 && others.length === 0) {
     return { released: hasJournalOnlyVolumes(catalog) ? released : applied, mayBeReleased: false };
   }
   const rule = catalog.release ?? releaseRuleDefault;
   const needed = holding.map((follower) => follower[rule]);
-  const lowest = Math.min(applied, takenOver?.fork ?? applied, ...needed);
+  const lowest = Math.min(applied, ...needed, ...others);
   return { released: Math.max(released, lowest), mayBeReleased: true };
 }
 
@@ -77,6 +102,11 @@ export class FollowerHolds {
     this.#group.retention.drop(ownerOf(systemId));
   }
 
+  /** What of the journal it has, whatever it said: the rest is held for it. */
+  reachedBy(follower: KeptFollower): number {
+    return Math.max(follower.received, this.#group.retention.get(ownerOf(follower.systemId)) ?? 0);
+  }
+
   /** Nobody's position keeps records, or somebody's does again; or volumes that store nothing came or went. */
   keepAll(isFollowed: boolean): void {
     const { catalog, retention, watermarks } = this.#group;
@@ -92,6 +122,9 @@ export class FollowerHolds {
     const { chain, retention } = this.#group;
     if (!chain.isFullFor(bytes)) return false;
     const [oldest] = chain.live();
-    return oldest !== undefined && oldest.lastNumber > retention.releasable(oldest.lastNumber);
+    if (!oldest) return false;
+    // Dirty maps are on their way, and the floor gives way: what they keep is free soon.
+    const releasable = retention.releasable(oldest.lastNumber, dirtyMapOwner, floorOwner);
+    return oldest.lastNumber > releasable;
   }
 }

@@ -1,35 +1,30 @@
-import type { Clock, Timer } from '../platform/clock.ts';
+import type { Clock } from '../platform/clock.ts';
 import type { Disk } from '../platform/disk.ts';
-import { JnbdError, messageOf, refusedBySystem } from '../platform/errors.ts';
-import { type FollowerPlace, type KeptFollower, writeFollowers } from './follower-file.ts';
-import { type FollowedGroup, FollowerHolds } from './follower-holds.ts';
+import { JnbdError, refusedBySystem } from '../platform/errors.ts';
+import type { RegionSet } from '../volume/region-set.ts';
+import { DirtyMaps } from './dirty-maps.ts';
+import {
+  type Acknowledgement,
+  acknowledged,
+  type FollowerCursor,
+  isSamePlace,
+  type KnownFollowers,
+  newCursor,
+} from './follower-cursor.ts';
+import type { FollowerPlace } from './follower-file.ts';
+import { FollowerHolds, type MappedGroup } from './follower-holds.ts';
+import { clearBehind, raiseBehind } from './follower-notices.ts';
+import { FollowerRecord } from './follower-record.ts';
+import { Floor } from './floor.ts';
+import type { GroupFiles } from './group-files.ts';
+import type { Position } from './lineage.ts';
+import { type Member, Members } from './members.ts';
 import { changeFollowerState, type FollowerState } from './states.ts';
-
-/** Positions that only moved are written this long after the first move: they may be too low on disk. */
-const writeAfterMilliseconds = 30_000;
-
-/** What a source knows of one follower. */
-export interface FollowerCursor extends KeptFollower {
-  /** The last number that was put into an answer for it. */
-  readonly sent: number;
-  /** How much of each volume it has, while it copies. */
-  readonly copied: readonly { readonly volume: number; readonly address: number }[];
-  /** When it was last heard of, on the monotonic clock; undefined: not since the start. */
-  readonly heardMilliseconds: number | undefined;
-}
-
-/** What a follower said with a journal read. */
-export interface Acknowledgement {
-  readonly systemId: number;
-  readonly received: number;
-  readonly applied: number;
-  readonly sent: number;
-  readonly copied: FollowerCursor['copied'];
-}
 
 interface Dependencies {
   readonly disk: Disk;
   readonly clock: Clock;
+  readonly systemId: number;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
 }
 
@@ -40,27 +35,32 @@ interface Dependencies {
  * dropped. So a crash leaves at most a follower too many, which holds records until it is dropped.
  */
 export class Followers {
+  /** Of those that were left behind. */
+  readonly maps: DirtyMaps;
+  /** Followers and everybody else who has the group. */
+  readonly members: Members;
+  readonly #floor: Floor;
   readonly #deps: Dependencies;
   readonly #path: string;
-  readonly #group: FollowedGroup;
+  readonly #record: FollowerRecord;
+  readonly #group: MappedGroup;
   readonly #holds: FollowerHolds;
   readonly #cursors = new Map<number, FollowerCursor>();
-  #timer: Timer | undefined;
-  #isClosed = false;
   #revision = 0;
 
-  /** `kept`: as the file at `path` has them. */
-  constructor(
-    deps: Dependencies,
-    group: FollowedGroup,
-    path: string,
-    kept: readonly KeptFollower[],
-  ) {
+  constructor(deps: Dependencies, group: MappedGroup, files: GroupFiles, known: KnownFollowers) {
     this.#deps = deps;
     this.#group = group;
     this.#holds = new FollowerHolds(group);
-    this.#path = path;
-    for (const follower of kept) {
+    this.#path = files.followers;
+    const lost = (systemId: number): void => this.#mapLost(systemId);
+    this.maps = new DirtyMaps({ ...deps, lost }, group, files, known.maps);
+    const untold = (why: string): void => this.#tellNotWritten(why);
+    const { groupId } = group.catalog;
+    this.#record = new FollowerRecord(deps, this.#path, groupId, () => this.list(), untold);
+    this.members = new Members(deps, files.members, known.members, () => this.list(), untold);
+    this.#floor = new Floor(group, this.members, () => this.list());
+    for (const follower of known.kept) {
       const { systemId, received } = follower;
       this.#cursors.set(systemId, {
         ...follower,
@@ -90,7 +90,21 @@ export class Followers {
       if (cursor.state === 'behind') this.#raiseBehind(cursor);
       else this.#holds.set(cursor);
     }
+    this.maps.hold();
+    this.#floor.update();
     this.journalOnlyChanged();
+  }
+
+  /** Something was released, or may be: what is kept for others than followers moves on. */
+  consider(): void {
+    if (this.#floor.update()) this.#group.release();
+    this.maps.consider();
+  }
+
+  /** Who has the group, by the group's own source. */
+  sourceTold(members: readonly Member[]): void {
+    this.members.sourceTold(members);
+    if (this.#floor.update()) this.#group.release();
   }
 
   /** Volumes that store nothing came or went. */
@@ -108,7 +122,7 @@ export class Followers {
     if (from < released) {
       throw new JnbdError(
         'position_released',
-        `group ${this.#group.catalog.name} has released updates up to ${released}; follower ${name} needs them from ${from + 1} on and has to copy the volumes`,
+        `group ${this.#group.catalog.name} has released updates up to ${released}, and what those from ${from + 1} on changed is not known here; follower ${name} has to compare the volumes (jnbd follow --rewind) or to copy them`,
       );
     }
     const before = this.#cursors.get(systemId);
@@ -118,24 +132,18 @@ export class Followers {
     const isStopped = before?.state === 'suspended' && !before.isExpected;
     const state = isStopped ? 'suspended' : 'registered';
     const cursor: FollowerCursor = {
-      systemId,
-      name,
+      ...newCursor(this.#deps.clock, systemId, name, from, before?.applied ?? released),
       state: before ? changeFollowerState(before.state, state) : state,
-      received: from,
-      // It says with its first read how far it is; until then nothing is let go of by it.
-      applied: Math.min(from, before?.applied ?? released),
-      sent: from,
-      copied: [],
-      registeredAtMilliseconds:
-        before?.registeredAtMilliseconds ?? this.#deps.clock.wallMilliseconds(),
       heardMilliseconds: this.#deps.clock.monotonicMilliseconds(),
       listens: listens ?? before?.listens,
+      ...(before ? { registeredAtMilliseconds: before.registeredAtMilliseconds } : {}),
     };
     this.#replace(systemId, cursor);
-    this.#clearBehind(cursor, 'was registered again');
+    clearBehind(this.#group, cursor, 'was registered again');
     // Lower than before where it lost something: what is still there may be held again.
     this.#holds.drop(systemId);
     this.#holds.set(cursor);
+    this.maps.remove(systemId);
     this.journalOnlyChanged();
     this.#tell(before ? 'follower_registered_again' : 'follower_registered', cursor);
     return cursor;
@@ -148,17 +156,11 @@ export class Followers {
   expect(systemId: number, name: string, from: number, listens: FollowerPlace | undefined): void {
     if (this.#cursors.has(systemId)) return;
     const { released } = this.#group.watermarks;
+    const reached = Math.max(from, released);
     const cursor: FollowerCursor = {
-      systemId,
-      name,
+      ...newCursor(this.#deps.clock, systemId, name, reached, released),
       state: 'suspended',
       isExpected: true,
-      received: Math.max(from, released),
-      applied: released,
-      sent: from,
-      copied: [],
-      registeredAtMilliseconds: this.#deps.clock.wallMilliseconds(),
-      heardMilliseconds: undefined,
       listens,
     };
     this.#replace(systemId, cursor);
@@ -171,7 +173,7 @@ export class Followers {
   #welcome(cursor: FollowerCursor): FollowerCursor {
     const heardMilliseconds = this.#deps.clock.monotonicMilliseconds();
     this.#cursors.set(cursor.systemId, { ...cursor, heardMilliseconds });
-    this.#writeLater();
+    this.#record.writeLater();
     this.#holds.set(cursor);
     this.#group.release();
     return cursor;
@@ -182,7 +184,9 @@ export class Followers {
     const cursor = this.#cursors.get(systemId);
     if (!cursor) return false;
     this.#replace(systemId, undefined);
-    this.#clearBehind(cursor, 'was dropped');
+    clearBehind(this.#group, cursor, 'was dropped');
+    this.maps.remove(systemId);
+    this.members.followerGone(systemId);
     this.#letGo(systemId);
     this.#tell('follower_dropped', cursor);
     return true;
@@ -200,12 +204,52 @@ export class Followers {
     if (cursor) this.#tell('follower_resumed', cursor);
   }
 
-  /** Its records are kept no longer, so that others can go on (SAFETY 14). */
+  /** Its records are kept no longer, so that others can go on (SAFETY 14); what they change is noted. */
   leaveBehind(systemId: number): void {
-    const cursor = this.#change(systemId, 'behind');
+    const before = this.#cursors.get(systemId);
+    if (before && before.state !== 'behind') {
+      this.maps.begin(systemId, this.#holds.reachedBy(before));
+    }
+    const cursor = this.#changeOrForget(systemId);
     if (!cursor) return;
     this.#raiseBehind(cursor);
     this.#letGo(systemId);
+    this.maps.consider();
+    this.#group.changed();
+  }
+
+  /** A map goes with a follower that is behind only. */
+  #changeOrForget(systemId: number): FollowerCursor | undefined {
+    try {
+      return this.#change(systemId, 'behind');
+    } catch (error) {
+      this.maps.remove(systemId);
+      throw error;
+    }
+  }
+
+  /**
+   * The journal is about to begin anew behind `through`, of the source's history, where volumes are as all
+   * that is durable leaves them but for `regions`. Every follower is behind then, and comes back by these
+   * and by what it has not received. Nothing is appended meanwhile. Rejects with JnbdError: record_unreadable,
+   * write_failed, disk_full, state_refuses.
+   */
+  async leaveBehindWith(regions: RegionSet, through: Position): Promise<void> {
+    for (const before of this.list()) {
+      const { systemId } = before;
+      if (before.state === 'behind' && !this.maps.find(systemId)) continue;
+      await this.maps.leap(systemId, this.#holds.reachedBy(before), regions, through);
+      if (before.state === 'behind') continue;
+      const cursor = this.#changeOrForget(systemId);
+      if (cursor) this.#raiseBehind(cursor);
+      this.#letGo(systemId);
+    }
+    this.#group.changed();
+  }
+
+  #mapLost(systemId: number): void {
+    const cursor = this.#cursors.get(systemId);
+    if (cursor) this.#raiseBehind(cursor);
     this.#group.changed();
   }
 
@@ -221,6 +265,10 @@ export class Followers {
 
   /** Leaves the one behind that holds most back, where that is what a record of `bytes` waits for. */
   makeRoom(bytes: number): void {
+    if (this.#group.chain.isFullFor(bytes)) {
+      if (this.#floor.letGo()) this.#group.release();
+      this.maps.forgetPromises();
+    }
     if (this.#holds.keepJournalFull(bytes)) this.leaveFurthestBehind();
   }
 
@@ -233,7 +281,7 @@ export class Followers {
       return true;
     } catch (error) {
       if (!(error instanceof JnbdError)) throw error;
-      this.#tellNotWritten(error);
+      this.#tellNotWritten(error.message);
       return false;
     }
   }
@@ -251,25 +299,13 @@ export class Followers {
   /** What peers say is believed only where it can be true, and never takes anything back (SAFETY 2). */
   acknowledge(told: Acknowledgement): void {
     const before = this.#cursors.get(told.systemId);
+    if (before && told.members) this.members.followerTold(told.systemId, told.members);
     if (!before || before.state === 'suspended' || before.state === 'behind') return;
-    const received = Math.max(
-      before.received,
-      Math.min(told.received, this.#group.watermarks.durable),
-    );
-    const applied = Math.max(before.applied, Math.min(told.applied, received));
-    const state = changeFollowerState(
-      before.state,
-      told.copied.length > 0 ? 'copying' : 'following',
-    );
     const cursor: FollowerCursor = {
-      ...before,
-      state,
-      received,
-      applied,
-      sent: Math.max(told.sent, received),
-      copied: told.copied,
+      ...acknowledged(before, told, this.#group.watermarks.durable),
       heardMilliseconds: this.#deps.clock.monotonicMilliseconds(),
     };
+    const { state, received, applied } = cursor;
     this.#cursors.set(told.systemId, cursor);
     if (state !== before.state) {
       this.#revision += 1;
@@ -277,7 +313,7 @@ export class Followers {
     }
     if (received === before.received && applied === before.applied && state === before.state)
       return;
-    this.#writeLater();
+    this.#record.writeLater();
     this.#holds.set(cursor);
     this.#group.release();
   }
@@ -292,8 +328,9 @@ export class Followers {
 
   /** Writes what is not in the file yet. What cannot be written is only older there. */
   close(): void {
-    this.#isClosed = true;
-    if (this.#timer) this.#writeNow();
+    this.maps.close();
+    this.members.close();
+    this.#record.close();
   }
 
   #letGo(systemId: number): void {
@@ -318,20 +355,8 @@ export class Followers {
     return cursor;
   }
 
-  #raiseBehind({ name, received }: FollowerCursor): void {
-    const { catalog, conditions } = this.#group;
-    conditions.raise(`${catalog.name} ${name}`, {
-      code: 'follower_behind',
-      severity: 'error',
-      message: `the journal of group ${catalog.name} was full: what follower ${name} needs, which has updates up to ${received}, is kept no longer`,
-      nextCommand: `jnbd group show ${catalog.name}`,
-    });
-  }
-
-  #clearBehind({ name }: FollowerCursor, what: string): void {
-    const { catalog, conditions } = this.#group;
-    const text = `follower ${name} of group ${catalog.name} ${what}`;
-    conditions.clear(`${catalog.name} ${name}`, 'follower_behind', text);
+  #raiseBehind(cursor: FollowerCursor): void {
+    raiseBehind(this.#group, cursor, this.maps.find(cursor.systemId));
   }
 
   /** In the file first, then in memory. Throws write_failed, disk_full. */
@@ -340,7 +365,7 @@ export class Followers {
     if (cursor) changed.set(systemId, cursor);
     else changed.delete(systemId);
     try {
-      this.#write(changed);
+      this.#record.write(changed.values());
     } catch (error) {
       const what = `cannot replace ${this.#path}`;
       throw refusedBySystem(error, 'write_failed', what) ?? error;
@@ -361,37 +386,8 @@ export class Followers {
     this.#group.changed();
   }
 
-  #writeLater(): void {
-    if (this.#isClosed) return;
-    this.#timer ??= this.#deps.clock.after(writeAfterMilliseconds, () => this.#writeNow());
-  }
-
-  #writeNow(): void {
-    try {
-      this.#write(this.#cursors);
-    } catch (error) {
-      this.#timer?.cancel();
-      this.#timer = undefined;
-      this.#tellNotWritten(error);
-      this.#writeLater();
-    }
-  }
-
-  #tellNotWritten(error: unknown): void {
+  #tellNotWritten(why: string): void {
     const group = this.#group.catalog.name;
-    this.#deps.event('followers_not_written', `${this.#path}: ${messageOf(error)}`, { group });
+    this.#deps.event('followers_not_written', why, { group });
   }
-
-  #write(cursors: ReadonlyMap<number, FollowerCursor>): void {
-    const kept = [...cursors.values()].map(
-      ({ sent: _, copied: _copied, heardMilliseconds: _heard, ...kept }): KeptFollower => kept,
-    );
-    writeFollowers(this.#deps.disk, this.#path, this.#group.catalog.groupId, kept);
-    this.#timer?.cancel();
-    this.#timer = undefined;
-  }
-}
-
-function isSamePlace(before: FollowerPlace | undefined, now: FollowerPlace | undefined): boolean {
-  return now === undefined || (now.url === before?.url && now.groupName === before.groupName);
 }

@@ -49,6 +49,14 @@ export class GroupFiles {
   get deleted(): string {
     return `${this.directory}/deleted`;
   }
+  /** Which systems have the group. */
+  get members(): string {
+    return `${this.directory}/members`;
+  }
+  /** What changed since that follower was left behind. */
+  dirtyMap(systemId: number): string {
+    return `${this.directory}/dirty-${systemId}`;
+  }
   get volumes(): string {
     return `${this.directory}/volumes`;
   }

@@ -110,7 +110,7 @@ export class Group {
       owedBytes: () => this.index.owedBlocks * blockBytes,
       spaceChanged: (isShort) => this.#troubles.spaceChanged(isShort),
     });
-    this.followers = new Followers(deps, this, files.followers, opened.followers);
+    this.followers = new Followers(deps, this, files, opened.followers);
     this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
     this.#watch = new JournalWatch(deps.clock, this);
   }
@@ -155,7 +155,6 @@ export class Group {
   get unappliedBytes(): number {
     return this.index.entries * blockBytes;
   }
-
   minutesToFull(): number | null {
     return this.#watch.minutesToFull();
   }
@@ -330,6 +329,7 @@ export class Group {
   }
 
   #released(): void {
+    this.followers.consider();
     this.#journal?.segmentsFreed();
     this.hosts.wake();
     this.changed();

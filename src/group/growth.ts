@@ -1,5 +1,5 @@
 import type { CatalogVolume } from './catalog.ts';
-import type { FollowerCursor } from './followers.ts';
+import type { FollowerCursor } from './follower-cursor.ts';
 import type { Group } from './group.ts';
 
 /** Followers that are there take a moment; those that are away are not waited for any longer. */

@@ -11,6 +11,7 @@ import { randomIdentifier } from '../platform/random.ts';
 import { BlockIndex } from '../volume/block-index.ts';
 import { changeCatalog, readCatalog, writeCatalog } from './catalog.ts';
 import { DeletedVolumes } from './deleted-volumes.ts';
+import { readKeptMaps } from './dirty-map-files.ts';
 import { FollowFile } from './follow-file.ts';
 import { readFollowers } from './follower-file.ts';
 import { keptFrom } from './follower-holds.ts';
@@ -18,6 +19,7 @@ import { Group } from './group.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import type { GroupFiles } from './group-files.ts';
 import { generationOf, type Stretch } from './lineage.ts';
+import { readMembers } from './members.ts';
 import { openVolumes, removeOrphans } from './open-volumes.ts';
 import { resumeDiverged } from './take-over.ts';
 import { type FoundJournal, findJournal, type JournalTruths, recoverJournal } from './recovery.ts';
@@ -44,7 +46,10 @@ export async function openGroup(
   const found = findJournal(disk, files, catalog);
   const index = new BlockIndex(limits.tableNodesMax);
   const followers = readFollowers(disk, files.followers);
-  const truths = { checkpoint, head, ...keptFrom(followers, catalog, checkpoint) };
+  const maps = readKeptMaps(disk, files, catalog, checkpoint, followers);
+  const members = readMembers(disk, files.members);
+  const needed = keptFrom(followers, maps, members, catalog, checkpoint);
+  const truths = { checkpoint, head, ...needed };
   const deleted = new DeletedVolumes(deps, files);
   const keptIds = deleted.list().map(({ kept }) => kept.entry.id);
   const recovered = recoverJournal(disk, found, truths, catalog, index, keptIds);
@@ -91,7 +96,7 @@ export async function openGroup(
     head: headFile,
     follow: new FollowFile(disk, files.follow),
     incarnation,
-    followers,
+    followers: { kept: followers, maps, members },
     deleted,
   });
   openVolumes(disk, group, files, changes);
@@ -153,7 +158,10 @@ async function beginIncarnation(clock: Clock, group: Group, lastNumber: number):
     }
     const full = `the journal of group ${group.name} is full: no segment of ${segmentBytes} bytes is free in ${areas.map(({ path }) => path).join(', ')}`;
     if (!group.hurryApply()) {
-      if (group.followers.leaveFurthestBehind()) continue;
+      if (group.followers.leaveFurthestBehind() || group.followers.maps.isMoving) {
+        await new Promise<void>((resolve) => clock.after(10, resolve));
+        continue;
+      }
       refuseFull(group, `${full}, and what it holds is needed`);
       beginLater(clock, group, lastNumber);
       return;

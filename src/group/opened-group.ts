@@ -6,7 +6,7 @@ import type { BlockIndex } from '../volume/block-index.ts';
 import type { Catalog } from './catalog.ts';
 import type { DeletedVolumes } from './deleted-volumes.ts';
 import type { FollowFile } from './follow-file.ts';
-import type { KeptFollower } from './follower-file.ts';
+import type { KnownFollowers } from './follower-cursor.ts';
 
 /** What was found of a group in its directory, its journal recovered. */
 export interface OpenedGroup {
@@ -18,6 +18,6 @@ export interface OpenedGroup {
   readonly head: HeadFile;
   readonly follow: FollowFile;
   readonly incarnation: number;
-  readonly followers: readonly KeptFollower[];
+  readonly followers: KnownFollowers;
   readonly deleted: DeletedVolumes;
 }

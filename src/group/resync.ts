@@ -53,9 +53,7 @@ export async function beginResync(
 ): Promise<Group> {
   checkBeginning(group, origin);
   await settle(group);
-  if (origin.isWanted?.() === false) {
-    throw new JnbdError('state_refuses', `group ${group.name} is not to be resynced any more`);
-  }
+  checkWanted(group, origin);
   const files = system.filesOf(group);
   const { catalog, follow } = group;
   const regions = wantedRegions(system.disk, files, group, origin);
@@ -63,9 +61,11 @@ export async function beginResync(
   const here = new Set(catalog.volumes.map(({ id }) => id));
   const consistentAt = consistentStateOf(group);
   for (const { id } of consistentAt?.volumes ?? []) here.add(id);
-  writeRegions(system.disk, files, regions);
   const { through } = origin;
   const lineage = lineageThrough(origin.lineage, through);
+  await group.followers.leaveBehindWith(regions, positionOf(lineage, through));
+  checkWanted(group, origin);
+  writeRegions(system.disk, files, regions);
   const isSettled = generationOf(lineage) > generationOf(catalog.lineage);
   const plan: RestartPlan = {
     number: through,
@@ -148,6 +148,11 @@ function checkBeginning(group: Group, origin: ResyncOrigin): void {
     'state_refuses',
     `the volumes of group ${group.name} are of no one instant, and system ${origin.follow.sourceName} has another history: what they show of the old one is not known`,
   );
+}
+
+function checkWanted({ name }: Group, { isWanted }: ResyncOrigin): void {
+  if (isWanted?.() !== false) return;
+  throw new JnbdError('state_refuses', `group ${name} is not to be resynced any more`);
 }
 
 /** Everything that the journal has is in the volumes, on the device. */

@@ -30,10 +30,12 @@ export class Retention {
     return this.#holds.size > 0;
   }
 
-  /** The highest number that nobody needs any more, at most `limit`. */
-  releasable(limit: number): number {
+  /** The highest number that nobody, or nobody but `except`, needs any more, at most `limit`. */
+  releasable(limit: number, ...except: readonly string[]): number {
     let lowest = limit;
-    for (const released of this.#holds.values()) lowest = Math.min(lowest, released);
+    for (const [owner, released] of this.#holds) {
+      if (!except.includes(owner)) lowest = Math.min(lowest, released);
+    }
     return lowest;
   }
 

@@ -6,13 +6,13 @@ import { giveWay, takeOverBy } from '../group/take-over.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
 import { pathThrough } from './follow-ring.ts';
+import { resyncFor, untilCatalogIsApplied } from './resync-admission.ts';
 import type { PeerIdentity } from './transport.ts';
 import { formatPosition } from './wire.ts';
 import { AdmissionRefused, type Registered, type Registration } from './wire-json.ts';
 
 /** A journal that is shorter than the volumes' contents, and this, brings a follower all by itself. */
 const contentsWorthCopyingBytes = 64 * MiB;
-const catalogRetryMilliseconds = 20;
 
 /**
  * Admits a follower to a group and keeps from now on what it needs. Whoever is not on this machine has
@@ -45,6 +45,10 @@ export async function admit(
   if (registration.position !== null) {
     checkHistory(system, group, registration, registration.position);
     const { systemId, name, position } = registration;
+    if (position.number < group.watermarks.released) {
+      const resync = await resyncFor(group, systemId, position.number);
+      if (resync) return { ...registered(system, group, resync.through, false), resync };
+    }
     group.followers.register(
       systemId,
       name,
@@ -69,15 +73,7 @@ async function admitNew(
     group.followers.register(registration.systemId, registration.name, from, listens);
     return registered(system, group, from, false);
   }
-  // Contents show what is applied; the catalog that goes with them is no newer than that.
-  while (group.watermarks.applied < group.catalog.number) {
-    group.driver.applyNow();
-    await new Promise<void>((resolve) => group.clock.after(catalogRetryMilliseconds, resolve));
-    if (group.state !== 'normal') {
-      const text = `group ${group.name} is ${group.state}: ${group.failureText}`;
-      throw new AdmissionRefused('group_state', text, { state: group.state });
-    }
-  }
+  await untilCatalogIsApplied(group);
   const from = group.watermarks.applied;
   group.followers.register(registration.systemId, registration.name, from, listens);
   return registered(system, group, from, true);
@@ -151,6 +147,10 @@ function checkCaller(
 /** Whoever is incomplete has nothing to give (SAFETY 11). */
 function checkComplete(system: System, group: Group): void {
   const { state } = group.follow;
+  if (state?.resync) {
+    const text = `the volumes of group ${group.name} of system ${system.name} are of no one instant while they are brought up to date; follow it when that is over`;
+    throw new AdmissionRefused('group_state', text, { state: 'resyncing' });
+  }
   if (state && (state.copies.length > 0 || group.watermarks.applied < state.shows)) {
     const text = `group ${group.name} of system ${system.name} is being copied itself; follow it when that is complete`;
     throw new AdmissionRefused('group_state', text, { state: 'copying' });

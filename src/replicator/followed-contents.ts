@@ -18,7 +18,7 @@ export interface FollowedContentsOwner {
   tell(code: string, message: string): void;
 }
 
-export interface WantedFromSource extends Pick<JournalRead, 'copied'> {
+export interface WantedFromSource extends Pick<JournalRead, 'copied' | 'members'> {
   readonly ranges: readonly Region[];
 }
 
@@ -26,11 +26,13 @@ export interface WantedFromSource extends Pick<JournalRead, 'copied'> {
 export class FollowedContents {
   readonly copies: VolumeCopies;
   readonly resync: ResyncedRegions | undefined;
+  readonly #group: Group;
   readonly #copied: CopiedVolumes;
 
   /** Throws JnbdError: catalog_damaged, format_newer. */
   constructor(group: Group, disk: Disk, files: GroupFiles, owner: FollowedContentsOwner) {
     const { name } = group;
+    this.#group = group;
     this.#copied = new CopiedVolumes(group);
     this.resync = group.follow.state?.resync
       ? new ResyncedRegions(group, disk, files, {
@@ -60,7 +62,11 @@ export class FollowedContents {
     const ranges = this.resync && !this.resync.isOver ? this.resync.ask() : [];
     if (!ranges) return undefined;
     const copied = this.#copied.progress().slice(0, copiedVolumesMax);
-    return { copied: copied.map(({ volume, address }) => ({ volume, address })), ranges };
+    return {
+      copied: copied.map(({ volume, address }) => ({ volume, address })),
+      ranges,
+      members: this.#group.followers.members.below(),
+    };
   }
 
   close(): void {

@@ -25,7 +25,7 @@ import { partsFromSource } from './parting.ts';
 import { register, registrationOf, unregister } from './registration.ts';
 import { SourceRelief } from './source-relief.ts';
 import type { ClientCredentials, Transport, TransportClient } from './transport.ts';
-import type { ResyncRegistered as Registered } from './resync-registered.ts';
+import type { Registered } from './wire-json.ts';
 
 export interface FollowedGroupsDependencies
   extends Omit<FollowerDependencies, 'caller' | 'files' | 'beginResync' | 'refused'> {

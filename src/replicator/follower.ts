@@ -24,9 +24,10 @@ import { paceSituation } from './pace-situation.ts';
 import { noMeasures, noteRead, noteStart, type PaceMeasures } from './pace-measures.ts';
 import { register, registrationOf } from './registration.ts';
 import { SourceLag } from './source-lag.ts';
+import { noteMembers } from './told-members.ts';
 import type { TransportClient } from './transport.ts';
 import type { Caller, JournalAnswer } from './wire.ts';
-import type { ResyncRegistered as Registered } from './resync-registered.ts';
+import type { Registered } from './wire-json.ts';
 
 export interface FollowerDependencies {
   readonly clock: Clock;
@@ -183,6 +184,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     this.#lag.heard(answer, this.#now());
     this.#attempt(() => noteSourcePath(this.#group, this.#deps.caller.systemId, answer.path));
     if (this.#state !== 'reading') return;
+    noteMembers(this.#group, answer);
     if (read === this.#reads[0]) this.#beginBody(read);
     this.#consider();
   }

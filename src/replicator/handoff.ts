@@ -1,6 +1,6 @@
 import type { FollowState } from '../group/follow-file.ts';
 import type { FollowerPlace } from '../group/follower-file.ts';
-import type { FollowerCursor } from '../group/followers.ts';
+import type { FollowerCursor } from '../group/follower-cursor.ts';
 import type { Group } from '../group/group.ts';
 import { makeChange } from '../group/numbered-change.ts';
 import { JnbdError } from '../platform/errors.ts';

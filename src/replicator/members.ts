@@ -17,8 +17,8 @@ export interface Member {
 /** Those that can be asked. */
 export function membersOf(group: Group): Member[] {
   const members: Member[] = [];
-  for (const { systemId, name, listens } of group.followers.list()) {
-    if (listens) members.push({ systemId, name, url: listens.url });
+  for (const { systemId, name, url } of group.followers.members.list()) {
+    if (url !== undefined) members.push({ systemId, name, url });
   }
   return members;
 }

@@ -1,4 +1,4 @@
-import type { Acknowledgement } from '../group/followers.ts';
+import type { Acknowledgement } from '../group/follower-cursor.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { FromSource } from './source-messages.ts';
 import type { SourceReader } from './source-reader.ts';
@@ -8,6 +8,7 @@ import type { JournalRead } from './wire.ts';
 const repeatMilliseconds = 1000;
 
 interface Told extends Acknowledgement {
+  readonly membersText: string;
   readonly atMilliseconds: number;
 }
 
@@ -26,7 +27,10 @@ export class SourceAcknowledgements {
   note(groupId: string, reader: SourceReader, read: JournalRead): void {
     const { systemId, sent } = reader;
     const { received, applied, copied } = read;
+    const isResyncing = read.ranges.length > 0;
+    const membersText = JSON.stringify(read.members);
     const told = this.#told.get(reader);
+    const members = membersText === told?.membersText ? undefined : read.members;
     const now = this.#clock.monotonicMilliseconds();
     const isNews =
       told === undefined ||
@@ -35,12 +39,15 @@ export class SourceAcknowledgements {
       sent !== told.sent ||
       copied.length > 0 ||
       told.copied.length > 0 ||
+      isResyncing !== told.isResyncing ||
+      membersText !== told.membersText ||
       now - told.atMilliseconds >= repeatMilliseconds;
     if (!isNews) return;
-    const acknowledgement = { systemId, received, applied, sent, copied };
-    this.#told.set(reader, { ...acknowledgement, atMilliseconds: now });
+    const acknowledgement = { systemId, received, applied, sent, copied, isResyncing };
+    this.#told.set(reader, { ...acknowledgement, membersText, atMilliseconds: now });
     if (this.#pending.size === 0) this.#clock.soon(() => this.#postPending());
-    this.#pending.set(reader, { groupId, ...acknowledgement });
+    const pending = this.#pending.get(reader)?.members;
+    this.#pending.set(reader, { groupId, ...acknowledgement, members: members ?? pending });
   }
 
   #postPending(): void {

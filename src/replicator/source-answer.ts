@@ -29,6 +29,7 @@ export function journalAnswer(
     unsentBytes: next ? journal.bytesBehind(through, next.offset) : 0,
     path: journal.picture.path,
     oldestUnsentMilliseconds: isDone ? 0 : Math.max(0, Math.floor(oldestUnsentMilliseconds)),
+    members: journal.members,
   };
 }
 

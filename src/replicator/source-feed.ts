@@ -167,6 +167,7 @@ export class SourceFeed implements GroupWatcher {
       servable: Math.max(this.#told?.servable ?? 0, this.#servable()),
       usedBytes: chain.usedBytes,
       capacityBytes: chain.capacityBytes,
+      members: this.#group.followers.members.list(),
     };
   }
 

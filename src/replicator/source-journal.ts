@@ -5,7 +5,7 @@ import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
 import type { SourceFiles } from './source-files.ts';
 import type { GroupPicture, JournalProgress } from './source-messages.ts';
 import { SourceSegment } from './source-segment.ts';
-import type { Stretch, WireWatermarks } from './wire.ts';
+import type { Member, Stretch, WireWatermarks } from './wire.ts';
 
 /** Where a number stands, and how far that holds. */
 export interface NumberPlace {
@@ -29,6 +29,7 @@ export class SourceJournal {
   #servable = 0;
   #usedBytes = 0;
   #capacityBytes = 0;
+  #members: readonly Member[] = [];
   #heardMilliseconds: number;
   #revision = 0;
   /** Since when there has been something that is not durable; undefined: there is nothing. */
@@ -69,6 +70,10 @@ export class SourceJournal {
     return this.#capacityBytes;
   }
 
+  get members(): readonly Member[] {
+    return this.#members;
+  }
+
   /** How often it was heard of. */
   get revision(): number {
     return this.#revision;
@@ -107,6 +112,7 @@ export class SourceJournal {
     this.#servable = servable;
     this.#usedBytes = progress.usedBytes;
     this.#capacityBytes = progress.capacityBytes;
+    this.#members = progress.members;
     this.#heardMilliseconds = now;
     this.#revision += 1;
   }

@@ -2,8 +2,9 @@
  * What the main thread and the source worker tell each other. Messages arrive in order: whoever is
  * told of a number was told of the segment that it stands in.
  */
-import type { Acknowledgement } from '../group/followers.ts';
+import type { Acknowledgement } from '../group/follower-cursor.ts';
 import type { Lineage } from '../group/lineage.ts';
+import type { Member } from '../group/members.ts';
 import type { FollowerState, GroupRole, GroupState } from '../group/states.ts';
 import type { ErrorCode } from '../platform/errors.ts';
 import type { IncomingRequest, TransportListenOptions } from './transport.ts';
@@ -67,6 +68,8 @@ export interface JournalProgress {
   readonly servable: number;
   readonly usedBytes: number;
   readonly capacityBytes: number;
+  /** Everybody else who has the group. */
+  readonly members: readonly Member[];
 }
 
 /** What can be said in a message: the rest is the worker's own. */

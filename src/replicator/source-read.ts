@@ -6,6 +6,7 @@ import { SourceBatch } from './source-batch.ts';
 import type { SourceGroup } from './source-group.ts';
 import type { SourceJournal } from './source-journal.ts';
 import type { SourceReader } from './source-reader.ts';
+import { fillRanges, rangesAreDue } from './source-ranges.ts';
 import { fillRecords, type RecordsEnd } from './source-records.ts';
 import { endRefusal, type Refusal, refusalOf } from './source-refusal.ts';
 import type { Answer } from './transport.ts';
@@ -52,7 +53,15 @@ export class SourceRead {
   }
 
   get #isCopying(): boolean {
-    return this.#read.copied.length > 0;
+    return this.#read.copied.length > 0 || this.#read.ranges.length > 0;
+  }
+
+  #contentsAreDue(through: number): boolean {
+    const { copy } = this.#reader;
+    return (
+      copy.isDue(this.#journal, this.#read, through) ||
+      rangesAreDue(this.#journal, this.#read, through)
+    );
   }
 
   /** What a follower that copies is given was applied here: contents show it (SAFETY 11). */
@@ -71,7 +80,7 @@ export class SourceRead {
         return;
       }
       const { number } = this.#read.position;
-      const isCopyDue = copy.isDue(this.#journal, this.#read, number);
+      const isCopyDue = this.#contentsAreDue(number);
       const hasContents = isCopyDue && this.#group.rate.credit >= copyCreditMin;
       const hasSomething = hasContents || this.#limit > number;
       if (hasSomething && (await this.#answerBatch())) return;
@@ -135,13 +144,15 @@ export class SourceRead {
     const from = this.#read.position.number;
     const batch = new SourceBatch(buffer, this.#read.batchBytes);
     const limit = this.#limit;
-    if (copy.isDue(journal, this.#read, limit)) batch.reserve(Math.floor(batch.room / 2));
+    if (this.#contentsAreDue(limit)) batch.reserve(Math.floor(batch.room / 2));
     let records: RecordsEnd = { through: from, segment: undefined, offset: 0 };
     if (limit > from) records = await fillRecords(journal, batch, from + 1, limit);
     batch.reserve(0);
-    if (copy.isDue(journal, this.#read, records.through)) {
+    if (this.#contentsAreDue(records.through)) {
+      const { rate } = this.#group;
       try {
-        await copy.fill(journal, batch, batch.room, this.#group.rate);
+        if (this.#read.copied.length > 0) await copy.fill(journal, batch, batch.room, rate);
+        await fillRanges(journal, batch, this.#read, rate);
       } catch (error) {
         if (!(error instanceof JnbdError) || batch.frames === 0) throw error;
       }

@@ -11,6 +11,7 @@ import {
   volumeSizeBytesMax,
   volumesPerGroupMax,
 } from '../platform/limits.ts';
+import { regionsMax } from '../volume/region-set.ts';
 import { pathSystemsMax, type Position, type Stretch, type WireHeaders } from './wire.ts';
 
 const name = z.string().regex(namePattern);
@@ -96,6 +97,14 @@ export const registeredSchema = z.object({
   copy: z.boolean(),
   /** As of `jnbd-path`. */
   path: z.array(number48).max(pathSystemsMax).default([]),
+  /** For one that was left behind: what changed from its position on up to `through`, which is `from`. */
+  resync: z
+    .object({
+      through: number48,
+      /** Volume, offset, length; in order, none touching another. */
+      regions: z.array(z.tuple([volumeId, number48, number48])).max(regionsMax),
+    })
+    .optional(),
 });
 export type Registered = z.infer<typeof registeredSchema>;
 

@@ -3,6 +3,7 @@
  * and numbers, nothing of HTTP/2.
  */
 import type { Position, Stretch } from '../group/lineage.ts';
+import type { Member } from '../group/members.ts';
 import { JnbdError } from '../platform/errors.ts';
 import {
   GiB,
@@ -13,8 +14,18 @@ import {
   slabHeadroomBytes,
   updateNumberMax,
 } from '../platform/limits.ts';
+import {
+  numbersIn,
+  parseWhole,
+  required,
+  type WireHeaders,
+  wholeNumber,
+  wrongHeader as wrong,
+} from './wire-headers.ts';
+import { decodeMembers, encodeMembers } from './wire-members.ts';
+import { decodeRanges, formatRange, type WantedRange } from './wire-ranges.ts';
 
-export type { Position, Stretch };
+export type { Member, Position, Stretch, WantedRange, WireHeaders };
 
 export const protocolVersion = 1;
 
@@ -37,9 +48,6 @@ export const headersBytesMax = 16 * KiB;
 export const jsonBytesMax = 4 * MiB;
 /** More than any journal answer can have: what it says of itself is believed up to here. */
 export const answerBytesMax = 1 * GiB;
-
-/** Names are lower case, as HTTP/2 wants them. Unknown ones are ignored by both sides. */
-export type WireHeaders = Readonly<Record<string, string>>;
 
 /** Who asks: stands in every request. */
 export interface Caller {
@@ -68,6 +76,10 @@ export interface JournalRead {
   readonly isRetry: boolean;
   /** The volumes whose contents are wanted, each from its address on. Others are not copied. */
   readonly copied: readonly CopiedVolume[];
+  /** Parts of volumes that are wanted, in this order; what does not come is asked for again. */
+  readonly ranges: readonly WantedRange[];
+  /** Who follows the follower, and who follows them, as far as it knows. */
+  readonly members: readonly Member[];
 }
 
 export interface WireWatermarks {
@@ -94,6 +106,8 @@ export interface JournalAnswer {
   readonly oldestUnsentMilliseconds: number;
   /** Whom the records come through: the source, its source, and so on, as far as is known. */
   readonly path: readonly number[];
+  /** Everybody but the source itself who has the group, as far as it knows. */
+  readonly members: readonly Member[];
 }
 
 export const paths = {
@@ -180,7 +194,7 @@ export function parsePosition(text: string): Position | undefined {
 
 /** Caller's headers not included. */
 export function encodeJournalRead(read: JournalRead): WireHeaders {
-  const { copied } = read;
+  const { copied, ranges } = read;
   return {
     'jnbd-position': formatPosition(read.position),
     'jnbd-received': String(read.received),
@@ -193,6 +207,8 @@ export function encodeJournalRead(read: JournalRead): WireHeaders {
       : {
           'jnbd-copied': copied.map(({ volume, address }) => `${volume}=${address}`).join(','),
         }),
+    ...(ranges.length === 0 ? {} : { 'jnbd-ranges': ranges.map(formatRange).join(',') }),
+    ...encodeMembers(read.members),
   };
 }
 
@@ -217,6 +233,8 @@ export function decodeJournalRead(headers: WireHeaders): JournalRead {
     ),
     isRetry: wholeNumber(headers, 'jnbd-retry', 1) === 1,
     copied: decodeCopied(headers['jnbd-copied']),
+    ranges: decodeRanges(headers['jnbd-ranges']),
+    members: decodeMembers(headers),
   };
 }
 
@@ -250,6 +268,7 @@ export function encodeJournalAnswer(answer: JournalAnswer): WireHeaders {
     'jnbd-unsent-bytes': String(answer.unsentBytes),
     'jnbd-oldest-unsent-ms': String(answer.oldestUnsentMilliseconds),
     ...(answer.path.length === 0 ? {} : { 'jnbd-path': answer.path.join(',') }),
+    ...encodeMembers(answer.members),
   };
 }
 
@@ -281,6 +300,7 @@ export function decodeJournalAnswer(headers: WireHeaders): JournalAnswer {
       Number.MAX_SAFE_INTEGER,
     ),
     path: decodePath(headers['jnbd-path']),
+    members: decodeMembers(headers),
   };
 }
 
@@ -293,42 +313,7 @@ function decodePath(text: string | undefined): number[] {
   return ids as number[];
 }
 
-/** Decimal digits only: no sign, point, exponent or space. */
-function parseWhole(text: string | undefined, max: number): number | undefined {
-  if (text === undefined || !/^\d{1,16}$/.test(text)) return undefined;
-  const value = Number(text);
-  return value <= max ? value : undefined;
-}
-
-function required(headers: WireHeaders, name: string): string {
-  const value = headers[name];
-  if (value !== undefined) return value;
-  throw new JnbdError('protocol_violated', `header ${name} is missing`);
-}
-
-function wholeNumber(headers: WireHeaders, name: string, max: number): number {
-  const text = required(headers, name);
-  return parseWhole(text, max) ?? wrong(name, text, `a whole number up to ${max}`);
-}
-
-function numbersIn(headers: WireHeaders, name: string, count: number, max: number): number[] {
-  const text = required(headers, name);
-  const parts = text.split(',', count + 1);
-  const numbers = parts.map((part) => parseWhole(part, max));
-  if (numbers.length !== count || numbers.includes(undefined)) {
-    wrong(name, text, `${count} whole numbers with commas between`);
-  }
-  return numbers as number[];
-}
-
 function positionIn(headers: WireHeaders, name: string): Position {
   const text = required(headers, name);
   return parsePosition(text) ?? wrong(name, text, 'GENERATION:INCARNATION:NUMBER');
-}
-
-function wrong(name: string, value: string, right: string): never {
-  throw new JnbdError(
-    'protocol_violated',
-    `header ${name} is '${value.slice(0, 80)}', not ${right}`,
-  );
 }

@@ -1,8 +1,8 @@
 import type { Checkpoint } from '../journal/checkpoint.ts';
 import type { BlockRange } from './range-map.ts';
 import type { Preserving } from './preserved-blocks.ts';
-import type { ScannedSegment } from './region-scan.ts';
 import type { Region } from './region-set.ts';
+import type { RegionAnswer, RegionWork } from './region-work.ts';
 
 /** A volume as apply writes it. */
 export interface ApplyVolume {
@@ -51,13 +51,6 @@ export type ToApply =
     }
   /** Syncs what was written so far, as a checkpoint does. */
   | { readonly kind: 'sync' }
-  /** What updates from + 1 to `through`, all of them durable, changed. Volumes are not touched. */
-  | {
-      readonly kind: 'scan';
-      readonly segments: readonly ScannedSegment[];
-      readonly from: number;
-      readonly through: number;
-    }
   /** What these regions hold is saved now, durably, so that overwriting them need not wait for it. */
   | {
       readonly kind: 'preserve';
@@ -66,6 +59,7 @@ export type ToApply =
     }
   /** What was saved is not needed any more. */
   | { readonly kind: 'drop_preserved' }
+  | RegionWork
   /** Nothing of this volume will be applied any more: its file is closed. */
   | { readonly kind: 'forget'; readonly volume: number };
 
@@ -81,13 +75,12 @@ export type FromApply =
   /** `failure`: the volume's file could not be written. */
   | { readonly kind: 'copied'; readonly failure: string | undefined }
   | { readonly kind: 'synced' }
-  /** As a region set encodes itself, or why the records cannot be read. */
-  | { readonly kind: 'scanned'; readonly regions: Uint8Array | { readonly failure: string } }
   /** `failure`: as a system error has it; it may be tried again. */
   | {
       readonly kind: 'preserved';
       readonly failure: { readonly code: string; readonly message: string } | undefined;
     }
+  | RegionAnswer
   | { readonly kind: 'checkpointed'; readonly applied: number }
   | {
       readonly kind: 'failed';

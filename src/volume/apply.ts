@@ -13,8 +13,7 @@ import { planSteps } from './apply-plan.ts';
 import { tableArrays } from './block-table.ts';
 import { nodeKind } from './node-kind.ts';
 import { PreservedBlocks } from './preserved-blocks.ts';
-import { scanRegions } from './region-scan.ts';
-import { RegionSet } from './region-set.ts';
+import { doRegionWork } from './region-work.ts';
 import { DirtyRegions, writeBackAndSync } from './write-back.ts';
 
 const stagingBytes = 1 * MiB;
@@ -94,7 +93,8 @@ export class ApplyWorker {
           this.#copy(message);
           return;
         case 'scan':
-          this.#port.post({ kind: 'scanned', regions: this.#scan(message) });
+        case 'extend_map':
+          this.#port.post(doRegionWork(this.#disk, message));
           return;
         case 'preserve':
           this.#port.post({ kind: 'preserved', failure: this.#preserve(message) });
@@ -173,17 +173,6 @@ export class ApplyWorker {
       want();
       preserved.keep((id) => this.#volumes.get(id));
     });
-  }
-
-  #scan({ segments, from, through }: ToApply & { kind: 'scan' }) {
-    const regions = new RegionSet();
-    try {
-      scanRegions(this.#disk, segments, from, through, regions);
-    } catch (error) {
-      if (error instanceof InvariantError) throw error;
-      return { failure: messageOf(error) };
-    }
-    return regions.encode();
   }
 
   /**

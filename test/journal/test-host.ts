@@ -37,6 +37,11 @@ export class History {
     return history;
   }
 
+  /** What the records of these numbers did, the first one left out. */
+  between(from: number, through: number): Effect[] {
+    return [...this.#effects.values()].filter(({ number }) => number > from && number <= through);
+  }
+
   /** What the volume reads after records 1 to `number`. */
   contents(name: string, sizeBytes: number, number: number): Buffer {
     const contents = Buffer.alloc(sizeBytes);

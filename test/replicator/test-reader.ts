@@ -18,7 +18,9 @@ import {
   paths,
   type WireHeaders,
 } from '../../src/replicator/wire.ts';
+import { wantedRangesMax } from '../../src/replicator/wire-ranges.ts';
 import { readProblem } from '../../src/replicator/wire-json.ts';
+import { RegionSet } from '../../src/volume/region-set.ts';
 import { Collector } from './frame-collector.ts';
 import type { MemoryAnswer } from './memory-transport.ts';
 import type { SourceSetting } from './source-setting.ts';
@@ -47,6 +49,8 @@ export class TestReader {
   readonly images = new Map<number, Buffer>();
   /** Up to where each volume was copied. */
   readonly copied = new Map<number, number>();
+  /** What is wanted besides; what came is taken out. */
+  readonly ranges = new RegionSet();
   position: Position = { generation: 0, incarnation: 0, number: 0 };
   received = 0;
   /** The highest number that any contents could show. */
@@ -90,6 +94,8 @@ export class TestReader {
       waitMilliseconds: 0,
       isRetry: false,
       copied: [...this.copied].map(([volume, address]) => ({ volume, address })),
+      members: [],
+      ranges: [...this.ranges.ranges()].slice(0, wantedRangesMax),
       ...options,
     };
     return {
@@ -211,7 +217,12 @@ export class TestReader {
     content: Uint8Array,
   ): void {
     const { volume, kind, offset, length, shows } = frame;
-    assert.equal(offset, this.copied.get(volume), 'contents come in order of address');
+    const isWanted = this.ranges.covers(volume, offset, length);
+    if (!isWanted) {
+      assert.equal(offset, this.copied.get(volume), 'contents come in order of address');
+      this.copied.set(volume, offset + length);
+    }
+    this.ranges.remove(volume, offset, length);
     const image = this.images.get(volume);
     assert.ok(image && offset + length <= image.length, 'contents are of the volume');
     if (kind === copyKind.data) {
@@ -223,6 +234,5 @@ export class TestReader {
     }
     assert.ok(shows >= this.number, 'contents show at least what stands before them');
     this.shows = Math.max(this.shows, shows);
-    this.copied.set(volume, offset + length);
   }
 }
