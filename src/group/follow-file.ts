@@ -58,6 +58,11 @@ export interface FollowState {
   readonly copies: readonly CopyProgress[];
   /** Nothing in the volumes was written by a record above this number, unless this system applied it. */
   readonly shows: number;
+  /**
+   * A handoff up to this number was given before there was this copy of the group: whoever was to take over
+   * then has done so, or it was taken back.
+   */
+  readonly handoffsAfter?: number | undefined;
   /** While contents of regions are brought from the source; which is in a file of its own. */
   readonly resync?: ResyncState | undefined;
 }

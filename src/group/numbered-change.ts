@@ -11,10 +11,21 @@ export async function makeChange(group: Group, change: CatalogChange): Promise<v
   }
   const recordBytes = CatalogChanges.recordBytes(change);
   while (!admits(group, recordBytes)) {
+    refuseWhenFull(group, recordBytes);
     await new Promise<void>((resolve) => group.clock.after(5, resolve));
     if (group.refusesWrites) throw new JnbdError('state_refuses', group.failureText);
   }
   await group.changes.append(group.journal, group.index, change);
+}
+
+/** What holds the journal back may do so for days: nobody waits for a command that long. */
+function refuseWhenFull(group: Group, recordBytes: number): void {
+  const { followers, name } = group;
+  if (!followers.keepJournalFull(recordBytes) || followers.mayBeLeftBehind) return;
+  throw new JnbdError(
+    'journal_full',
+    `the journal of group ${name} is full, and what it holds is still needed; jnbd group show ${name} says by whom`,
+  );
 }
 
 function admits(group: Group, recordBytes: number): boolean {

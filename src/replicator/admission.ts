@@ -66,9 +66,15 @@ async function admitNew(
   registration: Registration,
   listens: FollowerPlace | undefined,
 ): Promise<Registered> {
-  const hasWhole = group.watermarks.released === 0 && !isWorthCopying(group);
+  const { released } = group.watermarks;
+  const { journalOnly = false } = group.catalog;
+  const hasWhole = released === 0 && (journalOnly || !isWorthCopying(group));
+  if (journalOnly && !hasWhole && !registration.journalOnly) {
+    const text = `group ${group.name} of system ${system.name} is a journal alone, from update ${released + 1} on, and has no contents to copy: follow another system first, and then this one`;
+    throw new AdmissionRefused('position_released', text, { oldest: released + 1 });
+  }
   if (hasWhole || registration.journalOnly) {
-    const from = hasWhole ? 0 : group.watermarks.released;
+    const from = hasWhole ? 0 : released;
     // Volumes as they are now, except where their creation comes as a record: a journal alone has no sizes.
     group.followers.register(registration.systemId, registration.name, from, listens);
     return registered(system, group, from, false);
@@ -87,6 +93,7 @@ function registered(system: System, group: Group, from: number, copy: boolean): 
     name: system.name,
     lineage: [...lineage],
     from,
+    newest: group.watermarks.newest,
     catalog: from === 0 ? emptyCatalog : { number, nextVolumeId, volumes: [...volumes] },
     journalCapacityBytes,
     copy,

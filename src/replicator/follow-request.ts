@@ -5,6 +5,7 @@ import { JnbdError } from '../platform/errors.ts';
 import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
 import type { WhenFull } from './full-journal.ts';
 import { followDefaults } from './handoff.ts';
+import type { Registered } from './wire-json.ts';
 
 /** What `jnbd follow` says; what it does not say stays as it is, or gets its default. */
 export interface FollowRequest {
@@ -24,10 +25,17 @@ export interface FollowRequest {
 }
 
 /** What of a group's following is the user's choice. */
-export type SourceChoice = Omit<
+export type SourceChoice = Pick<
   FollowState,
-  'formatVersion' | 'sourceSystemId' | 'sourceName' | 'copies' | 'shows' | 'resync'
+  'url' | 'sourceGroup' | 'isSuspended' | 'pace' | 'batchSize' | 'links' | 'preferred'
 >;
+
+/** Who answered a registration. */
+export function sourceOf(
+  answer: Pick<Registered, 'systemId' | 'name'>,
+): Pick<FollowState, 'sourceSystemId' | 'sourceName'> {
+  return { sourceSystemId: answer.systemId, sourceName: answer.name };
+}
 
 export function followState(wanted: FollowRequest, before: FollowState | undefined): SourceChoice {
   return {

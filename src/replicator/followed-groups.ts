@@ -18,9 +18,10 @@ import {
   type FollowRequest,
   followState,
   type SourceChoice,
+  sourceOf,
 } from './follow-request.ts';
 import { Follower, type FollowerDependencies } from './follower.ts';
-import { checkHeir, giveAway, untilNear } from './handoff.ts';
+import { checkHeir, giveAway, isGivenTo, untilNear } from './handoff.ts';
 import { partsFromSource } from './parting.ts';
 import { register, registrationOf, unregister } from './registration.ts';
 import { SourceRelief } from './source-relief.ts';
@@ -222,7 +223,7 @@ export class FollowedGroups implements SystemWatcher {
         volumes: origin.catalog.volumes,
         journalOnly,
         isCopied: origin.copy,
-        follow: { ...next, sourceSystemId: origin.systemId, sourceName: origin.name },
+        follow: { ...next, ...sourceOf(origin), handoffsAfter: origin.newest },
       };
       const group = await this.#system.createSecondary(wanted.group, begun, {
         journalCapacityBytes: origin.journalCapacityBytes,
@@ -252,10 +253,10 @@ export class FollowedGroups implements SystemWatcher {
       follow.write({
         formatVersion: 1,
         ...next,
-        sourceSystemId: origin.systemId,
-        sourceName: origin.name,
+        ...sourceOf(origin),
         copies: follow.state?.copies ?? [],
         shows: follow.state?.shows ?? 0,
+        handoffsAfter: follow.state?.handoffsAfter,
         resync: follow.state?.resync,
       });
       if (group.role === 'diverged') {
@@ -348,7 +349,7 @@ export class FollowedGroups implements SystemWatcher {
   #takeOver(group: Group): void {
     const { systemId } = this.#system;
     const { clock, beforePromote } = this.#deps;
-    if (group.catalog.handedOver?.to !== systemId || group.role !== 'secondary') return;
+    if (!isGivenTo(group, systemId, this.#followers.get(group)?.sourceLineage)) return;
     beforePromote(group)
       .then(() => this.promote(group.name, false))
       .catch((error: unknown) => {

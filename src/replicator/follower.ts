@@ -1,7 +1,7 @@
 import type { Group } from '../group/group.ts';
 import type { GroupFiles } from '../group/group-files.ts';
 import type { GroupWatcher } from '../group/group-watcher.ts';
-import { positionOf } from '../group/lineage.ts';
+import { type Lineage, positionOf } from '../group/lineage.ts';
 import { ReceivedRecords } from '../group/received-records.ts';
 import type { ResyncedRegions } from '../group/resynced-regions.ts';
 import type { VolumeAdoption } from '../group/volume-adoption.ts';
@@ -79,6 +79,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   #measures: PaceMeasures = noMeasures;
   #decision: PaceDecision | undefined;
   #source: JournalAnswer | undefined;
+  sourceLineage: Lineage = [];
   #toldApplied = 0;
   #timer: Timer | undefined;
   #failures = 0;
@@ -329,6 +330,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
       const wanted = registrationOf(this.#group, listenPort());
       const told: Registered = await register(this.#client, caller, state.sourceGroup, wanted);
       noteSourcePath(this.#group, caller.systemId, told.path);
+      this.sourceLineage = told.lineage;
       if (told.resync && count === this.#registrationCount) {
         await this.#contents.copies.settled();
         await this.#deps.beginResync(told, () => count === this.#registrationCount);

@@ -2,6 +2,7 @@ import type { FollowState } from '../group/follow-file.ts';
 import type { FollowerPlace } from '../group/follower-file.ts';
 import type { FollowerCursor } from '../group/follower-cursor.ts';
 import type { Group } from '../group/group.ts';
+import type { Lineage } from '../group/lineage.ts';
 import { makeChange } from '../group/numbered-change.ts';
 import { JnbdError } from '../platform/errors.ts';
 
@@ -56,6 +57,18 @@ function followBack({ systemId, name, listens }: Heir): FollowState {
     copies: [],
     shows: 0,
   };
+}
+
+/**
+ * Whether that system is to be the group's primary now. The record of a handoff is read again by whoever
+ * copies the group anew, or comes back late: what it gave is given once.
+ */
+export function isGivenTo(group: Group, systemId: number, sourceLineage: Lineage = []): boolean {
+  const { catalog, role, follow } = group;
+  const { handedOver, number } = catalog;
+  if (handedOver?.to !== systemId || role !== 'secondary') return false;
+  if (number <= (follow.state?.handoffsAfter ?? 0)) return false;
+  return !sourceLineage.some(({ firstNumber }) => firstNumber > number);
 }
 
 /** So that hosts wait for as little as possible. Rejects with timed_out. */

@@ -86,6 +86,8 @@ export const registeredSchema = z.object({
   lineage: lineageSchema,
   /** The follower's first record is from + 1. */
   from: number48,
+  /** Of the source: handoffs up to it are not the follower's, where it is new to the group. */
+  newest: number48.default(0),
   /** As of the record `number`; later changes come as records. */
   catalog: z.object({
     number: number48,

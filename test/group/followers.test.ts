@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Followers } from '../../src/group/followers.ts';
+import { resizeVolume } from '../../src/group/volume-changes.ts';
+import { must } from '../../src/platform/assert.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import type { SimulatedMachine } from '../journal/simulated-system.ts';
 import { type Setting, serve } from '../journal/volume-under-test.ts';
@@ -279,11 +281,22 @@ describe('a journal that a follower holds full', () => {
   test('refuses hosts (fail)', async () => {
     const setting = await fill('fail');
     const { host } = setting;
-    let result = 1;
-    for (let i = 0; i < 400 && result > 0; i += 1) {
-      result = await host.write(0, new Uint8Array(recordBytes));
+    for (const bytes of [recordBytes, 4096, 512]) {
+      let result = 1;
+      for (let i = 0; i < 400 && result > 0; i += 1) {
+        result = await host.write(0, new Uint8Array(bytes));
+      }
+      expect(result).toBe(-28);
     }
-    expect(result).toBe(-28);
+    const { machine } = setting;
+    const volume = must(machine.group().volumes.get('v'), 'the volume is there');
+    // A command does not wait for a follower that may be away for days.
+    const grow = async (): Promise<void> => {
+      for (let size = 5; size < 50; size += 1) {
+        await machine.run(resizeVolume(machine.group(), volume, size * MiB));
+      }
+    };
+    await expect(grow()).rejects.toMatchObject({ code: 'journal_full' });
     expect(followers(setting.machine).find(7)?.state).toBe('registered');
     acknowledge(setting.machine, 7, 400);
     await setting.machine.pass(2000);

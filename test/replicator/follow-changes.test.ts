@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { MiB } from '../../src/platform/limits.ts';
 import { History, TestHost } from '../journal/test-host.ts';
-import { Fleet } from './fleet.ts';
+import { Fleet, type FleetSystem } from './fleet.ts';
 
 const sizeBytes = 1 * MiB;
 
@@ -62,4 +62,72 @@ test('a primary that takes back what it handed over is followed on', async () =>
   await host.write(0, Buffer.alloc(4096, 7));
   await other?.caughtUp(primary);
   expect(other?.group().catalog.lineage).toEqual(primary.group().catalog.lineage);
+});
+
+async function pass(system: FleetSystem, milliseconds: number): Promise<void> {
+  let isOver = false;
+  system.fleet.clock.after(milliseconds, () => {
+    isOver = true;
+  });
+  await system.until(() => isOver);
+}
+
+test.each(['comes back', 'copies anew'])(
+  'an heir that %s after the giver took the group back is secondary',
+  async (how) => {
+    const fleet = new Fleet(`late heir ${how}`);
+    const primary = await fleet.start('alpha');
+    await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+    await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+    const heir = await fleet.start('beta');
+    await heir.verb('follow', { group: 'g', from: primary.url });
+    await heir.caughtUp(primary);
+    await primary.until(() => primary.status().secondaries[0]?.state === 'following');
+    heir.kill();
+    await primary.verb('handoff', { group: 'g', to: 'beta' });
+    await primary.verb('promote', { group: 'g', force: true });
+    fleet.links.cut('alpha', 'beta');
+    await heir.start();
+    if (how === 'copies anew') {
+      fleet.links.mend('alpha', 'beta');
+      await heir.verb('group delete', { group: 'g', force: true });
+      await heir.verb('follow', { group: 'g', from: primary.url });
+    }
+    fleet.links.mend('alpha', 'beta');
+    await heir.caughtUp(primary);
+    await pass(heir, 10_000);
+    expect([primary.status().role, heir.status().role]).toEqual(['primary', 'secondary']);
+    await new TestHost(primary, 'g/v', new History()).write(0, Buffer.alloc(4096, 7));
+    await heir.caughtUp(primary);
+  },
+);
+
+test('a journal alone that has not everything gives no contents', async () => {
+  const fleet = new Fleet('relay');
+  const primary = await fleet.start('alpha');
+  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const history = new History();
+  const host = new TestHost(primary, 'g/v', history);
+  const early = await fleet.start('early');
+  await early.verb('follow', { group: 'g', from: primary.url, journalOnly: true });
+  await host.write(0, Buffer.alloc(4096, 7));
+  await host.flush();
+  await early.caughtUp(primary);
+  await primary.until(() => primary.group().watermarks.applied === 2);
+  primary.group().hurryApply();
+  await primary.until(() => primary.group().watermarks.released === 2);
+  const late = await fleet.start('late');
+  await late.verb('follow', { group: 'g', from: primary.url, journalOnly: true });
+  const secondary = await fleet.start('beta');
+  await expect(secondary.verb('follow', { group: 'g', from: late.url })).rejects.toThrow(
+    'is a journal alone, from update 3 on',
+  );
+  await secondary.verb('follow', { group: 'g', from: early.url });
+  await host.write(8192, Buffer.alloc(4096, 8));
+  await secondary.caughtUp(primary);
+  const found = await new TestHost(secondary, 'g/v').read(0, sizeBytes);
+  expect(history.contents('g/v', sizeBytes, 3).equals(found as Buffer)).toBe(true);
+  await secondary.verb('follow', { group: 'g', from: late.url });
+  await secondary.caughtUp(primary);
 });

@@ -34,6 +34,7 @@ const registered: Registered = {
   name: 'first',
   lineage,
   from: 17,
+  newest: 20,
   catalog: {
     number: 3,
     nextVolumeId: 2,
