@@ -119,7 +119,10 @@ export function changeCatalog(catalog: Catalog, change: CatalogChange, number: n
       };
     case 'handed_over': {
       const { to, name } = change;
-      return { ...catalog, number, role: 'secondary', handedOver: { to, name } };
+      // A follower may know what came of it before it has it durably.
+      const isSettled = catalog.lineage.some(({ firstNumber }) => firstNumber > number);
+      const handedOver = isSettled ? undefined : { to, name };
+      return { ...catalog, number, role: 'secondary', handedOver };
     }
     case 'volume_deleted':
       return { ...catalog, number, volumes: catalog.volumes.filter(({ id }) => id !== change.id) };

@@ -25,9 +25,15 @@ export interface FollowRequest {
 }
 
 /** What of a group's following is the user's choice. */
-export type SourceChoice = Pick<
+export type SourceChoice = Omit<
   FollowState,
-  'url' | 'sourceGroup' | 'isSuspended' | 'pace' | 'batchSize' | 'links' | 'preferred'
+  | 'formatVersion'
+  | 'sourceSystemId'
+  | 'sourceName'
+  | 'copies'
+  | 'shows'
+  | 'handoffsAfter'
+  | 'resync'
 >;
 
 /** Who answered a registration. */

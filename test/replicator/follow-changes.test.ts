@@ -102,6 +102,27 @@ test.each(['comes back', 'copies anew'])(
   },
 );
 
+test('a handoff that comes together with what came of it is over', async () => {
+  const fleet = new Fleet('settled');
+  const primary = await fleet.start('alpha');
+  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const heir = await fleet.start('beta');
+  await heir.verb('follow', { group: 'g', from: primary.url });
+  await heir.caughtUp(primary);
+  await primary.until(() => primary.status().secondaries[0]?.state === 'following');
+  await primary.verb('handoff', { group: 'g', to: 'beta' });
+  await heir.until(() => heir.status().role === 'primary');
+  await new TestHost(heir, 'g/v', new History()).write(0, Buffer.alloc(4096, 7));
+  // Both are received before either is durable.
+  const third = await fleet.start('gamma');
+  const slow = { kind: 'slow', operation: 'sync', role: 'segment', milliseconds: 500 } as const;
+  third.machine.faults.add(slow);
+  await third.verb('follow', { group: 'g', from: heir.url });
+  await third.caughtUp(heir);
+  expect(third.group().catalog.handedOver).toBeUndefined();
+});
+
 test('a journal alone that has not everything gives no contents', async () => {
   const fleet = new Fleet('relay');
   const primary = await fleet.start('alpha');
