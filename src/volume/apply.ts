@@ -1,8 +1,8 @@
 import type { Checkpoint } from '../journal/checkpoint.ts';
 import { CheckpointFile } from '../journal/checkpoint.ts';
-import { InvariantError, must } from '../platform/assert.ts';
+import { must } from '../platform/assert.ts';
 import type { Disk, DiskFile } from '../platform/disk.ts';
-import { messageOf, systemErrorCode } from '../platform/errors.ts';
+import { systemErrorCode } from '../platform/errors.ts';
 import type { WorkerPort } from '../platform/worker-port.ts';
 import { ApplyError, guard } from './apply-error.ts';
 import type { FromApply, ToApply } from './apply-messages.ts';
