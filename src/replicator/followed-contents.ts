@@ -52,14 +52,19 @@ export class FollowedContents {
     return this.#copied.progress().map(({ volume }) => volume);
   }
 
+  /** Undefined: there is no resync, or it is over. */
+  get underWay(): ResyncedRegions | undefined {
+    return this.resync?.isOver ? undefined : this.resync;
+  }
+
   /** How many reads there may be at a time: what regions are left is known after each. */
   readsMax(links: number): number {
-    return this.resync && !this.resync.isOver ? 1 : links;
+    return this.underWay ? 1 : links;
   }
 
   /** What the next read asks for; undefined: not yet, `askable` follows. */
   wanted(): WantedFromSource | undefined {
-    const ranges = this.resync && !this.resync.isOver ? this.resync.ask() : [];
+    const ranges = this.underWay?.ask() ?? [];
     if (!ranges) return undefined;
     const copied = this.#copied.progress().slice(0, copiedVolumesMax);
     return {

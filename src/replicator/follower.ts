@@ -126,10 +126,8 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   get decision(): PaceDecision | undefined {
     return this.#decision;
   }
-  /** Undefined: there is none, or it is over. */
   get resync(): ResyncedRegions | undefined {
-    const { resync } = this.#contents;
-    return resync?.isOver ? undefined : resync;
+    return this.#contents.underWay;
   }
   /** Why it waits or was refused. */
   get failure(): JnbdError | undefined {
