@@ -64,7 +64,8 @@ export class FollowedContents {
 
   /** What the next read asks for; undefined: not yet, `askable` follows. */
   wanted(): WantedFromSource | undefined {
-    const ranges = this.underWay?.ask() ?? [];
+    const { underWay } = this;
+    const ranges = underWay ? underWay.ask() : [];
     if (!ranges) return undefined;
     const copied = this.#copied.progress().slice(0, copiedVolumesMax);
     return {
