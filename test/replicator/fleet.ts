@@ -125,9 +125,12 @@ export class FleetSystem {
   async caughtUp(source: FleetSystem, name = 'g'): Promise<void> {
     await this.until(() => {
       const { newest } = source.group(name).watermarks;
-      const group = this.group(name);
-      const isCopied = (group.follow.state?.copies.length ?? 0) === 0;
-      return isCopied && group.watermarks.applied === newest;
+      // Not there while its journal begins anew.
+      const group = this.system.groups.get(name);
+      if (!group) return false;
+      const { state } = group.follow;
+      const isWhole = (state?.copies.length ?? 0) === 0 && !state?.resync;
+      return isWhole && group.watermarks.applied === newest;
     });
   }
 }
