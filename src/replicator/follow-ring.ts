@@ -1,6 +1,8 @@
 import type { Group } from '../group/group.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { pathSystemsMax } from './wire.ts';
+import { noteMembers } from './told-members.ts';
+import type { JournalAnswer } from './wire.ts';
 
 /** Whom the group's records come through, this system first, as far as is known. */
 export function pathThrough({ role, follow }: Group, systemId: number): readonly number[] {
@@ -22,6 +24,12 @@ export function noteSourcePath(group: Group, systemId: number, path: readonly nu
     group.changed();
   }
   checkNoRing(group.name, systemId, path);
+}
+
+/** As `noteSourcePath`, and who else has the group. */
+export function noteSourceAnswer(group: Group, systemId: number, answer: JournalAnswer): void {
+  noteSourcePath(group, systemId, answer.path);
+  noteMembers(group, answer);
 }
 
 export function checkNoRing(group: string, systemId: number, path: readonly number[]): void {

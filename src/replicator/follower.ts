@@ -14,7 +14,7 @@ import type { PaceSettings } from '../platform/pace-settings.ts';
 import { AnswerBody } from './answer-body.ts';
 import { FollowedContents, type WantedFromSource } from './followed-contents.ts';
 import { clearFollowConditions, raiseFollowCondition } from './follow-conditions.ts';
-import { noteSourcePath } from './follow-ring.ts';
+import { noteSourceAnswer, noteSourcePath } from './follow-ring.ts';
 import { FullJournal, type WhenFull } from './full-journal.ts';
 import { changeFollowerState, type FollowerState } from './follower-states.ts';
 import { type JournalReadOwner, SentRead } from './journal-read.ts';
@@ -24,7 +24,6 @@ import { paceSituation } from './pace-situation.ts';
 import { noMeasures, noteRead, noteStart, type PaceMeasures } from './pace-measures.ts';
 import { register, registrationOf } from './registration.ts';
 import { SourceLag } from './source-lag.ts';
-import { noteMembers } from './told-members.ts';
 import type { TransportClient } from './transport.ts';
 import type { Caller, JournalAnswer } from './wire.ts';
 import type { Registered } from './wire-json.ts';
@@ -181,9 +180,8 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     const answer = must(read.answer, 'the head was decoded');
     this.#source = answer;
     this.#lag.heard(answer, this.#now());
-    this.#attempt(() => noteSourcePath(this.#group, this.#deps.caller.systemId, answer.path));
+    this.#attempt(() => noteSourceAnswer(this.#group, this.#deps.caller.systemId, answer));
     if (this.#state !== 'reading') return;
-    noteMembers(this.#group, answer);
     if (read === this.#reads[0]) this.#beginBody(read);
     this.#consider();
   }

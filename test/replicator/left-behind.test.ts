@@ -135,7 +135,8 @@ describe('a follower that a full journal left behind', () => {
       fleet.links.mend('alpha', 'beta');
       await trial.write(50, 4 * KiB, sizeBytes);
       await trial.check(beta);
-      expect(alpha.status().secondaries).toMatchObject([{ state: 'following', dirtyBytes: null }]);
+      await alpha.until(() => alpha.status().secondaries[0]?.state === 'following');
+      expect(alpha.status().secondaries).toMatchObject([{ dirtyBytes: null }]);
       expect(alpha.status().conditions).toEqual([]);
     },
   );
