@@ -1,8 +1,7 @@
 import type { Group } from '../group/group.ts';
 import { JnbdError } from '../platform/errors.ts';
-import { pathSystemsMax } from './wire.ts';
 import { noteMembers } from './told-members.ts';
-import type { JournalAnswer } from './wire.ts';
+import { type JournalAnswer, pathSystemsMax } from './wire.ts';
 
 /** Whom the group's records come through, this system first, as far as is known. */
 export function pathThrough({ role, follow }: Group, systemId: number): readonly number[] {
