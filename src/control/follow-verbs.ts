@@ -36,6 +36,7 @@ export class FollowVerbs {
       url: parameters.from,
       sourceGroup: parameters.sourceGroup,
       journalOnly: parameters.journalOnly ?? false,
+      rewind: parameters.rewind ?? false,
       pace: pace && formatPace(pace),
       batchSize: batchSize === undefined ? undefined : formatBatchSize(batchSize),
       links,

@@ -7,6 +7,7 @@ export interface FollowWish {
   readonly url: string;
   readonly sourceGroup: string | undefined;
   readonly journalOnly: boolean;
+  readonly rewind: boolean;
   readonly pace: string | undefined;
   readonly batchSize: string | undefined;
   readonly links: number | undefined;

@@ -39,6 +39,10 @@ export const followVerbs = {
         groupName,
       ),
       journalOnly: flag('--journal-only', 'keep the journal alone, and no volumes'),
+      rewind: flag(
+        '--rewind',
+        'where both have another history: save what is only here as a branch, and go back',
+      ),
       pace: option(
         '--pace <PACE>',
         'when to read: immediate (default), interval:TIME or adaptive[:INPUT,...]',
@@ -60,8 +64,9 @@ export const followVerbs = {
     }),
     result: groupChanged,
     details:
-      'A group that is not here yet is created and copied. One that is here as a secondary goes on from\n' +
-      'the new source behind its newest update; a source with another history is refused.',
+      'A group that is not here yet is created and copied. One that is here goes on from the new source\n' +
+      'behind its newest update. A source with another history is refused, or followed with --rewind: what\n' +
+      'is on this system only becomes a branch, and only what differs is copied.',
   },
   unfollow: {
     kind: 'change',

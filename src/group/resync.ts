@@ -3,6 +3,7 @@ import { JnbdError } from '../platform/errors.ts';
 import { RegionSet } from '../volume/region-set.ts';
 import type { Catalog, CatalogVolume } from './catalog.ts';
 import type { ConsistentState, FollowState } from './follow-file.ts';
+import type { KeptFollower } from './follower-file.ts';
 import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
 import {
@@ -30,6 +31,8 @@ export interface ResyncOrigin {
    * are not here, and what is larger there, need not be named.
    */
   readonly regions: RegionSet;
+  /** Undefined: they stay as they are. */
+  readonly followers?: readonly KeptFollower[];
   readonly follow: Omit<FollowState, 'formatVersion' | 'copies' | 'shows' | 'resync'>;
   /** Asked last, before the first change. */
   readonly isWanted?: () => boolean;
@@ -86,6 +89,7 @@ export async function beginResync(
       shows: Math.max(through, follow.state?.shows ?? 0),
       resync: { consistentAt, through },
     },
+    followers: origin.followers,
     made: volumes
       .filter(({ id, journalOnly }) => !journalOnly && !here.has(id))
       .map(({ id }) => id),

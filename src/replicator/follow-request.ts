@@ -1,6 +1,7 @@
 import type { FollowState } from '../group/follow-file.ts';
 import type { Group } from '../group/group.ts';
 import type { GroupSettings } from '../group/new-group.ts';
+import type { GroupOrigin } from '../group/secondary-group.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
 import type { WhenFull } from './full-journal.ts';
@@ -15,6 +16,8 @@ export interface FollowRequest {
   /** The group's name there, where it is another one. */
   readonly sourceGroup: string | undefined;
   readonly journalOnly: boolean;
+  /** Goes back to where the histories part, if they do. */
+  readonly rewind: boolean;
   readonly pace: string | undefined;
   readonly batchSize: string | undefined;
   readonly links: number | undefined;
@@ -57,6 +60,16 @@ export function followState(wanted: FollowRequest, before: FollowState | undefin
   };
 }
 
+/** Whether the group follows so already. */
+export function isSameChoice(state: FollowState | undefined, choice: SourceChoice): boolean {
+  return (
+    state !== undefined &&
+    Object.entries(choice).every(
+      ([key, value]) => JSON.stringify(Reflect.get(state, key)) === JSON.stringify(value),
+    )
+  );
+}
+
 /** Throws JnbdError argument_invalid. */
 export function checkSettings({ pace, batchSize }: FollowRequest): void {
   if (pace !== undefined) parsePace(pace);
@@ -68,4 +81,23 @@ export function checkStillFollows(group: Group, before: FollowState | undefined)
   const isOver = before !== undefined && group.follow.state === undefined;
   if (group.role !== 'primary' && group.state === 'normal' && !isOver) return;
   throw new JnbdError('state_refuses', `group ${group.name} is not to follow any more`);
+}
+
+/** A group that begins with what its source said. */
+export function originOf(
+  told: Registered,
+  choice: SourceChoice,
+  journalOnly: boolean,
+): GroupOrigin {
+  return {
+    groupId: told.groupId,
+    lineage: told.lineage,
+    from: told.from,
+    catalogNumber: told.catalog.number,
+    nextVolumeId: told.catalog.nextVolumeId,
+    volumes: told.catalog.volumes,
+    journalOnly,
+    isCopied: told.copy,
+    follow: { ...choice, ...sourceOf(told), handoffsAfter: told.newest },
+  };
 }

@@ -1,32 +1,33 @@
 import type { Group } from '../group/group.ts';
 import { checkPromotion, promoteGroup } from '../group/promotion.ts';
-import { beginResync, planRollBack } from '../group/resync.ts';
-import type { GroupOrigin } from '../group/secondary-group.ts';
+import { planRollBack } from '../group/resync.ts';
 import type { System, SystemWatcher } from '../group/system.ts';
 import { clearDiverged, isContested } from '../group/take-over.ts';
 import { VolumeAdoption } from '../group/volume-adoption.ts';
 import { must } from '../platform/assert.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
-import { formatSize } from '../platform/size-text.ts';
 import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
-import { RegionSet } from '../volume/region-set.ts';
+import { resyncFrom } from './follow-resync.ts';
 import { checkNoRing } from './follow-ring.ts';
 import {
   checkSettings,
   checkStillFollows,
   type FollowRequest,
   followState,
+  isSameChoice,
+  originOf,
   type SourceChoice,
   sourceOf,
 } from './follow-request.ts';
 import { Follower, type FollowerDependencies } from './follower.ts';
-import { checkHeir, giveAway, isGivenTo, untilNear } from './handoff.ts';
+import { handOver, isGivenTo } from './handoff.ts';
 import { partsFromSource } from './parting.ts';
 import { register, registrationOf, unregister } from './registration.ts';
+import { forkTold, rewindGroup, rewoundText, withoutRewind } from './rewind.ts';
 import { SourceRelief } from './source-relief.ts';
 import type { ClientCredentials, Transport, TransportClient } from './transport.ts';
-import type { Registered } from './wire-json.ts';
+import type { Registered, Registration } from './wire-json.ts';
 
 export interface FollowedGroupsDependencies
   extends Omit<FollowerDependencies, 'caller' | 'files' | 'beginResync' | 'refused'> {
@@ -77,21 +78,23 @@ export class FollowedGroups implements SystemWatcher {
     const group = this.#system.groups.get(wanted.group);
     if (!group) return { group: await this.#followNew(wanted), changed: true };
     if (group.role === 'primary') {
-      throw new JnbdError(
-        'state_refuses',
-        `group ${group.name} is primary here; make it a secondary first: jnbd demote ${group.name}`,
-      );
+      const text = `group ${group.name} is primary here; make it a secondary first: jnbd demote ${group.name}`;
+      throw new JnbdError('state_refuses', text);
     }
     const { state } = group.follow;
     const next = followState(wanted, state);
-    const isSame =
-      state !== undefined &&
-      Object.entries(next).every(
-        ([key, value]) => JSON.stringify(Reflect.get(state, key)) === JSON.stringify(value),
-      );
-    if (isSame && group.role === 'secondary') return { group, changed: false };
-    await this.#switchSource(group, next);
-    return { group, changed: true };
+    const isToRewind = wanted.rewind && this.find(group)?.state === 'refused';
+    const isSame = isSameChoice(state, next) && group.role === 'secondary' && !isToRewind;
+    if (isSame) return { group, changed: false };
+    try {
+      await this.#switchSource(group, next);
+      return { group, changed: true };
+    } catch (error) {
+      const fork = forkTold(error);
+      if (fork === undefined) throw error;
+      if (!wanted.rewind) throw withoutRewind(group, fork, error as JnbdError);
+      return { group: await this.#rewind(group, next), changed: true };
+    }
   }
 
   /** The source keeps nothing for this system any more, where it can be told so. The copy stays. */
@@ -123,10 +126,8 @@ export class FollowedGroups implements SystemWatcher {
     const group = this.#system.group(name);
     const { state } = group.follow;
     if (!state || group.role !== 'secondary') {
-      throw new JnbdError(
-        'state_refuses',
-        `group ${name} follows nobody here: it is ${group.role}`,
-      );
+      const text = `group ${name} follows nobody here: it is ${group.role}`;
+      throw new JnbdError('state_refuses', text);
     }
     if (state.isSuspended === isSuspended) return false;
     group.follow.write({ ...state, isSuspended });
@@ -172,17 +173,10 @@ export class FollowedGroups implements SystemWatcher {
    */
   async handOff(name: string, to: string, waitMilliseconds: number): Promise<number> {
     const group = this.#system.group(name);
-    const { clock } = this.#deps;
-    const heir = checkHeir(group, to);
-    const deadline = clock.monotonicMilliseconds() + waitMilliseconds;
-    await untilNear(group, heir.systemId, deadline);
-    const number = await giveAway(group, heir);
+    const number = await handOver(group, to, waitMilliseconds);
     this.#startFollower(group);
-    this.#tell(
-      'handed_over',
-      group,
-      `group ${name} is handed over to system ${to} behind update ${number}`,
-    );
+    const text = `group ${name} is handed over to system ${to} behind update ${number}`;
+    this.#tell('handed_over', group, text);
     return number;
   }
 
@@ -214,17 +208,7 @@ export class FollowedGroups implements SystemWatcher {
         listenPort: this.#deps.listenPort(),
         groupName: wanted.group,
       });
-      const begun: GroupOrigin = {
-        groupId: origin.groupId,
-        lineage: origin.lineage,
-        from: origin.from,
-        catalogNumber: origin.catalog.number,
-        nextVolumeId: origin.catalog.nextVolumeId,
-        volumes: origin.catalog.volumes,
-        journalOnly,
-        isCopied: origin.copy,
-        follow: { ...next, ...sourceOf(origin), handoffsAfter: origin.newest },
-      };
+      const begun = originOf(origin, next, journalOnly);
       const group = await this.#system.createSecondary(wanted.group, begun, {
         journalCapacityBytes: origin.journalCapacityBytes,
         ...settings,
@@ -276,9 +260,38 @@ export class FollowedGroups implements SystemWatcher {
     }
   }
 
-  #registerAt(client: TransportClient, group: Group, sourceGroup?: string): Promise<Registered> {
+  #registerAt(
+    client: TransportClient,
+    group: Group,
+    sourceGroup?: string,
+    otherwise: Partial<Registration> = {},
+  ): Promise<Registered> {
     const name = sourceGroup ?? group.follow.state?.sourceGroup ?? group.name;
-    return register(client, this.#caller, name, registrationOf(group, this.#deps.listenPort()));
+    const wanted = { ...registrationOf(group, this.#deps.listenPort()), ...otherwise };
+    return register(client, this.#caller, name, wanted);
+  }
+
+  /** Resolves with the group, opened again. */
+  async #rewind(group: Group, next: SourceChoice): Promise<Group> {
+    this.#stopFollower(group);
+    const { role } = group;
+    const client = this.#connect(next.url, 1);
+    const ask = (wanted: Partial<Registration>): Promise<Registered> =>
+      this.#registerAt(client, group, next.sourceGroup, wanted);
+    const isWanted = (): boolean => group.role === role && !this.#followers.has(group);
+    try {
+      const deps = { system: this.#system, register: ask, isWanted };
+      const rewound = await rewindGroup(deps, group, next);
+      this.#startFollower(rewound.group);
+      this.#tell('rewound', rewound.group, rewoundText(rewound));
+      return rewound.group;
+    } catch (error) {
+      const isHere = this.#system.groups.get(group.name) === group && isWanted();
+      if (isHere && group.follow.state && role === 'secondary') this.#startFollower(group);
+      throw error;
+    } finally {
+      client.close();
+    }
   }
 
   #startFollower(group: Group): void {
@@ -325,24 +338,10 @@ export class FollowedGroups implements SystemWatcher {
     return adoption;
   }
 
-  /** It was left behind: what is between comes as contents of what changed. */
   async #resync(group: Group, registered: Registered, isWanted: () => boolean): Promise<void> {
-    const state = must(group.follow.state, 'a group that follows has a source');
-    const { copies: _copies, shows: _shows, resync: _resync, formatVersion: _, ...follow } = state;
-    const { through, regions } = must(registered.resync, 'the source has regions');
-    const { newest } = group.watermarks;
-    const { lineage, catalog } = registered;
-    const changed = RegionSet.of(
-      regions.map(([volume, offset, length]) => ({ volume, offset, length })),
-    );
-    const origin = { through, lineage, catalog, regions: changed, follow, isWanted };
-    const opened = await beginResync(this.#system, group, origin);
-    this.#tell(
-      'resync_begun',
-      opened,
-      `group ${group.name} goes on from update ${newest} to ${through} by ${formatSize(changed.bytes)} in ${changed.count} regions from system ${state.sourceName}`,
-    );
-    this.#startFollower(opened);
+    const resynced = await resyncFrom(this.#system, group, registered, isWanted);
+    this.#tell('resync_begun', resynced.group, resynced.text);
+    this.#startFollower(resynced.group);
   }
 
   /** What is handed over to this system, is its own as soon as all of it is here. */

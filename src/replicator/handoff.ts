@@ -17,7 +17,7 @@ const nearMilliseconds = 20;
 export type Heir = FollowerCursor & { readonly listens: FollowerPlace };
 
 /** Throws JnbdError: state_refuses, follower_not_found. */
-export function checkHeir(group: Group, to: string): Heir {
+function checkHeir(group: Group, to: string): Heir {
   if (group.role !== 'primary' || group.state !== 'normal') {
     const what = group.state === 'normal' ? group.role : group.state;
     throw new JnbdError(
@@ -72,7 +72,7 @@ export function isGivenTo(group: Group, systemId: number, sourceLineage: Lineage
 }
 
 /** So that hosts wait for as little as possible. Rejects with timed_out. */
-export async function untilNear(group: Group, systemId: number, deadline: number): Promise<void> {
+async function untilNear(group: Group, systemId: number, deadline: number): Promise<void> {
   const { clock } = group;
   for (;;) {
     const { newest } = group.watermarks;
@@ -93,7 +93,7 @@ export async function untilNear(group: Group, systemId: number, deadline: number
  * Whom to follow then is written before: of no effect while the group is primary. A crash before the
  * record is durable leaves the primary as it was; after it, a secondary that follows its heir.
  */
-export async function giveAway(group: Group, heir: Heir): Promise<number> {
+async function giveAway(group: Group, heir: Heir): Promise<number> {
   const { systemId, name } = heir;
   group.follow.write(followBack(heir));
   group.hosts.hold(true);
@@ -110,4 +110,16 @@ export async function giveAway(group: Group, heir: Heir): Promise<number> {
     for (const session of volume.sessions) session.client.revoke(reason);
   }
   return group.catalog.number;
+}
+
+/** Resolves with the number of the record. Rejects with JnbdError, and then nothing has changed. */
+export async function handOver(
+  group: Group,
+  to: string,
+  waitMilliseconds: number,
+): Promise<number> {
+  const heir = checkHeir(group, to);
+  const deadline = group.clock.monotonicMilliseconds() + waitMilliseconds;
+  await untilNear(group, heir.systemId, deadline);
+  return giveAway(group, heir);
 }

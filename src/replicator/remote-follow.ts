@@ -122,6 +122,7 @@ export async function answerFollowRoute(
     url: sourceUrl(incoming, ask.listenPort),
     sourceGroup: ask.sourceGroup,
     journalOnly: ask.journalOnly,
+    rewind: false,
     pace: undefined,
     batchSize: undefined,
     links: undefined,

@@ -53,12 +53,12 @@ export class HistoryTrial {
     return fork;
   }
 
-  host(system: FleetSystem): TestHost {
-    return new TestHost(system, 'g/v', this.historyOf(system));
+  host(system: FleetSystem, name = 'g/v'): TestHost {
+    return new TestHost(system, name, this.historyOf(system));
   }
 
-  async write(system: FleetSystem, count: number): Promise<TestHost> {
-    const host = this.host(system);
+  async write(system: FleetSystem, count: number, name = 'g/v'): Promise<TestHost> {
+    const host = this.host(system, name);
     for (let i = 0; i < count; i += 1) await this.writeOne(host);
     await host.flush();
     return host;
@@ -69,17 +69,17 @@ export class HistoryTrial {
     const { random } = this.fleet;
     const below = (limit: number): number => Math.floor(random.fraction() * limit);
     const length = 512 * (1 + below(40));
-    const offset = 512 * below((volumeBytes - length) / 512);
+    const offset = 512 * below((host.session.sizeBytes - length) / 512);
     const kind = random.fraction();
     if (kind < 0.1) return host.clear(kind < 0.05 ? 'zero' : 'hole', offset, length);
     return host.write(offset, Buffer.alloc(length, 1 + below(255)));
   }
 
   /** What readers of the volume get. */
-  async contents(system: FleetSystem): Promise<Buffer> {
-    const host = new TestHost(system, 'g/v');
+  async contents(system: FleetSystem, name = 'g/v', sizeBytes = volumeBytes): Promise<Buffer> {
+    const host = new TestHost(system, name);
     const parts: Buffer[] = [];
-    for (let at = 0; at < volumeBytes; at += MiB) {
+    for (let at = 0; at < sizeBytes; at += MiB) {
       const read = await host.read(at, MiB);
       if (typeof read === 'number') throw new Error(`${system.host} fails to read: ${read}`);
       parts.push(read);

@@ -1,0 +1,144 @@
+import { type Branch, saveBranch } from '../group/branches.ts';
+import { regionsChanged } from '../group/changed-regions.ts';
+import type { KeptFollower } from '../group/follower-file.ts';
+import type { Group } from '../group/group.ts';
+import { lineageThrough, positionOf } from '../group/lineage.ts';
+import { beginResync } from '../group/resync.ts';
+import type { System } from '../group/system.ts';
+import { JnbdError } from '../platform/errors.ts';
+import { formatSize } from '../platform/size-text.ts';
+import type { RegionSet } from '../volume/region-set.ts';
+import { type SourceChoice, sourceOf } from './follow-request.ts';
+
+import { AdmissionRefused, type Registered, type Registration } from './wire-json.ts';
+
+export interface RewindDependencies {
+  readonly system: System;
+  /** Asks the source that is to be followed. Rejects with what it says. */
+  readonly register: (
+    wanted: Partial<Pick<Registration, 'position' | 'lineage'>>,
+  ) => Promise<Registered>;
+  /** Asked last: whether nothing else was done with the group meanwhile. */
+  readonly isWanted: () => boolean;
+}
+
+export interface Rewound {
+  /** Opened again. */
+  readonly group: Group;
+  readonly fork: number;
+  /** What was the newest update before. */
+  readonly newest: number;
+  readonly branch: Branch | undefined;
+  readonly regions: RegionSet;
+  readonly sourceName: string;
+}
+
+const settleMilliseconds = 20;
+
+/** The last update that both have, of a source that has another history. Undefined: it refused for something else. */
+export function forkTold(error: unknown): number | undefined {
+  if (!(error instanceof AdmissionRefused) || error.code !== 'diverged') return undefined;
+  return error.details.fork;
+}
+
+/**
+ * Goes back to where the histories of this system and of a source part, by the difference only: what
+ * stands behind the fork is saved as a branch, and what it changed, or the source changed and has
+ * released, comes from the source again (SAFETY 18, 19). Nobody appends to the group meanwhile.
+ *
+ * A crash before the journal begins anew leaves the group as it was, and at most the branch, which the
+ * next attempt finds; behind it, a secondary that goes on by itself. Rejects with JnbdError: branch_no_room,
+ * position_released, and what `beginResync` and the source say; then nothing has changed.
+ */
+export async function rewindGroup(
+  { system, register, isWanted }: RewindDependencies,
+  group: Group,
+  next: SourceChoice,
+): Promise<Rewound> {
+  await makeDurable(group);
+  const { watermarks } = group;
+  const { lineage } = group.catalog;
+  const newest = watermarks.durable;
+  const fork = await findFork(group, () => register({}));
+  const files = system.filesOf(group);
+  const branch = await saveBranch({ disk: system.disk, clock: group.clock }, group, files, fork);
+  const regions = await changedBehind(group, fork, newest);
+  const kept = lineageThrough(lineage, fork);
+  const origin = await register({ position: positionOf(kept, fork), lineage: [...kept] });
+  for (const [volume, offset, length] of origin.resync?.regions ?? []) {
+    regions.add(volume, offset, length);
+  }
+  const opened = await beginResync(system, group, {
+    through: origin.resync?.through ?? origin.from,
+    lineage: origin.lineage,
+    catalog: origin.catalog,
+    regions,
+    follow: { ...next, ...sourceOf(origin), handoffsAfter: origin.newest },
+    followers: followersThrough(group, fork, origin.systemId),
+    isWanted: () => isWanted() && watermarks.newest === newest,
+  });
+  return { group: opened, fork, newest, branch, regions, sourceName: origin.name };
+}
+
+async function makeDurable(group: Group): Promise<void> {
+  const { watermarks } = group;
+  while (watermarks.durable < watermarks.newest) {
+    if (group.state !== 'normal') {
+      const text = `group ${group.name} is ${group.state}: ${group.failureText}`;
+      throw new JnbdError('group_state', text);
+    }
+    group.journal.requestDurable();
+    await new Promise<void>((resolve) => group.clock.after(settleMilliseconds, resolve));
+  }
+}
+
+/** Asked again: what it said before may be old. */
+async function findFork(group: Group, ask: () => Promise<unknown>): Promise<number> {
+  try {
+    await ask();
+  } catch (error) {
+    const fork = forkTold(error);
+    if (fork === undefined) throw error;
+    return fork;
+  }
+  const text = `group ${group.name} has the history of that system: it follows without --rewind`;
+  throw new JnbdError('state_refuses', text);
+}
+
+/** What this system's own updates behind the fork changed. Rejects with position_released. */
+async function changedBehind(group: Group, fork: number, newest: number): Promise<RegionSet> {
+  const { name, watermarks } = group;
+  if (fork >= watermarks.released) return regionsChanged(group, fork, newest);
+  throw new JnbdError(
+    'position_released',
+    `group ${name} has released updates up to ${watermarks.released}: which regions those behind ${fork} changed is not known`,
+  );
+}
+
+/** None of them has, of the history that goes on, anything behind the fork. The source follows no more. */
+function followersThrough(group: Group, fork: number, source: number): KeptFollower[] {
+  return group.followers
+    .list()
+    .filter(({ systemId }) => systemId !== source)
+    .map(
+      ({ sent: _sent, copied: _copied, heardMilliseconds: _heard, ...kept }): KeptFollower => ({
+        ...kept,
+        received: Math.min(kept.received, fork),
+        applied: Math.min(kept.applied, fork),
+      }),
+    );
+}
+
+export function rewoundText({ group, fork, newest, branch, regions, sourceName }: Rewound): string {
+  const kept = branch ? `; branch ${branch.name} has updates ${fork + 1} to ${newest}` : '';
+  return `group ${group.name} went back from update ${newest} to ${fork} and follows system ${sourceName} by ${formatSize(regions.bytes)} in ${regions.count} regions${kept}`;
+}
+
+/** For who did not say that it may go back. */
+export function withoutRewind(group: Group, fork: number, { code, message }: JnbdError): JnbdError {
+  const { newest } = group.watermarks;
+  return new JnbdError(
+    code,
+    `${message}; updates ${fork + 1} to ${newest} are on this system only: --rewind saves them as a branch and goes back to ${fork}`,
+  );
+}
