@@ -4,6 +4,8 @@ import type { ApplyVolume, FromApply, ToApply } from '../volume/apply-messages.t
 import type { Region } from '../volume/region-set.ts';
 import type { RegionAnswer, RegionWork } from '../volume/region-work.ts';
 
+type ContentsAnswer = FromApply & { readonly kind: 'copied' | 'preserved' };
+
 /** Undefined: it was done. */
 export type PreserveFailure = (FromApply & { kind: 'preserved' })['failure'];
 
@@ -57,7 +59,7 @@ export class ApplyRequests {
   }
 
   /** False: it answers something else. */
-  received(message: FromApply): boolean {
+  received(message: FromApply): message is ContentsAnswer {
     switch (message.kind) {
       case 'copied':
         must(this.#copies.shift(), 'a copy was under way')(message.failure);
