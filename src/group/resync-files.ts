@@ -1,19 +1,23 @@
 import type { Disk } from '../platform/disk.ts';
-import { JnbdError, refusedBySystem } from '../platform/errors.ts';
+import { JnbdError, refusedBySystem, systemErrorCode } from '../platform/errors.ts';
 import { dropPreserved } from '../volume/preserved-blocks.ts';
 import { RegionSet } from '../volume/region-set.ts';
 import type { FollowState } from './follow-file.ts';
 import type { GroupFiles } from './group-files.ts';
 
-/** What a resync that is over, or was never begun, left behind. Throws system errors. */
+/** What a resync that is over, or was never begun, left behind. What cannot be removed takes space. */
 export function removeResyncLeft(
   disk: Disk,
   files: GroupFiles,
   follow: FollowState | undefined,
 ): void {
   if (follow?.resync) return;
-  dropPreserved(disk, files.preserved);
-  if (disk.existsSync(files.resyncRegions)) disk.removeFileSync(files.resyncRegions);
+  try {
+    dropPreserved(disk, files.preserved);
+    if (disk.existsSync(files.resyncRegions)) disk.removeFileSync(files.resyncRegions);
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+  }
 }
 
 /** What a resync has still to bring. Throws catalog_damaged, format_newer. */

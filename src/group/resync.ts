@@ -1,5 +1,6 @@
 import type { Disk } from '../platform/disk.ts';
-import { JnbdError } from '../platform/errors.ts';
+import { JnbdError, refusedBySystem } from '../platform/errors.ts';
+import { dropPreserved } from '../volume/preserved-blocks.ts';
 import { RegionSet } from '../volume/region-set.ts';
 import type { Catalog, CatalogVolume } from './catalog.ts';
 import type { ConsistentState, FollowState } from './follow-file.ts';
@@ -59,6 +60,7 @@ export async function beginResync(
   checkWanted(group, origin);
   const files = system.filesOf(group);
   const { catalog, follow } = group;
+  if (!follow.state?.resync) forgetEarlier(system.disk, files);
   const regions = wantedRegions(system.disk, files, group, origin);
   const { volumes } = origin.catalog;
   const here = new Set(catalog.volumes.map(({ id }) => id));
@@ -176,6 +178,15 @@ async function settle(group: Group): Promise<void> {
   }
   const failure = await new Promise<string | undefined>((done) => group.driver.sync(done));
   if (failure !== undefined) throw new JnbdError('sync_failed', failure);
+}
+
+/** What an earlier resync preserved, and could not remove, must not pass for what volumes hold now. */
+function forgetEarlier(disk: Disk, files: GroupFiles): void {
+  try {
+    dropPreserved(disk, files.preserved);
+  } catch (error) {
+    throw refusedBySystem(error, 'write_failed', `cannot remove ${files.preserved}`) ?? error;
+  }
 }
 
 /** Of the one before, where a resync is under way. */

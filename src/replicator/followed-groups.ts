@@ -102,6 +102,12 @@ export class FollowedGroups implements SystemWatcher {
     const group = this.#system.group(name);
     const { state } = group.follow;
     if (!state) return false;
+    if (state.resync) {
+      throw new JnbdError(
+        'state_refuses',
+        `the volumes of group ${name} are of no one instant while its resync is under way; unfollow it when that is over, or promote it, which takes the resync back`,
+      );
+    }
     this.#stopFollower(group);
     group.follow.remove();
     const client = this.#connect(state.url, 1);

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Catalog } from '../../src/group/catalog.ts';
 import { extendLineage } from '../../src/group/lineage.ts';
 import { planRestart, type RestartPlan } from '../../src/group/restart-journal.ts';
+import { checkJournal } from '../../src/journal/inspect.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import { crashEverywhere } from '../journal/crash-points.ts';
 import { SimulatedMachine } from '../journal/simulated-system.ts';
@@ -70,6 +71,13 @@ async function checkContents(machine: SimulatedMachine, history: History): Promi
   expect(expected.equals(found as Buffer)).toBe(true);
 }
 
+/** As somebody finds it who looks without a daemon. */
+function checkWhole({ disk }: SimulatedMachine): void {
+  const report = checkJournal(disk, '/data/groups/g');
+  const problems = report.groups.flatMap((group) => group.problems);
+  expect(problems.filter(({ severity }) => severity === 'damage')).toEqual([]);
+}
+
 async function checkBegun(
   machine: SimulatedMachine,
   { history, plan }: Prepared,
@@ -87,6 +95,7 @@ async function checkBegun(
   expect(catalog.volumes).toEqual(plan.catalog.volumes);
   expect(catalog.lineage.at(-1)).toMatchObject({ generation: 2, firstNumber: plan.number + 1 });
   expect(group.volumes.get('added')?.file?.sizeSync()).toBe(MiB);
+  checkWhole(machine);
   await checkContents(machine, history);
 }
 
@@ -135,6 +144,7 @@ describe('a journal that begins anew', () => {
       await machine.start();
       expect(machine.group().watermarks.newest).toBe(number + 40);
       expect(machine.group().watermarks.released).toBeGreaterThanOrEqual(number);
+      checkWhole(machine);
       await checkContents(machine, prepared.history);
     }
   });
