@@ -16,6 +16,8 @@ import { findPinned, scannedSegmentsMax, segmentsBehind } from './segments-behin
 /** So often segments that cannot be read are tried; then all that they may have changed is taken as changed. */
 const attemptsMax = 3;
 const retryMilliseconds = 1000;
+/** At once, where the journal is nearly full. */
+const tightSegmentsMax = 2;
 
 interface DirtyMapState extends KeptMap {
   /** The worker brings it forward. */
@@ -205,7 +207,7 @@ export class DirtyMaps {
     );
     const path = this.#files.dirtyMap(found?.systemId ?? 0);
     const map = found && readDirtyMap(this.#deps.disk, path);
-    return map && { through: map.own.number, regions: map.regions };
+    return found && map && { through: found.through, regions: map.regions };
   }
 
   close(): void {
@@ -230,7 +232,9 @@ export class DirtyMaps {
 
   #extend(map: DirtyMapState, to: number): void {
     const { chain, catalog, driver } = this.#group;
-    const segments = segmentsBehind(chain, map.through, to).slice(0, scannedSegmentsMax);
+    // Hosts that wait for room get some soon.
+    const segmentsMax = chain.isTight ? tightSegmentsMax : scannedSegmentsMax;
+    const segments = segmentsBehind(chain, map.through, to).slice(0, segmentsMax);
     const reached = Math.min(to, segments.at(-1)?.lastNumber ?? 0);
     map.isBusy = true;
     const work = {

@@ -22,10 +22,11 @@ export function segmentsBehind(
   const chosen: ChosenSegment[] = [];
   let endsBefore = Infinity;
   for (const live of [...chain.live()].reverse()) {
-    const { beginsAt, file, header } = live;
+    const { area, beginsAt, file, header } = live;
     const lastNumber = Math.min(live.lastNumber, endsBefore - 1);
     if (lastNumber > from && beginsAt <= through && beginsAt < endsBefore) {
-      const scanned = { path: file.path, salt: header.salt, endsBefore };
+      const direct = area.state === 'failed';
+      const scanned = { path: file.path, salt: header.salt, endsBefore, direct };
       chosen.unshift({ live, scanned, lastNumber });
     }
     endsBefore = Math.min(endsBefore, beginsAt);

@@ -27,14 +27,15 @@ export type RecordResult =
   | 'end';
 
 /**
- * Reads one segment at a time as the device holds it (past the page cache), for recovery and offline
- * inspection. Holds one segment in memory, loaded as far as it was asked for.
+ * Reads one segment at a time as the device holds it (past the page cache, unless it is told otherwise),
+ * for recovery and offline inspection. Holds one segment in memory, loaded as far as it was asked for.
  */
 export class SegmentReader {
   readonly header: RecordHeader = emptyRecordHeader();
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #file: DiskFile | undefined;
+  #isDirect = true;
   #loaded = 0;
   #readFailure: Error | undefined;
 
@@ -48,8 +49,10 @@ export class SegmentReader {
     return this.#readFailure;
   }
 
-  open(file: DiskFile): SegmentHeaderResult {
+  /** `isDirect`: what the page cache has is not believed (SAFETY 4). */
+  open(file: DiskFile, isDirect = true): SegmentHeaderResult {
     this.#file = file;
+    this.#isDirect = isDirect;
     this.#loaded = 0;
     this.#readFailure = undefined;
     return this.#load(4096) ? decodeSegmentHeader(this.#bytes.subarray(0, 4096)) : { kind: 'bad' };
@@ -159,12 +162,17 @@ export class SegmentReader {
   #read(bytes: number): boolean {
     try {
       const at = this.#loaded;
-      const read = this.#file?.readDirectSync(this.#bytes, at, bytes, at) ?? 0;
+      const read = this.#file ? this.#readFrom(this.#file, bytes, at) : 0;
       this.#loaded += read;
       return read > 0;
     } catch (error) {
       this.#readFailure = error as Error;
       return false;
     }
+  }
+
+  #readFrom(file: DiskFile, bytes: number, at: number): number {
+    if (this.#isDirect) return file.readDirectSync(this.#bytes, at, bytes, at);
+    return file.readSync(this.#bytes, at, bytes, at);
   }
 }

@@ -10,11 +10,13 @@ export interface ScannedSegment {
   readonly salt: number;
   /** What it has from this number on stands in a later segment. */
   readonly endsBefore: number;
+  /** Read past the page cache: the segment's area has failed. */
+  readonly direct: boolean;
 }
 
 /**
  * Adds to `regions` what updates from + 1 to `through` changed, all of them durable in `segments`, which
- * stand in their order. Every record is proved, past the page cache. Throws where one of them is missing or
+ * stand in their order. Every record is proved. Throws where one of them is missing or
  * cannot be read; what `regions` has then is of no use.
  */
 export function scanRegions(
@@ -37,7 +39,7 @@ export function scanRegions(
 function scanSegment(
   disk: Disk,
   reader: SegmentReader,
-  { path, salt, endsBefore }: ScannedSegment,
+  { path, salt, endsBefore, direct }: ScannedSegment,
   from: number,
   through: number,
   regions: RegionSet,
@@ -46,7 +48,7 @@ function scanSegment(
   const file = disk.openSync(path, 'read', 'segment');
   let last = from;
   try {
-    const found = reader.open(file);
+    const found = reader.open(file, direct);
     if (found.kind !== 'header' || found.header.salt !== salt) {
       throw new Error(`${path} is another segment than it was`);
     }

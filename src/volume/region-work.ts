@@ -53,15 +53,16 @@ export function doRegionWork(disk: Disk, work: RegionWork): RegionAnswer {
     part = 'file';
     const { path, segments, from, through, whole } = work;
     const map = readDirtyMap(disk, path);
+    // A journal that began anew behind `through` has let the map come to it.
+    const reached = map?.through.number === from ? from : (map?.own.number ?? 0);
     // One of an earlier time, or none: it was removed meanwhile.
-    if (!map || map.own.number < from) throw new Error(`${path} does not reach to ${from}`);
+    if (!map || reached < from) throw new Error(`${path} does not reach to ${from}`);
     const { regions } = map;
-    if (map.own.number >= through.number) {
-      const { number } = map.own;
-      return { kind: 'map_extended', through: number, bytes: regions.bytes, isWhole: false };
+    if (reached >= through.number) {
+      return { kind: 'map_extended', through: reached, bytes: regions.bytes, isWhole: false };
     }
     part = 'segment';
-    const isRead = tryScan(disk, segments, map.own.number, through.number, regions, !whole);
+    const isRead = tryScan(disk, segments, reached, through.number, regions, !whole);
     if (!isRead) for (const { id, sizeBytes } of whole ?? []) regions.add(id, 0, sizeBytes);
     part = 'file';
     writeDirtyMap(disk, path, { ...map, through, own: through });

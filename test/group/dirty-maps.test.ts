@@ -236,4 +236,32 @@ describe('a journal that is about to begin anew', () => {
     await machine.start();
     expect(followers(machine).maps.find(8)).toMatchObject({ from: begun, through: durable });
   });
+
+  test('goes on from there with every map, once it has begun', async () => {
+    const setting = await serve('begun', { sizeBytes });
+    const { machine } = setting;
+    followers(machine).register(7, 'b', 0);
+    await setting.writeMuch(50);
+    await setting.flush();
+    await settle(machine);
+    const { catalog, watermarks } = machine.group();
+    const number = watermarks.durable + 1000;
+    const through = positionOf(catalog.lineage, number);
+    await machine.run(followers(machine).leaveBehindWith(new RegionSet(), through));
+    const before = setting.history.between(0, watermarks.durable);
+    const plan = { number, catalog, follow: null, made: [] };
+    await machine.run(machine.system.restartGroup(machine.group(), plan));
+    setting.reopen();
+    expect(followers(machine).maps.find(7)).toMatchObject({ from: 0, through: number });
+    expect(machine.group().watermarks.released).toBe(number);
+    await setting.writeMuch(900, 100 * KiB);
+    await setting.flush();
+    await settle(machine);
+    const map = must(readDirtyMap(machine.disk, path), 'there is a map');
+    expect(map.own.number).toBeGreaterThan(number);
+    expect(map.through).toEqual(map.own);
+    expectChanges(map.regions, before);
+    expectChanges(map.regions, setting.history.between(number, map.own.number));
+    expect(machine.events.filter(({ code }) => code === 'dirty_map_not_written')).toEqual([]);
+  });
 });
