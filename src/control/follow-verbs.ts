@@ -30,7 +30,7 @@ export class FollowVerbs {
   }
 
   async follow(parameters: Parameters<'follow'>): Promise<Result<'follow'>> {
-    const { pace, batchSize, links, whenFull, relief, journalSize, journalDir } = parameters;
+    const { pace, batchSize, links, whenFull, relief, seed, journalSize, journalDir } = parameters;
     const { group, changed } = await this.#sources.following.follow({
       group: parameters.group,
       url: parameters.from,
@@ -42,6 +42,7 @@ export class FollowVerbs {
       links,
       whenFull,
       relief,
+      seeds: seed ?? [],
       settings: {
         ...(journalSize === undefined ? {} : { journalCapacityBytes: journalSize }),
         ...(journalDir === undefined ? {} : { journalDirectories: journalDir }),

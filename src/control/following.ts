@@ -13,6 +13,7 @@ export interface FollowWish {
   readonly links: number | undefined;
   readonly whenFull: 'keep' | 'drop' | undefined;
   readonly relief: readonly string[] | undefined;
+  readonly seeds: readonly { readonly volume: string; readonly path: string }[];
   readonly settings: GroupSettings;
 }
 

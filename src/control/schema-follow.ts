@@ -11,7 +11,7 @@ import {
   repeatable,
 } from './schema-parameters.ts';
 import { groupStatus, lag, secondaryStatus } from './schema-status.ts';
-import { batchSize, count, groupName, milliseconds, pace } from './schema-values.ts';
+import { batchSize, count, groupName, milliseconds, pace, seed } from './schema-values.ts';
 
 const sourceUrl = z
   .string()
@@ -32,6 +32,11 @@ export const followVerbs = {
         '--relief <URL>',
         'read from here while the first source is busy or away, then go back; repeatable',
         sourceUrl,
+      ),
+      seed: repeatable(
+        '--seed <VOLUME=FILE>',
+        'begin the volume with this image, and copy what differs; repeatable',
+        seed,
       ),
       sourceGroup: option(
         '--source-group <NAME>',

@@ -117,6 +117,17 @@ export const hostName = z.string().refine(isHostName, {
   error: (issue) => `'${String(issue.input)}' is neither a DNS name nor an IP address`,
 });
 
+/** `VOLUME=FILE`; as it travels the file is absolute. */
+export const seed = z.string().transform((text, context) => {
+  const [, volume = '', path = ''] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
+  if (namePattern.test(volume) && path !== '') return { volume, path };
+  context.addIssue({
+    code: 'custom',
+    message: `'${text}' is no image for a volume; write VOLUME=FILE`,
+  });
+  return z.NEVER;
+});
+
 /** `GROUP/VOLUME`. */
 export const volumePath = z.string().transform((text, context) => {
   const [group = '', volume = '', ...rest] = text.split('/');

@@ -1,6 +1,6 @@
 /** Puts a daemon together from parts that touch the world, which are given to it. */
 import type { LoadWatch } from '../platform/own-load.ts';
-import type { Following } from '../control/following.ts';
+import type { Following, UpstreamState } from '../control/following.ts';
 import { EventHistory } from '../control/events.ts';
 import { changeEvent, GroupChanges, hookSubject } from '../control/group-changes.ts';
 import { Hooks } from '../control/hooks.ts';
@@ -23,6 +23,8 @@ import { NbdServer, type NbdServerOptions } from '../nbd/server.ts';
 import { formatNbdUri } from '../nbd/uri.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatAddress, type ListenAddress, type Network } from '../platform/network.ts';
+import { formatSize } from '../platform/size-text.ts';
+import type { ComparisonState } from '../replicator/comparisons.ts';
 import { FollowedGroups } from '../replicator/followed-groups.ts';
 import { PrimaryWatch } from '../replicator/primary-watch.ts';
 import { Secondaries } from '../replicator/secondaries.ts';
@@ -309,7 +311,7 @@ function followingOf(followed: FollowedGroups, secondaries: Secondaries): Follow
     promote: (name, force) => followed.promote(name, force),
     upstream(group) {
       const follower = followed.find(group);
-      if (!follower) return undefined;
+      if (!follower) return comparing(followed.comparison(group));
       const { state, failure, decision, source } = follower;
       return {
         state,
@@ -333,4 +335,19 @@ function reachable(address: ListenAddress, hostName: string | undefined): Listen
 /** As `--nbd` takes it. */
 export function formatNbdAddress(address: ListenAddress): string {
   return address.kind === 'unix' ? `unix:${address.path}` : formatAddress(address);
+}
+
+/** A group that receives nothing because its contents are compared with its source's. */
+function comparing(comparison: ComparisonState | undefined): UpstreamState | undefined {
+  if (!comparison) return undefined;
+  const { failure, comparedBytes } = comparison;
+  return {
+    state: 'comparing',
+    failure: failure?.message ?? '',
+    limitedBy: comparedBytes === 0 ? null : `comparing: ${formatSize(comparedBytes)} so far`,
+    newest: undefined,
+    unsentBytes: 0,
+    lagSeconds: 0,
+    resync: undefined,
+  };
 }

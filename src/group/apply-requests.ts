@@ -4,7 +4,10 @@ import type { ApplyVolume, FromApply, ToApply } from '../volume/apply-messages.t
 import type { Region } from '../volume/region-set.ts';
 import type { RegionAnswer, RegionWork } from '../volume/region-work.ts';
 
-type ContentsAnswer = FromApply & { readonly kind: 'copied' | 'preserved' };
+type ContentsAnswer = FromApply & { readonly kind: 'copied' | 'hashed' | 'preserved' };
+
+/** Or why they could not be made. */
+export type Hashed = (FromApply & { kind: 'hashed' })['hashes'];
 
 /** Undefined: it was done. */
 export type PreserveFailure = (FromApply & { kind: 'preserved' })['failure'];
@@ -13,6 +16,7 @@ export type PreserveFailure = (FromApply & { kind: 'preserved' })['failure'];
 export class ApplyRequests {
   readonly #port: WorkerPort<ToApply, FromApply>;
   readonly #copies: ((failure: string | undefined) => void)[] = [];
+  readonly #hashes: ((hashes: Hashed) => void)[] = [];
   readonly #preserves: ((failure: PreserveFailure) => void)[] = [];
   readonly #regionWork: ((answer: RegionAnswer | undefined) => void)[] = [];
 
@@ -42,6 +46,12 @@ export class ApplyRequests {
     this.#port.post({ kind: 'preserve', regions, volumes });
   }
 
+  /** Hashes of what the volume's file holds of [offset, offset + length). */
+  hash(volume: ApplyVolume, offset: number, length: number, done: (hashes: Hashed) => void): void {
+    this.#hashes.push(done);
+    this.#port.post({ kind: 'hash', volume, offset, length });
+  }
+
   /** What was preserved is not needed any more, and nothing is from now on. */
   dropPreserved(): void {
     this.#port.post({ kind: 'drop_preserved' });
@@ -55,6 +65,7 @@ export class ApplyRequests {
 
   /** The worker answers no more. */
   close(): void {
+    for (const done of this.#hashes.splice(0)) done({ failure: 'the group is being closed' });
     for (const done of this.#regionWork.splice(0)) done(undefined);
   }
 
@@ -63,6 +74,9 @@ export class ApplyRequests {
     switch (message.kind) {
       case 'copied':
         must(this.#copies.shift(), 'a copy was under way')(message.failure);
+        return true;
+      case 'hashed':
+        must(this.#hashes.shift(), 'hashes were asked for')(message.hashes);
         return true;
       case 'preserved':
         must(this.#preserves.shift(), 'something was to be preserved')(message.failure);

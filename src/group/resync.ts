@@ -34,6 +34,8 @@ export interface ResyncOrigin {
   readonly regions: RegionSet;
   /** Undefined: they stay as they are. */
   readonly followers?: readonly KeptFollower[];
+  /** Volumes here may show updates up to this number, where they are what the source has. */
+  readonly shows?: number;
   readonly follow: Omit<FollowState, 'formatVersion' | 'copies' | 'shows' | 'resync'>;
   /** Asked last, before the first change. */
   readonly isWanted?: () => boolean;
@@ -88,7 +90,7 @@ export async function beginResync(
       formatVersion: 1,
       ...origin.follow,
       copies: [],
-      shows: Math.max(through, follow.state?.shows ?? 0),
+      shows: Math.max(through, origin.shows ?? 0, follow.state?.shows ?? 0),
       resync: { consistentAt, through },
     },
     followers: origin.followers,
@@ -161,8 +163,8 @@ function checkWanted({ name }: Group, { isWanted }: ResyncOrigin): void {
   throw new JnbdError('state_refuses', `group ${name} is not to be resynced any more`);
 }
 
-/** Everything that the journal has is in the volumes, on the device. */
-async function settle(group: Group): Promise<void> {
+/** Everything that the journal has is in the volumes, on the device. Rejects with group_state, sync_failed. */
+export async function settle(group: Group): Promise<void> {
   const { watermarks } = group;
   for (;;) {
     if (group.state !== 'normal') {

@@ -73,7 +73,7 @@ async function admitNew(
     const text = `group ${group.name} of system ${system.name} is a journal alone, from update ${released + 1} on, and has no contents to copy: follow another system first, and then this one`;
     throw new AdmissionRefused('position_released', text, { oldest: released + 1 });
   }
-  if (hasWhole || registration.journalOnly) {
+  if ((hasWhole && !registration.compare) || registration.journalOnly) {
     const from = hasWhole ? 0 : released;
     // Volumes as they are now, except where their creation comes as a record: a journal alone has no sizes.
     group.followers.register(registration.systemId, registration.name, from, listens);

@@ -24,6 +24,8 @@ export interface FollowRequest {
   readonly whenFull: WhenFull | undefined;
   /** Sources to read from while that at `url` is busy. */
   readonly relief: readonly string[] | undefined;
+  /** Of a group that is not here yet: images that volumes begin with, by their names. */
+  readonly seeds: readonly { readonly volume: string; readonly path: string }[];
   readonly settings: GroupSettings;
 }
 

@@ -1,6 +1,9 @@
 import type { Group } from '../group/group.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { noteMembers } from './told-members.ts';
+import { unregister } from './registration.ts';
+import type { TransportClient } from './transport.ts';
+import type { Caller } from './wire.ts';
 import { type JournalAnswer, pathSystemsMax } from './wire.ts';
 
 /** Whom the group's records come through, this system first, as far as is known. */
@@ -31,7 +34,19 @@ export function noteSourceAnswer(group: Group, systemId: number, answer: Journal
   noteMembers(group, answer);
 }
 
-export function checkNoRing(group: string, systemId: number, path: readonly number[]): void {
+/** What a source said at a registration: it is not to be followed, and not to keep anything, in a ring. */
+export async function leaveRing(
+  client: TransportClient,
+  caller: Caller,
+  { name, catalog }: Group,
+  path: readonly number[],
+): Promise<void> {
+  if (!path.includes(caller.systemId)) return;
+  await unregister(client, caller, catalog.groupId);
+  checkNoRing(name, caller.systemId, path);
+}
+
+function checkNoRing(group: string, systemId: number, path: readonly number[]): void {
   if (!path.includes(systemId)) return;
   throw new JnbdError(
     'follow_loop',

@@ -1,6 +1,4 @@
 import type { Group } from '../group/group.ts';
-import { checkPromotion, promoteGroup } from '../group/promotion.ts';
-import { planRollBack } from '../group/resync.ts';
 import type { System, SystemWatcher } from '../group/system.ts';
 import { clearDiverged, isContested } from '../group/take-over.ts';
 import { VolumeAdoption } from '../group/volume-adoption.ts';
@@ -8,23 +6,25 @@ import { must } from '../platform/assert.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
 import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
+import { Comparisons, type ComparisonState } from './comparisons.ts';
 import { resyncFrom } from './follow-resync.ts';
-import { checkNoRing } from './follow-ring.ts';
+import { leaveRing } from './follow-ring.ts';
 import {
   checkSettings,
   checkStillFollows,
   type FollowRequest,
   followState,
   isSameChoice,
-  originOf,
   type SourceChoice,
   sourceOf,
 } from './follow-request.ts';
 import { Follower, type FollowerDependencies } from './follower.ts';
 import { handOver, isGivenTo } from './handoff.ts';
+import { makeSecondary } from './new-secondary.ts';
 import { partsFromSource } from './parting.ts';
-import { register, registrationOf, unregister } from './registration.ts';
+import { leave, register, registrationOf } from './registration.ts';
 import { forkTold, rewindGroup, rewoundText, withoutRewind } from './rewind.ts';
+import { promoteHere } from './promote-here.ts';
 import { SourceRelief } from './source-relief.ts';
 import type { ClientCredentials, Transport, TransportClient } from './transport.ts';
 import type { Registered, Registration } from './wire-json.ts';
@@ -49,10 +49,18 @@ export class FollowedGroups implements SystemWatcher {
   /** Changes that one source sent may be under way when another one is followed. */
   readonly #adoptions = new WeakMap<Group, VolumeAdoption>();
   readonly #reliefs = new Map<Group, SourceRelief>();
+  readonly #comparisons: Comparisons;
 
   constructor(system: System, deps: FollowedGroupsDependencies) {
     this.#system = system;
     this.#deps = deps;
+    this.#comparisons = new Comparisons({
+      ...deps,
+      system,
+      caller: this.#caller,
+      connect: (url) => this.#connect(url, 1),
+      startFollower: (group) => this.#startFollower(group),
+    });
     system.watchers.add(this);
   }
 
@@ -67,6 +75,11 @@ export class FollowedGroups implements SystemWatcher {
 
   find(group: Group): Follower | undefined {
     return this.#followers.get(group);
+  }
+
+  /** Undefined: the group's contents are not compared with its source's now. */
+  comparison(group: Group): ComparisonState | undefined {
+    return this.#comparisons.find(group);
   }
 
   /**
@@ -110,18 +123,10 @@ export class FollowedGroups implements SystemWatcher {
     }
     this.#stopFollower(group);
     group.follow.remove();
-    const client = this.#connect(state.url, 1);
-    try {
-      await unregister(client, this.#caller, group.catalog.groupId);
-    } catch (error) {
-      if (!(error instanceof JnbdError)) throw error;
-      this.#tell(
-        'unfollow_untold',
-        group,
-        `system ${state.sourceName} was not told and keeps its journal for this one: ${error.message}`,
-      );
-    } finally {
-      client.close();
+    const why = await leave(this.#connect(state.url, 1), this.#caller, group.catalog.groupId);
+    if (why) {
+      const text = `system ${state.sourceName} was not told and keeps its journal for this one: ${why.message}`;
+      this.#tell('unfollow_untold', group, text);
     }
     this.#tell('unfollowed', group, `group ${name} follows nobody any more`);
     return true;
@@ -137,8 +142,10 @@ export class FollowedGroups implements SystemWatcher {
     }
     if (state.isSuspended === isSuspended) return false;
     group.follow.write({ ...state, isSuspended });
-    const follower = must(this.#followers.get(group), 'a group that follows has a follower');
-    if (isSuspended) follower.suspend();
+    const follower = this.#followers.get(group);
+    // Without one it is being compared.
+    if (!follower) this.#startFollower(group);
+    else if (isSuspended) follower.suspend();
     else follower.resume();
     this.#tell(isSuspended ? 'follow_suspended' : 'follow_resumed', group, state.url);
     return true;
@@ -150,26 +157,18 @@ export class FollowedGroups implements SystemWatcher {
    */
   async promote(name: string, force: boolean): Promise<boolean> {
     const group = this.#system.group(name);
-    const { systemId } = this.#system;
     if (group.role === 'primary' && !(force && isContested(group))) return false;
     this.#stopFollower(group);
-    let promoted = group;
     try {
-      const plan = planRollBack(group, systemId);
-      if (plan) {
-        checkPromotion(group, systemId, force);
-        promoted = await this.#system.restartGroup(group, plan);
-      } else {
-        promoteGroup(group, systemId, force);
-      }
+      const promoted = await promoteHere(this.#system, group, force);
+      const text = `group ${name} is primary here from update ${promoted.watermarks.newest + 1} on`;
+      this.#tell('promoted', promoted, text);
+      return true;
     } catch (error) {
       const isToFollow = group.role === 'secondary' && group.state === 'normal';
       if (group.follow.state && isToFollow) this.#startFollower(group);
       throw error;
     }
-    const { newest } = promoted.watermarks;
-    this.#tell('promoted', promoted, `group ${name} is primary here from update ${newest + 1} on`);
-    return true;
   }
 
   /**
@@ -195,32 +194,22 @@ export class FollowedGroups implements SystemWatcher {
   }
 
   close(): void {
+    this.#comparisons.close();
     for (const relief of this.#reliefs.values()) relief.close();
     for (const follower of this.#followers.values()) follower.close();
     this.#followers.clear();
   }
 
   async #followNew(wanted: FollowRequest): Promise<Group> {
-    const { url, journalOnly, settings } = wanted;
-    const next = followState(wanted, undefined);
+    const { url } = wanted;
     const client = this.#connect(url, 1);
     try {
-      const origin = await register(client, this.#caller, next.sourceGroup, {
-        groupId: null,
-        position: null,
-        lineage: [],
-        copyVolumes: 'all',
-        journalOnly,
-        listenPort: this.#deps.listenPort(),
-        groupName: wanted.group,
-      });
-      const begun = originOf(origin, next, journalOnly);
-      const group = await this.#system.createSecondary(wanted.group, begun, {
-        journalCapacityBytes: origin.journalCapacityBytes,
-        ...settings,
-      });
-      this.#startFollower(group);
-      this.#tell('followed', group, `group ${group.name} follows system ${origin.name} at ${url}`);
+      const port = this.#deps.listenPort();
+      const made = await makeSecondary(this.#system, client, this.#caller, wanted, port);
+      const { group, seeds, sourceName } = made;
+      if (seeds.length > 0) this.#comparisons.beginSeeded(group, seeds);
+      else this.#startFollower(group);
+      this.#tell('followed', group, `group ${group.name} follows system ${sourceName} at ${url}`);
       return group;
     } finally {
       client.close();
@@ -229,15 +218,12 @@ export class FollowedGroups implements SystemWatcher {
 
   /** Asked before anything changes: a source that has another history is refused, and nothing happened. */
   async #switchSource(group: Group, next: SourceChoice): Promise<void> {
-    const { catalog, follow } = group;
+    const { follow } = group;
     const { state } = follow;
     const client = this.#connect(next.url, 1);
     try {
       const origin = await this.#registerAt(client, group, next.sourceGroup);
-      if (origin.path.includes(this.#system.systemId)) {
-        await unregister(client, this.#caller, catalog.groupId);
-        checkNoRing(group.name, this.#system.systemId, origin.path);
-      }
+      await leaveRing(client, this.#caller, group, origin.path);
       checkStillFollows(group, state);
       this.#stopFollower(group);
       follow.write({
@@ -256,11 +242,8 @@ export class FollowedGroups implements SystemWatcher {
       }
       follow.sourcePath = origin.path;
       this.#startFollower(group);
-      this.#tell(
-        'followed',
-        group,
-        `group ${group.name} follows system ${origin.name} at ${next.url}`,
-      );
+      const text = `group ${group.name} follows system ${origin.name} at ${next.url}`;
+      this.#tell('followed', group, text);
     } finally {
       client.close();
     }
@@ -301,6 +284,7 @@ export class FollowedGroups implements SystemWatcher {
   }
 
   #startFollower(group: Group): void {
+    this.#stopFollower(group);
     const state = must(group.follow.state, 'a group that follows has a source');
     const { disk, clock, load, event, listenPort } = this.#deps;
     const files = this.#system.filesOf(group);
@@ -322,14 +306,21 @@ export class FollowedGroups implements SystemWatcher {
         disk,
         files,
         beginResync: (registered, isWanted) => this.#resync(group, registered, isWanted),
-        refused: (error) => {
-          if (partsFromSource(group, error)) this.#stopFollower(group);
-        },
+        refused: (error) => this.#refused(group, error),
       },
     );
     this.#followers.set(group, follower);
     if ((state.relief ?? []).length > 0) this.#startRelief(group);
     follower.start();
+  }
+
+  #refused(group: Group, error: JnbdError): void {
+    if (partsFromSource(group, error)) {
+      this.#stopFollower(group);
+    } else if (error.code === 'position_released' && !group.catalog.journalOnly) {
+      this.#stopFollower(group);
+      this.#comparisons.begin(group);
+    }
   }
 
   #adoptionOf(group: Group): VolumeAdoption {
@@ -379,6 +370,7 @@ export class FollowedGroups implements SystemWatcher {
   }
 
   #stopFollower(group: Group): void {
+    this.#comparisons.cancel(group);
     this.#reliefs.get(group)?.close();
     this.#reliefs.delete(group);
     this.#followers.get(group)?.close();

@@ -103,7 +103,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
       roomAppeared: () => this.#roomAppeared(),
       askable: () => this.#consider(),
       failed: (error) => this.#tryAgain(error),
-      tell: (code, message) => this.#tell(code, message),
+      tell: (code, message) => deps.event(code, message, { group: group.name }),
     });
     this.#body = new AnswerBody(group, this.#records, this.#contents.copies, () =>
       deps.clock.soon(() => this.#roomAppeared()),
@@ -386,10 +386,6 @@ export class Follower implements JournalReadOwner, GroupWatcher {
 
   #become(state: FollowerState): void {
     this.#state = changeFollowerState(this.#state, state);
-  }
-
-  #tell(code: string, message: string): void {
-    this.#deps.event(code, message, { group: this.#group.name });
   }
 
   #now(): number {

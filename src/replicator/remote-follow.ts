@@ -128,6 +128,7 @@ export async function answerFollowRoute(
     links: undefined,
     whenFull: undefined,
     relief: undefined,
+    seeds: [],
     settings: journalCapacityBytes === null ? {} : { journalCapacityBytes },
   });
   return jsonAnswer(200, { result: changed ? 'done' : 'already_done' });

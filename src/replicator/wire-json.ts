@@ -74,6 +74,8 @@ export const registrationSchema = z.object({
   listenPort: z.int().min(1).max(65535).nullable().default(null),
   /** What the group is called there. */
   groupName: name.nullable().default(null),
+  /** It compares contents with what it has: records from the first one on are not what it wants. */
+  compare: z.boolean().default(false),
 });
 export type Registration = z.infer<typeof registrationSchema>;
 

@@ -57,6 +57,13 @@ export type ToApply =
       readonly regions: readonly Region[];
       readonly volumes: readonly ApplyVolume[];
     }
+  /** Hashes of what stands in a volume's file: units of `unit-hashes.ts`, from the beginning of one on. */
+  | {
+      readonly kind: 'hash';
+      readonly volume: ApplyVolume;
+      readonly offset: number;
+      readonly length: number;
+    }
   /** What was saved is not needed any more. */
   | { readonly kind: 'drop_preserved' }
   | RegionWork
@@ -81,6 +88,7 @@ export type FromApply =
       readonly failure: { readonly code: string; readonly message: string } | undefined;
     }
   | RegionAnswer
+  | { readonly kind: 'hashed'; readonly hashes: Uint8Array | { readonly failure: string } }
   | { readonly kind: 'checkpointed'; readonly applied: number }
   | {
       readonly kind: 'failed';

@@ -14,6 +14,7 @@ import { nodeKind } from './node-kind.ts';
 import { PreservedBlocks } from './preserved-blocks.ts';
 import { doRegionWork } from './region-work.ts';
 import { VolumeWriter } from './volume-writer.ts';
+import { hashVolume } from './unit-hashes.ts';
 import { DirtyRegions, writeBackAndSync } from './write-back.ts';
 
 /**
@@ -70,6 +71,9 @@ export class ApplyWorker {
           return;
         case 'copy':
           this.#copy(message);
+          return;
+        case 'hash':
+          this.#port.post({ kind: 'hashed', hashes: hashVolume(this.#disk, message) });
           return;
         case 'scan':
         case 'extend_map':

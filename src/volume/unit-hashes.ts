@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { assert } from '../platform/assert.ts';
+import type { Disk, DiskFile } from '../platform/disk.ts';
+import { messageOf, systemErrorCode } from '../platform/errors.ts';
 import { KiB } from '../platform/limits.ts';
 
 /** Contents of volumes are compared in units of this; the last one of a volume may be shorter. */
@@ -87,6 +89,44 @@ export class UnitHashes {
     assert(this.#at < this.bytes.length, 'there is room for the hash of every unit');
     this.#at += hash.copy(this.bytes, this.#at);
   }
+}
+
+/** Of a part of a volume's file, within the call; or why it cannot be read. */
+export function hashVolume(
+  disk: Disk,
+  asked: {
+    readonly volume: { readonly path: string };
+    readonly offset: number;
+    readonly length: number;
+  },
+): Uint8Array | { readonly failure: string } {
+  const { volume, offset, length } = asked;
+  let file: DiskFile | undefined;
+  try {
+    file = disk.openSync(volume.path, 'read', 'volume');
+    return hashFile(file, offset, offset + length);
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    return { failure: `cannot read ${volume.path}: ${messageOf(error)}` };
+  } finally {
+    file?.closeSync();
+  }
+}
+
+/** What is behind the end of the file is zero. */
+function hashFile(file: DiskFile, offset: number, end: number): Uint8Array {
+  const hashes = new UnitHashes(end - offset);
+  const buffer = Buffer.allocUnsafe(hashPieceBytes);
+  for (const piece of hashPieces(file, offset, end)) {
+    if (piece.isHole) {
+      hashes.addZeroes(piece.length);
+      continue;
+    }
+    const count = file.readSync(buffer, 0, piece.length, piece.offset);
+    buffer.fill(0, count, piece.length);
+    hashes.add(buffer.subarray(0, piece.length));
+  }
+  return Uint8Array.from(hashes.bytes);
 }
 
 /** Which bytes of [offset, offset + length) differ, in units, by their hashes. */

@@ -27,6 +27,7 @@ const registration: Registration = {
   journalOnly: false,
   listenPort: null,
   groupName: null,
+  compare: false,
 };
 const registered: Registered = {
   groupId: 'ab'.repeat(16),

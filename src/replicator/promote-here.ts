@@ -1,0 +1,19 @@
+import type { Group } from '../group/group.ts';
+import { checkPromotion, promoteGroup } from '../group/promotion.ts';
+import { planRollBack } from '../group/resync.ts';
+import type { System } from '../group/system.ts';
+
+/**
+ * Makes this system primary of a group that follows nobody now; a resync that was under way is taken back.
+ * Resolves with the group, opened again where it had to be. Rejects with what `promoteGroup` throws.
+ */
+export async function promoteHere(system: System, group: Group, force: boolean): Promise<Group> {
+  const { systemId } = system;
+  const plan = planRollBack(group, systemId);
+  if (!plan) {
+    promoteGroup(group, systemId, force);
+    return group;
+  }
+  checkPromotion(group, systemId, force);
+  return system.restartGroup(group, plan);
+}
