@@ -9,6 +9,7 @@ import { type Catalog, writeCatalog } from './catalog.ts';
 import { FollowFile, type FollowState } from './follow-file.ts';
 import { type KeptFollower, writeFollowers } from './follower-file.ts';
 import type { GroupFiles } from './group-files.ts';
+import { restartMaps } from './restarted-maps.ts';
 import { preservingOf } from './resync-state.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
 import { makeBackingFile } from './volume-changes.ts';
@@ -72,6 +73,7 @@ export async function completeRestart(
     await new Promise<void>((resolve) => deps.clock.soon(resolve));
   }
   beginJournal(disk, files, catalog.groupId, plan.number);
+  restartMaps(disk, files, plan);
   if (followers) writeFollowers(disk, files.followers, catalog.groupId, followers);
   if (follow) writeSealedJson(disk, files.follow, follow);
   else new FollowFile(disk, files.follow).remove();

@@ -47,7 +47,7 @@ const settleMilliseconds = 20;
  * Begins a resync: everything that the journal has is applied, then the journal begins anew behind
  * `through`, with the source's history, and from then on the follower of the group, which whoever calls
  * this starts, asks for the regions' contents. What they replace is preserved, so that the group can be
- * made what it was. Nobody appends to the journal meanwhile.
+ * made what it was. Own followers come back by the same difference. Nobody appends to the journal meanwhile.
  *
  * Resolves with the group, opened again. Rejects with JnbdError (state_refuses, group_state, write_failed,
  * disk_full, sync_failed), and then nothing has changed.
@@ -57,8 +57,8 @@ export async function beginResync(
   group: Group,
   origin: ResyncOrigin,
 ): Promise<Group> {
-  checkBeginning(group, origin);
   await settle(group);
+  checkBeginning(group, origin);
   checkWanted(group, origin);
   const files = system.filesOf(group);
   const { catalog, follow } = group;
@@ -73,6 +73,7 @@ export async function beginResync(
   await group.followers.leaveBehindWith(regions, positionOf(lineage, through));
   checkWanted(group, origin);
   writeRegions(system.disk, files, regions);
+  const knownShows = follow.state?.shows ?? 0;
   const isSettled = generationOf(lineage) > generationOf(catalog.lineage);
   const plan: RestartPlan = {
     number: through,
@@ -90,7 +91,8 @@ export async function beginResync(
       formatVersion: 1,
       ...origin.follow,
       copies: [],
-      shows: Math.max(through, origin.shows ?? 0, follow.state?.shows ?? 0),
+      // What complete volumes showed once is applied.
+      shows: Math.max(through, origin.shows ?? 0, isIncomplete(group) ? knownShows : 0),
       resync: { consistentAt, through },
     },
     followers: origin.followers,
@@ -142,16 +144,15 @@ export function planRollBack(group: Group, systemId: number): RestartPlan | unde
 }
 
 function checkBeginning(group: Group, origin: ResyncOrigin): void {
-  const { catalog, follow, watermarks } = group;
+  const { catalog, watermarks } = group;
   if (catalog.journalOnly) {
     throw new JnbdError(
       'state_refuses',
       `group ${group.name} keeps the journal alone here, and the source has released a part of it: what is here would be lost`,
     );
   }
-  const isIncomplete = (follow.state?.copies.length ?? 0) > 0 || follow.state?.resync;
   const position = positionOf(catalog.lineage, watermarks.newest);
-  if (!isIncomplete || agreesAt(origin.lineage, position)) return;
+  if (!isIncomplete(group) || agreesAt(origin.lineage, position)) return;
   throw new JnbdError(
     'state_refuses',
     `the volumes of group ${group.name} are of no one instant, and system ${origin.follow.sourceName} has another history: what they show of the old one is not known`,
@@ -191,11 +192,18 @@ function forgetEarlier(disk: Disk, files: GroupFiles): void {
   }
 }
 
+/** Its volumes are of no one instant. */
+function isIncomplete({ follow: { state }, watermarks }: Group): boolean {
+  if (!state) return false;
+  return state.resync !== undefined || state.copies.length > 0 || watermarks.applied < state.shows;
+}
+
 /** Of the one before, where a resync is under way. */
-function consistentStateOf({ follow, catalog, watermarks }: Group): ConsistentState | null {
-  const { state } = follow;
+function consistentStateOf(group: Group): ConsistentState | null {
+  const { catalog, watermarks } = group;
+  const { state } = group.follow;
   if (state?.resync) return state.resync.consistentAt;
-  if (state && (state.copies.length > 0 || watermarks.applied < state.shows)) return null;
+  if (isIncomplete(group)) return null;
   const { lineage, number: catalogNumber, nextVolumeId, volumes } = catalog;
   return { number: watermarks.applied, lineage, catalogNumber, nextVolumeId, volumes };
 }
