@@ -171,13 +171,14 @@ export class ApplyDriver {
 
   /**
    * Writes contents that came from another system, or a hole, past the journal. Everything that the
-   * journal has is applied (`isDone`); what is appended from now on is applied behind it.
+   * journal has is applied (`isDone`); what is appended from now on is applied behind it. `contents` are
+   * all of their memory, and given away.
    */
   copy(
     volume: ApplyVolume,
     offset: number,
     length: number,
-    contents: Uint8Array | undefined,
+    contents: Uint8Array<ArrayBuffer> | undefined,
     done: (failure: string | undefined) => void,
   ): void {
     assert(this.isDone, 'a copy is written where the journal is applied');

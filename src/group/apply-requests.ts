@@ -24,16 +24,20 @@ export class ApplyRequests {
     this.#port = port;
   }
 
-  /** Whoever asks sees to it that nothing of the journal is on its way to the volume. */
+  /**
+   * Whoever asks sees to it that nothing of the journal is on its way to the volume. `contents` are all of
+   * their memory, and given away.
+   */
   copy(
     volume: ApplyVolume,
     offset: number,
     length: number,
-    contents: Uint8Array | undefined,
+    contents: Uint8Array<ArrayBuffer> | undefined,
     done: (failure: string | undefined) => void,
   ): void {
     this.#copies.push(done);
-    this.#port.post({ kind: 'copy', volume, offset, length, contents });
+    const givenAway = contents ? [contents.buffer] : [];
+    this.#port.post({ kind: 'copy', volume, offset, length, contents }, givenAway);
   }
 
   /** Saves what these regions hold, before they are overwritten; durable at `done`. */

@@ -58,20 +58,20 @@ export class VolumeCopies implements GroupWatcher {
   }
 
   /**
-   * Writes the piece; `contents` is copied. False: not now, `roomAppeared` follows. Throws JnbdError
-   * (protocol_violated) where it is not the next piece of a volume that is being copied.
+   * Writes the piece; `contents` are all of their memory, and given away. False: not now, and nothing was
+   * taken; `roomAppeared` follows. Throws JnbdError (protocol_violated) where it is not the next piece of
+   * a volume that is being copied.
    */
-  take(piece: CopiedPiece, contents: Uint8Array | undefined): boolean {
+  take(piece: CopiedPiece, contents: Uint8Array<ArrayBuffer> | undefined): boolean {
     const path = this.#check(piece);
     if (!this.isReady(piece.length)) return false;
     const { offset, length } = piece;
-    const bytes = contents ? Uint8Array.from(contents) : undefined;
-    const inFlight = bytes?.length ?? 0;
+    const inFlight = contents?.length ?? 0;
     this.#wanted.written(piece);
     this.#shows = Math.max(this.#shows, piece.shows);
     this.#inFlightBytes += inFlight;
     this.#unsyncedBytes += inFlight;
-    this.#group.driver.copy({ id: piece.volume, path }, offset, length, bytes, (failure) => {
+    this.#group.driver.copy({ id: piece.volume, path }, offset, length, contents, (failure) => {
       this.#inFlightBytes -= inFlight;
       if (this.#isClosed) return;
       if (failure !== undefined) this.#fail(new JnbdError('write_failed', failure));

@@ -29,8 +29,8 @@ export function spawnNodeWorker<Sent, Received>(
   worker.on('messageerror', end);
   worker.on('exit', (status) => end(new Error(`worker ${name} ended with status ${status}`)));
   return {
-    post(message) {
-      worker.postMessage(message);
+    post(message, givenAway) {
+      worker.postMessage(message, givenAway);
     },
     receive(handler) {
       worker.on('message', (message: Received) => {
@@ -48,8 +48,8 @@ export function spawnNodeWorker<Sent, Received>(
 export function nodeWorkerSide<Sent, Received>(): WorkerPort<Sent, Received> {
   const port = must(parentPort, 'a worker module runs in a worker');
   return {
-    post(message) {
-      port.postMessage(message);
+    post(message, givenAway) {
+      port.postMessage(message, givenAway);
     },
     receive(handler) {
       port.on('message', handler);

@@ -5,7 +5,8 @@
  * poster before `post` and not touched again until the answer.
  */
 export interface WorkerPort<Sent, Received> {
-  post(message: Sent): void;
+  /** What is given away with a message is not copied, and of no use to the poster any more. */
+  post(message: Sent, givenAway?: readonly ArrayBuffer[]): void;
   /** Called once, before the first message is posted. */
   receive(handler: (message: Received) => void): void;
   /** Ends the worker. What it was doing may be left half done, as by a crash. */

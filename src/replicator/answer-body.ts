@@ -9,7 +9,10 @@ import { JnbdError, messageOf } from '../platform/errors.ts';
 import { slabBytes, slabHeadroomBytes } from '../platform/limits.ts';
 import { FrameDecoder } from './frame-decoder.ts';
 import { type CopyHeader, copyKind, type FrameReceiver, type RecordsHeader } from './frames.ts';
-import { copyBytesMax, type Stretch } from './wire.ts';
+import type { Stretch } from './wire.ts';
+
+/** All of their memory. */
+type Contents = Uint8Array<ArrayBuffer>;
 
 /**
  * Takes the bodies of journal answers, one after the other, into a group: records into slabs and from
@@ -22,13 +25,14 @@ export class AnswerBody implements FrameReceiver {
   readonly #copies: VolumeCopies;
   /** What was refused room may be tried again. */
   readonly #retry: () => void;
-  readonly #contents = Buffer.allocUnsafe(copyBytesMax);
   #decoder: FrameDecoder | undefined;
   #slab: ReceiveSlab | undefined;
   /** Where the next records go in the slab, and where those under way begin. */
   #slabEnd = slabHeadroomBytes;
   #backlog: Buffer[] = [];
-  #pieces: { readonly piece: CopiedPiece; readonly contents: Uint8Array | undefined }[] = [];
+  #pieces: { readonly piece: CopiedPiece; readonly contents: Contents | undefined }[] = [];
+  /** Where the contents under way arrive. */
+  #contents: Contents | undefined;
   #takenRecords = 0;
 
   constructor(group: Group, records: ReceivedRecords, copies: VolumeCopies, retry: () => void) {
@@ -128,15 +132,18 @@ export class AnswerBody implements FrameReceiver {
 
   placeCopy(header: CopyHeader): Uint8Array | undefined {
     if (this.#pieces.length > 0 || !this.#copies.isReady(header.length)) return undefined;
-    return this.#contents.subarray(0, header.contentBytes);
+    // They go to another thread as they are.
+    this.#contents = Buffer.allocUnsafeSlow(header.contentBytes);
+    return this.#contents;
   }
 
   copy(header: CopyHeader): void {
-    const { volume, kind, offset, length, shows, contentBytes } = header;
+    const { volume, kind, offset, length, shows } = header;
     const piece = { volume, isHole: kind === copyKind.hole, offset, length, shows };
-    const contents = piece.isHole ? undefined : this.#contents.subarray(0, contentBytes);
+    const contents = piece.isHole ? undefined : must(this.#contents, 'contents were placed');
+    this.#contents = undefined;
     if (this.#pieces.length === 0 && this.#copies.take(piece, contents)) return;
-    this.#pieces.push({ piece, contents: contents && Uint8Array.from(contents) });
+    this.#pieces.push({ piece, contents });
   }
 
   /** Durable before a record of it is appended: a position without its stretch would be another one. */

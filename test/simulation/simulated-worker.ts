@@ -25,10 +25,10 @@ class SimulatedPort<Sent, Received> implements WorkerPort<Sent, Received> {
     this.#other = other;
   }
 
-  post(message: Sent): void {
+  post(message: Sent, givenAway: readonly ArrayBuffer[] = []): void {
     if (this.#isClosed) return;
     // As between threads: only what can be cloned, and no memory in common but what is shared.
-    const clone = structuredClone(message);
+    const clone = structuredClone(message, { transfer: [...givenAway] });
     const now = this.#clock.monotonicMilliseconds();
     const delay = this.#random.fraction() * delayMillisecondsMax;
     this.#lastArrivalMilliseconds = Math.max(this.#lastArrivalMilliseconds, now + delay);
