@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { inspect, parseArgs } from 'node:util';
 import { ownName, peerNames } from './contestants.ts';
+import { benchFollow, followRows } from './follow.ts';
 import { benchNbd } from './nbd.ts';
 import { benchRecovery } from './recovery.ts';
 import { say } from './report.ts';
@@ -49,6 +50,19 @@ journals of several sizes.
   --rounds N        rounds (3)
   --dir DIR         where the data is made (default: on this repository's disk)
   --json FILE       write everything measured`;
+
+const followUsage = `usage: scripts/bench follow [options]
+
+Measures systems that follow: copying and catching up, what a host feels of them, promotion, return.
+
+  --quick           small volumes, short runs, one round; fails under half a bar
+  --rows ROW,...    only these rows: ${followRows.join(', ')}
+  --seconds S       seconds of a run with hosts (30)
+  --rounds N        rounds of copying (3)
+  --size SIZE       size of the volumes (2GiB)
+  --dir DIR         where the data is made while it runs (default: on this repository's disk)
+  --json FILE       write everything measured
+  --readme          put the table into README.md`;
 
 const units: Record<string, number> = {
   KiB: 1024,
@@ -179,12 +193,46 @@ async function recovery(args: string[]): Promise<number> {
   });
 }
 
+async function follow(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      quick: { type: 'boolean', default: false },
+      rows: { type: 'string' },
+      seconds: { type: 'string' },
+      rounds: { type: 'string' },
+      size: { type: 'string' },
+      dir: { type: 'string' },
+      json: { type: 'string' },
+      readme: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    say(followUsage);
+    return 0;
+  }
+  return benchFollow({
+    rows: listOf('rows', values.rows, followRows),
+    seconds: numberOf('seconds', values.seconds ?? (values.quick ? '5' : '30')),
+    rounds: numberOf('rounds', values.rounds ?? (values.quick ? '1' : '3')),
+    sizeBytes: sizeOf(values.size ?? (values.quick ? '512MiB' : '2GiB')),
+    isQuick: values.quick,
+    directory: values.dir ?? defaultDirectory(),
+    json: values.json,
+    readme: values.readme ? `${repository}/README.md` : undefined,
+    barShare: values.quick ? 0.5 : 1,
+    command: ['scripts/bench follow', ...args].join(' '),
+  });
+}
+
 async function main(): Promise<number> {
   const [verb, ...rest] = process.argv.slice(2);
   if (verb === 'nbd') return nbd(rest);
   if (verb === 'stall') return stall(rest);
   if (verb === 'recovery') return recovery(rest);
-  process.stderr.write(`${nbdUsage}\n\n${stallUsage}\n\n${recoveryUsage}\n`);
+  if (verb === 'follow') return follow(rest);
+  process.stderr.write(`${nbdUsage}\n\n${stallUsage}\n\n${recoveryUsage}\n\n${followUsage}\n`);
   return verb === '--help' ? 0 : 2;
 }
 

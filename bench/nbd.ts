@@ -1,5 +1,4 @@
 import { mkdirSync, statfsSync, writeFileSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { runChecked } from '../test/support/children.ts';
 import type { PeerName } from '../test/support/peers.ts';
@@ -15,6 +14,7 @@ import {
   writePeersVolume,
 } from './contestants.ts';
 import { missingForLoads, putLoad } from './load.ts';
+import { describeMachine, fileSystemOf } from './machine.ts';
 import {
   markdownTable,
   missedBars,
@@ -242,7 +242,7 @@ class Race {
       };
       writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
     }
-    if (options.readme !== undefined) replaceTable(options.readme, `${table}\n\n${summary}`);
+    if (options.readme !== undefined) replaceTable(options.readme, 'nbd', `${table}\n\n${summary}`);
     return missed.length > 0 || peak > limit ? 1 : 0;
   }
 
@@ -255,25 +255,4 @@ class Race {
 function rotated<Item>(items: readonly Item[], by: number): Item[] {
   const start = by % items.length;
   return [...items.slice(start), ...items.slice(0, start)];
-}
-
-async function fileSystemOf(directory: string): Promise<string> {
-  const { stdout } = await runChecked('df', ['--output=fstype', directory]);
-  return stdout.trim().split('\n').at(-1) ?? 'unknown';
-}
-
-async function describeMachine(directory: string) {
-  const processors = cpus();
-  const facts = {
-    processors: processors.length,
-    processor: processors[0]?.model ?? 'unknown',
-    memoryGiB: Math.round(totalmem() / 1024 ** 3),
-    kernel: release(),
-    node: process.version,
-    fileSystem: await fileSystemOf(directory),
-  };
-  const text =
-    `${facts.processors} processors (${facts.processor}), ${facts.memoryGiB} GiB, ` +
-    `Linux ${facts.kernel}, ${facts.fileSystem}, Node ${facts.node}`;
-  return { ...facts, text };
 }

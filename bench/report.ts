@@ -96,11 +96,10 @@ export function markdownTable(reports: readonly RowReport[], servers: readonly s
   return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
 
-const opening = '<!-- bench nbd -->';
-const closing = '<!-- end of bench nbd -->';
-
-/** Replaces what stands between the two markers. */
-export function replaceTable(file: string, contents: string): void {
+/** Replaces what stands between the two markers of this benchmark. */
+export function replaceTable(file: string, bench: string, contents: string): void {
+  const opening = `<!-- bench ${bench} -->`;
+  const closing = `<!-- end of bench ${bench} -->`;
   const text = readFileSync(file, 'utf8');
   const from = text.indexOf(opening);
   const to = text.indexOf(closing);

@@ -1,0 +1,24 @@
+import { cpus, release, totalmem } from 'node:os';
+import { runChecked } from '../test/support/children.ts';
+
+export async function fileSystemOf(directory: string): Promise<string> {
+  const { stdout } = await runChecked('df', ['--output=fstype', directory]);
+  return stdout.trim().split('\n').at(-1) ?? 'unknown';
+}
+
+/** What figures depend on. */
+export async function describeMachine(directory: string) {
+  const processors = cpus();
+  const facts = {
+    processors: processors.length,
+    processor: processors[0]?.model ?? 'unknown',
+    memoryGiB: Math.round(totalmem() / 1024 ** 3),
+    kernel: release(),
+    node: process.version,
+    fileSystem: await fileSystemOf(directory),
+  };
+  const text =
+    `${facts.processors} processors (${facts.processor}), ${facts.memoryGiB} GiB, ` +
+    `Linux ${facts.kernel}, ${facts.fileSystem}, Node ${facts.node}`;
+  return { ...facts, text };
+}
