@@ -37,6 +37,7 @@ export class FollowVerbs {
       sourceGroup: parameters.sourceGroup,
       journalOnly: parameters.journalOnly ?? false,
       rewind: parameters.rewind ?? false,
+      compare: parameters.compare ?? false,
       pace: pace && formatPace(pace),
       batchSize: batchSize === undefined ? undefined : formatBatchSize(batchSize),
       links,

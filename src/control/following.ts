@@ -8,6 +8,7 @@ export interface FollowWish {
   readonly sourceGroup: string | undefined;
   readonly journalOnly: boolean;
   readonly rewind: boolean;
+  readonly compare: boolean;
   readonly pace: string | undefined;
   readonly batchSize: string | undefined;
   readonly links: number | undefined;

@@ -48,6 +48,10 @@ export const followVerbs = {
         '--rewind',
         'where both have another history: save what is only here as a branch, and go back',
       ),
+      compare: flag(
+        '--compare',
+        'with --rewind: also where not all of that is in the journal any more, by hashes',
+      ),
       pace: option(
         '--pace <PACE>',
         'when to read: immediate (default), interval:TIME or adaptive[:INPUT,...]',

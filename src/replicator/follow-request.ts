@@ -18,6 +18,8 @@ export interface FollowRequest {
   readonly journalOnly: boolean;
   /** Goes back to where the histories part, if they do. */
   readonly rewind: boolean;
+  /** With `rewind`: also where the own journal does not tell what differs. */
+  readonly compare: boolean;
   readonly pace: string | undefined;
   readonly batchSize: string | undefined;
   readonly links: number | undefined;

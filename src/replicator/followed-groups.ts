@@ -106,7 +106,7 @@ export class FollowedGroups implements SystemWatcher {
       const fork = forkTold(error);
       if (fork === undefined) throw error;
       if (!wanted.rewind) throw withoutRewind(group, fork, error as JnbdError);
-      return { group: await this.#rewind(group, next), changed: true };
+      return { group: await this.#rewind(group, next, wanted.compare), changed: true };
     }
   }
 
@@ -261,7 +261,7 @@ export class FollowedGroups implements SystemWatcher {
   }
 
   /** Resolves with the group, opened again. */
-  async #rewind(group: Group, next: SourceChoice): Promise<Group> {
+  async #rewind(group: Group, next: SourceChoice, mayCompare: boolean): Promise<Group> {
     this.#stopFollower(group);
     const { role } = group;
     const client = this.#connect(next.url, 1);
@@ -269,7 +269,9 @@ export class FollowedGroups implements SystemWatcher {
       this.#registerAt(client, group, next.sourceGroup, wanted);
     const isWanted = (): boolean => group.role === role && !this.#followers.has(group);
     try {
-      const deps = { system: this.#system, register: ask, isWanted };
+      const parts = { client, caller: this.#caller, clock: this.#deps.clock };
+      const comparison = mayCompare ? parts : undefined;
+      const deps = { system: this.#system, register: ask, isWanted, comparison };
       const rewound = await rewindGroup(deps, group, next);
       this.#startFollower(rewound.group);
       this.#tell('rewound', rewound.group, rewoundText(rewound));

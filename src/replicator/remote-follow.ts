@@ -123,6 +123,7 @@ export async function answerFollowRoute(
     sourceGroup: ask.sourceGroup,
     journalOnly: ask.journalOnly,
     rewind: false,
+    compare: false,
     pace: undefined,
     batchSize: undefined,
     links: undefined,

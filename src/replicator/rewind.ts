@@ -2,24 +2,28 @@ import { type Branch, saveBranch } from '../group/branches.ts';
 import { regionsChanged } from '../group/changed-regions.ts';
 import type { KeptFollower } from '../group/follower-file.ts';
 import type { Group } from '../group/group.ts';
-import { lineageThrough, positionOf } from '../group/lineage.ts';
-import { beginResync } from '../group/resync.ts';
+import { type Lineage, lineageThrough, positionOf } from '../group/lineage.ts';
+import { beginResync, settle } from '../group/resync.ts';
 import type { System } from '../group/system.ts';
+import { must } from '../platform/assert.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatSize } from '../platform/size-text.ts';
 import type { RegionSet } from '../volume/region-set.ts';
 import { type SourceChoice, sourceOf } from './follow-request.ts';
 
+import { type ComparisonDependencies, compareVolumes } from './volume-comparison.ts';
 import { AdmissionRefused, type Registered, type Registration } from './wire-json.ts';
 
 export interface RewindDependencies {
   readonly system: System;
   /** Asks the source that is to be followed. Rejects with what it says. */
   readonly register: (
-    wanted: Partial<Pick<Registration, 'position' | 'lineage'>>,
+    wanted: Partial<Pick<Registration, 'position' | 'lineage' | 'compare'>>,
   ) => Promise<Registered>;
   /** Asked last: whether nothing else was done with the group meanwhile. */
   readonly isWanted: () => boolean;
+  /** With it, what is not known any more is found out by hashes, and what is not there is not saved. */
+  readonly comparison: Omit<ComparisonDependencies, 'isWanted' | 'compared'> | undefined;
 }
 
 export interface Rewound {
@@ -31,6 +35,14 @@ export interface Rewound {
   readonly branch: Branch | undefined;
   readonly regions: RegionSet;
   readonly sourceName: string;
+}
+
+/** Where the journal is to begin anew, and what comes as contents. */
+interface WayBack {
+  readonly origin: Registered;
+  readonly through: number;
+  readonly regions: RegionSet;
+  readonly shows?: number;
 }
 
 const settleMilliseconds = 20;
@@ -47,32 +59,36 @@ export function forkTold(error: unknown): number | undefined {
  * released, comes from the source again (SAFETY 18, 19). Nobody appends to the group meanwhile.
  *
  * A crash before the journal begins anew leaves the group as it was, and at most the branch, which the
- * next attempt finds; behind it, a secondary that goes on by itself. Rejects with JnbdError: branch_no_room,
+ * next attempt finds; behind it, a secondary that goes on by itself. Where the journal has released what
+ * stands behind the fork, contents are compared, if that may be. Rejects with JnbdError: branch_no_room,
  * position_released, and what `beginResync` and the source say; then nothing has changed.
  */
 export async function rewindGroup(
-  { system, register, isWanted }: RewindDependencies,
+  deps: RewindDependencies,
   group: Group,
   next: SourceChoice,
 ): Promise<Rewound> {
+  const { system, register, isWanted } = deps;
   await makeDurable(group);
   const { watermarks } = group;
   const { lineage } = group.catalog;
   const newest = watermarks.durable;
   const fork = await findFork(group, () => register({}));
   const files = system.filesOf(group);
-  const branch = await saveBranch({ disk: system.disk, clock: group.clock }, group, files, fork);
-  const regions = await changedBehind(group, fork, newest);
   const kept = lineageThrough(lineage, fork);
-  const origin = await register({ position: positionOf(kept, fork), lineage: [...kept] });
-  for (const [volume, offset, length] of origin.resync?.regions ?? []) {
-    regions.add(volume, offset, length);
-  }
+  checkKnown(group, fork, deps);
+  const from = Math.max(fork, watermarks.released);
+  const branch = await saveBranch({ disk: system.disk, clock: group.clock }, group, files, from);
+  const { origin, through, regions, shows } =
+    from === fork
+      ? await byOwnRecords(deps, group, kept, fork)
+      : await byComparison(deps, group, kept);
   const opened = await beginResync(system, group, {
-    through: origin.resync?.through ?? origin.from,
+    through,
     lineage: origin.lineage,
     catalog: origin.catalog,
     regions,
+    ...(shows === undefined ? {} : { shows }),
     follow: { ...next, ...sourceOf(origin), handoffsAfter: origin.newest },
     followers: followersThrough(group, fork, origin.systemId),
     isWanted: () => isWanted() && watermarks.newest === newest,
@@ -105,14 +121,41 @@ async function findFork(group: Group, ask: () => Promise<unknown>): Promise<numb
   throw new JnbdError('state_refuses', text);
 }
 
-/** What this system's own updates behind the fork changed. Rejects with position_released. */
-async function changedBehind(group: Group, fork: number, newest: number): Promise<RegionSet> {
-  const { name, watermarks } = group;
-  if (fork >= watermarks.released) return regionsChanged(group, fork, newest);
+/** Throws position_released: what was done behind the fork is not known any more, and may not be compared. */
+function checkKnown({ name, watermarks }: Group, fork: number, deps: RewindDependencies): void {
+  if (fork >= watermarks.released || deps.comparison) return;
   throw new JnbdError(
     'position_released',
-    `group ${name} has released updates up to ${watermarks.released}: which regions those behind ${fork} changed is not known`,
+    `group ${name} has released updates up to ${watermarks.released}: which regions those behind ${fork} changed is not known; --rewind --compare finds out by hashes, and updates ${fork + 1} to ${watermarks.released} are in no branch`,
   );
+}
+
+/** What this system's own updates behind the fork changed, and what the source changed and has released. */
+async function byOwnRecords(
+  { register }: RewindDependencies,
+  group: Group,
+  kept: Lineage,
+  fork: number,
+): Promise<WayBack> {
+  const regions = await regionsChanged(group, fork, group.watermarks.durable);
+  const origin = await register({ position: positionOf(kept, fork), lineage: [...kept] });
+  for (const [volume, offset, length] of origin.resync?.regions ?? []) {
+    regions.add(volume, offset, length);
+  }
+  return { origin, through: origin.resync?.through ?? origin.from, regions };
+}
+
+async function byComparison(
+  { register, comparison, isWanted }: RewindDependencies,
+  group: Group,
+  kept: Lineage,
+): Promise<WayBack> {
+  const origin = await register({ position: null, lineage: [...kept], compare: true });
+  await settle(group);
+  const compared = (): void => undefined;
+  const deps = { ...must(comparison, 'it may be compared'), isWanted, compared };
+  const { regions, shows } = await compareVolumes(group, origin.catalog.volumes, deps);
+  return { origin, through: origin.from, regions, shows };
 }
 
 /** None of them has, of the history that goes on, anything behind the fork. The source follows no more. */
@@ -130,7 +173,7 @@ function followersThrough(group: Group, fork: number, source: number): KeptFollo
 }
 
 export function rewoundText({ group, fork, newest, branch, regions, sourceName }: Rewound): string {
-  const kept = branch ? `; branch ${branch.name} has updates ${fork + 1} to ${newest}` : '';
+  const kept = branch ? `; branch ${branch.name} has updates ${branch.fork + 1} to ${newest}` : '';
   return `group ${group.name} went back from update ${newest} to ${fork} and follows system ${sourceName} by ${formatSize(regions.bytes)} in ${regions.count} regions${kept}`;
 }
 

@@ -145,4 +145,33 @@ describe('follow --rewind', () => {
       await isSame(trial, alpha, beta);
     },
   );
+
+  test('compares where the own journal has released what was behind the fork', async () => {
+    const trial = await HistoryTrial.begin('rewind compare');
+    const { alpha, fleet } = trial;
+    (await trial.write(alpha, 100)).close();
+    const beta = await trial.follower('beta', alpha);
+    fleet.links.cut('alpha', 'beta');
+    const fork = await trial.promote(beta, alpha);
+    (await trial.write(beta, 40)).close();
+    // Nothing is held for a follower that was dropped.
+    await alpha.verb('secondary remove', { group: 'g', secondary: 'beta' });
+    (await trial.write(alpha, 60)).close();
+    alpha.group().hurryApply();
+    await alpha.until(() => alpha.group().watermarks.released > fork);
+    const { released, newest } = alpha.group().watermarks;
+    await alpha.verb('demote', { group: 'g' });
+    fleet.links.mend('alpha', 'beta');
+    const follow = (compare: boolean): Promise<unknown> =>
+      alpha.verb('follow', { group: 'g', from: beta.url, rewind: true, compare });
+    await expect(follow(false)).rejects.toThrow('--rewind --compare finds out by hashes');
+    await follow(true);
+    await isSame(trial, alpha, beta);
+    expect(alpha.status().role).toBe('secondary');
+    expect(alpha.status().branches).toMatchObject(
+      newest > released ? [{ fork: released, newest }] : [],
+    );
+    (await trial.write(beta, 20)).close();
+    await isSame(trial, alpha, beta);
+  });
 });
