@@ -75,7 +75,19 @@ export function isSameChoice(state: FollowState | undefined, choice: SourceChoic
 }
 
 /** Throws JnbdError argument_invalid. */
-export function checkSettings({ pace, batchSize }: FollowRequest): void {
+export function checkSettings(
+  { group, pace, batchSize, seeds, rewind, compare }: FollowRequest,
+  isHere: boolean,
+): void {
+  if (seeds.length > 0 && isHere) {
+    throw new JnbdError(
+      'argument_invalid',
+      `follow: group ${group} is here already; --seed is for one that is not`,
+    );
+  }
+  if (compare && !rewind) {
+    throw new JnbdError('argument_invalid', 'follow: --compare goes with --rewind');
+  }
   if (pace !== undefined) parsePace(pace);
   if (batchSize !== undefined) parseBatchSize(batchSize);
 }

@@ -87,8 +87,8 @@ export class FollowedGroups implements SystemWatcher {
    * source. False: it is so already. Rejects with JnbdError; what was followed before still is.
    */
   async follow(wanted: FollowRequest): Promise<{ group: Group; changed: boolean }> {
-    checkSettings(wanted);
     const group = this.#system.groups.get(wanted.group);
+    checkSettings(wanted, group !== undefined);
     if (!group) return { group: await this.#followNew(wanted), changed: true };
     if (group.role === 'primary') {
       const text = `group ${group.name} is primary here; make it a secondary first: jnbd demote ${group.name}`;

@@ -4,6 +4,7 @@ import { ownHashes } from '../group/own-hashes.ts';
 import type { Volume } from '../group/volume.ts';
 import type { Clock } from '../platform/clock.ts';
 import { JnbdError } from '../platform/errors.ts';
+import { KiB } from '../platform/limits.ts';
 import { RegionSet } from '../volume/region-set.ts';
 import { differingUnits, unitHashBytes, unitsIn } from '../volume/unit-hashes.ts';
 import {
@@ -36,7 +37,8 @@ export interface Comparison {
 }
 
 /** A source that bounds its copies hashes as slowly as it copies. */
-const limits = { headMilliseconds: 600_000, silenceMilliseconds: 20_000 };
+const limits = { headMilliseconds: 60_000, silenceMilliseconds: 20_000 };
+const rangeBytesMin = 256 * KiB;
 const attemptsMax = 10;
 const attemptMilliseconds = 1000;
 
@@ -54,25 +56,38 @@ export async function compareVolumes(
 ): Promise<Comparison> {
   const regions = new RegionSet();
   let shows = 0;
+  let rangeBytes = hashRangeBytesMax;
   for (const { id, sizeBytes, journalOnly } of there) {
     const volume = [...group.volumes.values()].find(({ catalog }) => catalog.id === id);
     if (!volume || volume.catalog.journalOnly || journalOnly || volume.backingFile === '') continue;
     const end = Math.min(sizeBytes, volume.catalog.sizeBytes);
-    for (let at = 0; at < end; at += hashRangeBytesMax) {
+    for (let at = 0; at < end; ) {
       if (!deps.isWanted()) {
-        throw new JnbdError(
-          'request_aborted',
-          `group ${group.name} is not to be compared any more`,
-        );
+        const text = `group ${group.name} is not to be compared any more`;
+        throw new JnbdError('request_aborted', text);
       }
-      const length = Math.min(hashRangeBytesMax, end - at);
-      const answer = await compareRange(group, volume, at, length, regions, deps);
+      const length = Math.min(rangeBytes, end - at);
+      const answer = await compareRange(group, volume, at, length, regions, deps).catch(tooSlow);
+      if (answer === 'slow') {
+        if (rangeBytes === rangeBytesMin) {
+          throw new JnbdError('peer_silent', 'no hashes came in time');
+        }
+        rangeBytes = Math.max(rangeBytesMin, rangeBytes / 4);
+        continue;
+      }
       if (!answer) break;
       shows = Math.max(shows, answer.shows);
       deps.compared(length);
+      at += length;
     }
   }
   return { regions, shows };
+}
+
+/** A source that bounds its copies a lot is asked for less. */
+function tooSlow(error: unknown): 'slow' {
+  if (error instanceof JnbdError && error.code === 'peer_silent') return 'slow';
+  throw error;
 }
 
 /** Undefined: the volume is not there any more, and a record will say so. */
@@ -118,7 +133,9 @@ async function hashesThere(
     } catch (error) {
       if (!(error instanceof JnbdError)) throw error;
       if (error.code === 'volume_not_found') return undefined;
-      if (error.kind !== 'retryable' || attempt >= attemptsMax || !isWanted()) throw error;
+      const isSlow = error.code === 'peer_silent';
+      const isRetryable = error.kind === 'retryable' && !isSlow;
+      if (!isRetryable || attempt >= attemptsMax || !isWanted()) throw error;
       await new Promise<void>((resolve) => clock.after(attemptMilliseconds, resolve));
     }
   }

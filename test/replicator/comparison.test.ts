@@ -143,6 +143,57 @@ describe('a volume that begins with an image', () => {
   });
 });
 
+describe('a comparison', () => {
+  test('goes on with a source that copies slowly, or cannot be reached for a while', async () => {
+    const fleet = new Fleet('compare slow');
+    const primary = await primaryOf(fleet);
+    const history = new History();
+    await writeSome(primary, history, 600, true);
+    const image = history.contents('g/v', sizeBytes, primary.group().watermarks.newest);
+    await writeSome(primary, history, 5);
+    await release(primary);
+    await primary.verb('group configure', { group: 'g', copyRate: 32 * KiB });
+    const secondary = await fleet.start('beta');
+    writeImage(secondary, '/image', image);
+    await secondary.verb('follow', { group: 'g', from: primary.url, seed: ['v=/image'] });
+    await pass(secondary, 30_000);
+    expect(secondary.status().upstream).toMatchObject({ state: 'comparing', failure: '' });
+    fleet.links.cut('alpha', 'beta');
+    await pass(secondary, 3000);
+    fleet.links.mend('alpha', 'beta');
+    await secondary.until(() => messages(secondary, 'comparison_done').length > 0, 3_600_000);
+    await primary.verb('group configure', { group: 'g', copyRate: 'unlimited' });
+    await whole(secondary, primary);
+    const { newest } = primary.group().watermarks;
+    expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
+  });
+
+  test('is ended by a command: suspended, and resumed', async () => {
+    const fleet = new Fleet('compare suspend');
+    const primary = await primaryOf(fleet);
+    const history = new History();
+    await writeSome(primary, history, 300, true);
+    const image = history.contents('g/v', sizeBytes, primary.group().watermarks.newest);
+    await release(primary);
+    await primary.verb('group configure', { group: 'g', copyRate: 32 * KiB });
+    const secondary = await fleet.start('beta');
+    writeImage(secondary, '/image', image);
+    await secondary.verb('follow', { group: 'g', from: primary.url, seed: ['v=/image'] });
+    await expect(
+      secondary.verb('follow', { group: 'g', from: primary.url, seed: ['v=/image'] }),
+    ).rejects.toThrow('is here already');
+    await pass(secondary, 10_000);
+    await secondary.verb('suspend', { group: 'g' });
+    expect(secondary.status().upstream).toMatchObject({ state: 'suspended' });
+    await primary.verb('group configure', { group: 'g', copyRate: 'unlimited' });
+    await secondary.verb('resume', { group: 'g' });
+    await whole(secondary, primary);
+    const { newest } = primary.group().watermarks;
+    expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
+    expect(messages(secondary, 'comparison_done')).toEqual([]);
+  });
+});
+
 describe('a follower that its source does not remember', () => {
   test('is compared with it, and gets what differs', async () => {
     const fleet = new Fleet('compare');
