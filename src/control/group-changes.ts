@@ -19,18 +19,21 @@ export class GroupChanges {
   readonly #read: () => readonly HookSubject[];
   readonly #tell: (notice: HookNotice, subject: HookSubject) => void;
   readonly #clock: Clock;
+  readonly #isAway: (group: string) => boolean;
   #known: ReadonlyMap<string, HookSubject> = new Map();
   #isDue = false;
 
-  /** `read` gives all groups that there are. */
+  /** `read` gives all groups that there are; `isAway` says that one comes again. */
   constructor(
     read: () => readonly HookSubject[],
     tell: (notice: HookNotice, subject: HookSubject) => void,
     clock: Clock,
+    isAway: (group: string) => boolean = () => false,
   ) {
     this.#read = read;
     this.#tell = tell;
     this.#clock = clock;
+    this.#isAway = isAway;
   }
 
   /** Something happened: after it, groups are looked at, once for all that happens with it. */
@@ -46,7 +49,8 @@ export class GroupChanges {
   #look(): void {
     const known = this.#known;
     const subjects = this.#read();
-    this.#known = new Map(subjects.map((subject) => [subject.group, subject]));
+    const away = [...known.values()].filter(({ group }) => this.#isAway(group));
+    this.#known = new Map([...away, ...subjects].map((subject) => [subject.group, subject]));
     for (const subject of subjects) {
       const before = known.get(subject.group);
       if (before?.role === subject.role && before.state === subject.state) continue;

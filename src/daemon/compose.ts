@@ -281,6 +281,7 @@ export async function composeDaemon(
           hooks?.tell(notice, subject);
         },
         clock,
+        (name) => system.isRestarting(name),
       );
       happened = () => changes.consider();
       happened();

@@ -83,12 +83,19 @@ export class DeletedVolumes implements GroupWatcher {
     const delay = catalog.deleteDelayMilliseconds ?? deleteDelayMillisecondsDefault;
     const isSecondary = (catalog.role ?? 'primary') !== 'primary';
     if (!entry || entry.journalOnly || entry.state === 'unused') return false;
-    if (delay === 0 || !isSecondary) return false;
+    if (delay === 0 || !isSecondary || this.#isIncomplete(id)) return false;
     if (this.has(id)) return true;
     const now = this.#deps.clock.wallMilliseconds();
     const times = { deletedAtMilliseconds: now, removeAtMilliseconds: now + delay };
     this.#write([...this.#kept, { entry, number, ...times }]);
     return true;
+  }
+
+  /** As `keep`, for a volume that the catalog lost without a record, as a resync makes it. */
+  keepGone(catalog: Catalog, entry: CatalogVolume, applied: number): boolean {
+    const isKept = this.keep({ ...catalog, volumes: [entry] }, entry.id, applied);
+    if (isKept) this.#arm();
+    return isKept;
   }
 
   /** The catalog has lost the volume, which `keep` was called for. */
@@ -153,6 +160,12 @@ export class DeletedVolumes implements GroupWatcher {
     for (const { file } of this.#open.values()) file?.closeSync();
     this.#open.clear();
     this.#applying.clear();
+  }
+
+  /** Its contents are being copied, or brought up to date: its file is of no use. */
+  #isIncomplete(id: number): boolean {
+    const volumes = [...(this.#group?.volumes.values() ?? [])];
+    return volumes.some((volume) => volume.catalog.id === id && volume.state === 'unused');
   }
 
   #arm(): void {

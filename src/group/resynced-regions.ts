@@ -4,6 +4,7 @@ import { must } from '../platform/assert.ts';
 import { MiB } from '../platform/limits.ts';
 import { type Region, RegionSet } from '../volume/region-set.ts';
 import type { CopiedPiece, WantedContents } from './copied-contents.ts';
+import type { CatalogVolume } from './catalog.ts';
 import type { FollowState } from './follow-file.ts';
 import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
@@ -251,7 +252,9 @@ export class ResyncedRegions implements WantedContents, GroupWatcher {
     if (this.#isOver || this.#isClosed || this.#durable.length > 0) return;
     const state = this.#state;
     if (watermarks.applied < state.shows) return;
+    let removed: readonly CatalogVolume[];
     try {
+      removed = this.#gone(state).filter((volume) => !this.#keep(volume));
       follow.write({ ...state, resync: undefined });
     } catch (error) {
       conditions.raise(name, {
@@ -264,22 +267,33 @@ export class ResyncedRegions implements WantedContents, GroupWatcher {
       return;
     }
     this.#isOver = true;
-    this.#end(state);
+    this.#end(removed);
+  }
+
+  /** Their files were kept in case that the resync is taken back. */
+  #gone({ resync }: FollowState): readonly CatalogVolume[] {
+    const there = new Set(this.#group.catalog.volumes.map(({ id }) => id));
+    const volumes = resync?.consistentAt?.volumes ?? [];
+    return volumes.filter(({ id, journalOnly }) => !journalOnly && !there.has(id));
+  }
+
+  /** For a while, as what a record deletes. Throws system errors. */
+  #keep(volume: CatalogVolume): boolean {
+    const { deleted, catalog, watermarks } = this.#group;
+    return deleted.keepGone(catalog, volume, watermarks.applied);
   }
 
   /** A crash in it leaves files that the next start removes. */
-  #end(state: FollowState): void {
-    const { catalog, volumes, driver, name, conditions } = this.#group;
+  #end(removed: readonly CatalogVolume[]): void {
+    const { volumes, driver, name, conditions } = this.#group;
     conditions.clear(name, 'resync_waits', `the resync of group ${name} is over`);
     for (const volume of volumes.values()) {
       const isHidden = volume.state === 'unused' && volume.catalog.state === 'normal';
       if (isHidden) volume.become('normal');
     }
     driver.requests.dropPreserved();
-    const there = new Set(catalog.volumes.map(({ id }) => id));
-    const gone = (state.resync?.consistentAt?.volumes ?? []).filter(({ id }) => !there.has(id));
-    const paths = gone.map(({ id }) => this.#files.volume(id));
-    for (const path of [...paths, this.#files.resyncRegions]) this.#remove(path);
+    for (const { id } of removed) this.#remove(this.#files.volume(id));
+    this.#remove(this.#files.resyncRegions);
     this.#group.changed();
     this.#owner.resynced();
   }

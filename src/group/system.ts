@@ -126,7 +126,7 @@ export class System {
 
   group(name: string): Group {
     const group = this.groups.get(name);
-    if (!group && this.#restarting.has(name)) {
+    if (!group && this.isRestarting(name)) {
       throw new JnbdError('group_state', `the journal of group ${name} begins anew; try again`);
     }
     if (!group) {
@@ -260,6 +260,11 @@ export class System {
       this.#restarting.delete(name);
       this.#busy.delete(name);
     }
+  }
+
+  /** It is closed, and opened again. */
+  isRestarting(name: string): boolean {
+    return this.#restarting.has(name);
   }
 
   async #closeAndOpen(group: Group): Promise<Group> {

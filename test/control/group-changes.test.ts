@@ -7,6 +7,7 @@ import { nodeClock } from '../../src/platform/clock.ts';
 function watched() {
   const groups = new Map<string, HookSubject>();
   const told: string[] = [];
+  const away = new Set<string>();
   const changes = new GroupChanges(
     () => [...groups.values()],
     (notice, { group, role, state, previous }) => {
@@ -14,6 +15,7 @@ function watched() {
       told.push(`${notice} ${group}: ${before} -> ${role} ${state}`);
     },
     nodeClock,
+    (group) => away.has(group),
   );
   const look = async (): Promise<string[]> => {
     changes.consider();
@@ -24,7 +26,7 @@ function watched() {
   };
   const set = (group: string, role: string, state: string) =>
     groups.set(group, { group, role, state, generation: 1, number: 7 });
-  return { groups, set, look };
+  return { groups, away, set, look };
 }
 
 describe('changes of groups', () => {
@@ -67,5 +69,20 @@ describe('changes of groups', () => {
     expect(await look()).toEqual([]);
     set('a', 'primary', 'normal');
     expect(await look()).toEqual(['state-changed a: new -> primary normal']);
+  });
+
+  it('are known of one that comes again', async () => {
+    const { groups, away, set, look } = watched();
+    set('a', 'secondary', 'normal');
+    await look();
+    groups.clear();
+    away.add('a');
+    expect(await look()).toEqual([]);
+    away.clear();
+    set('a', 'primary', 'normal');
+    expect(await look()).toEqual([
+      'after-promote a: secondary normal -> primary normal',
+      'state-changed a: secondary normal -> primary normal',
+    ]);
   });
 });
