@@ -6,5 +6,5 @@ export const command: ChangeCommand<'branch export'> = {
   name: 'branch export',
   prepare: (input) => ({ ...input, to: resolve(input.to) }),
   text: ({ branch, directory }) =>
-    `branch ${branch.name}, updates ${branch.fork + 1} to ${branch.newest}, is in ${directory}\nnext: jnbd journal inspect ${directory} --records --from ${branch.fork + 1}`,
+    `branch ${branch.name}, updates ${branch.first} to ${branch.newest}, is in ${directory}\nnext: jnbd journal inspect ${directory} --records --from ${branch.first}`,
 };

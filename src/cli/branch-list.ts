@@ -14,9 +14,9 @@ export const command: ReadCommand<'branch list'> = {
       ? 'no branches'
       : table(
           head,
-          branches.map(({ name, fork, newest, bytes, savedAt }) => [
+          branches.map(({ name, first, newest, bytes, savedAt }) => [
             name,
-            String(fork + 1),
+            String(first),
             String(newest),
             formatSize(bytes),
             savedAt,

@@ -42,21 +42,21 @@ export class BranchVerbs {
     const files = system.filesOf(group);
     const branch = listBranches(disk, files).find(({ name }) => name === parameters.branch);
     if (!branch) return Promise.resolve({ result: 'already_done' });
-    const { name, fork, newest, bytes } = branch;
+    const { name, first, newest, bytes } = branch;
     if (parameters.force !== true) {
       throw new JnbdError(
         'confirmation_needed',
-        `branch ${name} of group ${group.name} has updates ${fork + 1} to ${newest} (${formatSize(bytes)}), which nobody else has; --force deletes them`,
+        `branch ${name} of group ${group.name} has updates ${first} to ${newest} (${formatSize(bytes)}), which nobody else has; --force deletes them`,
       );
     }
     deleteBranch(disk, files, branch);
-    const text = `branch ${name} of group ${group.name} was deleted: updates ${fork + 1} to ${newest}`;
+    const text = `branch ${name} of group ${group.name} was deleted: updates ${first} to ${newest}`;
     event('branch_deleted', text, { group: group.name });
     return Promise.resolve({ result: 'done' });
   }
 }
 
 export function branchStatusOf(branch: Branch): GroupStatus['branches'][number] {
-  const { name, fork, newest, bytes, savedAtMilliseconds } = branch;
-  return { name, fork, newest, bytes, savedAt: new Date(savedAtMilliseconds).toISOString() };
+  const { name, fork, first, newest, bytes, savedAtMilliseconds } = branch;
+  return { name, fork, first, newest, bytes, savedAt: new Date(savedAtMilliseconds).toISOString() };
 }

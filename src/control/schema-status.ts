@@ -70,6 +70,7 @@ export const secondaryStatus = z.strictObject({
 export const branchStatus = z.strictObject({
   name: z.string(),
   fork: updateNumber.meta({ description: 'the last update that the group has too' }),
+  first: updateNumber,
   newest: updateNumber,
   bytes,
   savedAt: z.string().meta({ description: 'RFC 3339' }),

@@ -127,6 +127,8 @@ export async function composeDaemon(
     { network, clock, exports },
     { ...options.nbd, replyBytesMax: system.memory.replyBytes },
   );
+  let listenAddress: { readonly host: string; readonly port: number } | undefined;
+  const listenPort = (): number => listenAddress?.port ?? options.listen.address.port;
   // Before anybody can connect.
   const primaryWatch = new PrimaryWatch(system, {
     clock,
@@ -134,6 +136,7 @@ export async function composeDaemon(
     transport: world.transport,
     credentials: options.credentials,
     mustConfirm: options.mustConfirmPrimary ?? false,
+    listenPort,
   });
   let nbdAddresses: ListenAddress[];
   try {
@@ -153,8 +156,6 @@ export async function composeDaemon(
     });
   const beforePromote = async (group: Group): Promise<void> =>
     hooks?.ask('before-promote', hookSubject(group));
-  let listenAddress: { readonly host: string; readonly port: number } | undefined;
-  const listenPort = (): number => listenAddress?.port ?? options.listen.address.port;
   const followed = new FollowedGroups(system, {
     disk,
     clock,
@@ -183,6 +184,7 @@ export async function composeDaemon(
           follows: followed,
           isOpenToAll: options.listen.cleartext === 'anywhere',
           load: () => load.read(),
+          asked: (...news) => primaryWatch.asked(...news),
           others: options.answerOthers,
         },
         incoming,

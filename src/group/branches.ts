@@ -22,7 +22,8 @@ export interface Branch {
   readonly groupId: string;
   /** Up to here the history is the one that the group has. */
   readonly fork: number;
-  /** Its updates are fork + 1 to this. */
+  /** Its updates are from here to `newest`; those between are released, where it is not fork + 1. */
+  readonly first: number;
   readonly newest: number;
   readonly lineage: Lineage;
   readonly bytes: number;
@@ -37,7 +38,7 @@ export function branchBudgetBytes({
   branchBudgetBytes: set,
   journalCapacityBytes,
 }: Group['catalog']): number {
-  return set ?? Math.floor(journalCapacityBytes / 4);
+  return set ?? Math.max(4 * segmentBytes, Math.floor(journalCapacityBytes / 4));
 }
 
 /** In the order of their names. One that was not saved, or deleted, to the end is none. */
@@ -70,8 +71,8 @@ export function findBranch(disk: Disk, files: GroupFiles, group: Group, name: st
 /**
  * Copies what stands behind `fork` in the group's journal out of it, durably: after that the journal may
  * go on without it (SAFETY 19). The group takes no writes. Doing it again after a crash saves it once;
- * what was half saved is taken away. Undefined: nothing stands behind it. Rejects with JnbdError:
- * branch_no_room, position_released, disk_full, write_failed.
+ * what was half saved is taken away. What was released is not in it. Undefined: nothing stands behind the
+ * fork. Rejects with JnbdError: branch_no_room, disk_full, write_failed.
  */
 export async function saveBranch(
   deps: { readonly disk: Disk; readonly clock: Clock },
@@ -83,21 +84,16 @@ export async function saveBranch(
   const { watermarks, catalog, chain } = group;
   const { durable: newest } = watermarks;
   if (newest <= fork) return undefined;
-  if (fork < watermarks.released) {
-    throw new JnbdError(
-      'position_released',
-      `group ${group.name} has released updates up to ${watermarks.released}: those from ${fork + 1} on cannot be saved`,
-    );
-  }
   removeUnfinished(disk, files);
   const lineage = lineageThrough(catalog.lineage, newest);
   const known = listBranches(disk, files);
   const same = known.find((each) => isSame(each, fork, newest, lineage));
   if (same) return same;
-  const segments = segmentsBehind(chain, fork, newest).map(({ live }) => live);
+  const before = Math.max(fork, watermarks.released);
+  const segments = segmentsBehind(chain, before, newest).map(({ live }) => live);
   const bytes = segments.reduce((sum, { endOffset }) => sum + endOffset, 0);
   checkRoom(group, known, bytes);
-  const name = freeName(known, `${generationOf(lineage)}-${fork + 1}`);
+  const name = freeName(known, `${generationOf(lineage)}-${before + 1}`);
   const directory = `${files.branches}/${name}`;
   for (const segment of segments) segment.pins += 1;
   try {
@@ -112,6 +108,7 @@ export async function saveBranch(
       name,
       groupId: catalog.groupId,
       fork,
+      first: before + 1,
       newest,
       lineage,
       bytes,

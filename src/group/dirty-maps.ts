@@ -111,11 +111,13 @@ export class DirtyMaps {
     reached: number,
     regions: RegionSet,
     through: MapPosition,
+    fork: number,
   ): Promise<void> {
     const map = this.#maps.get(systemId);
     while (map?.isBusy) await new Promise<void>((resolve) => map.waiting.push(resolve));
     // Of what it has behind `through` another history is made: what changed since then says nothing of it.
-    if ((map?.from ?? reached) > through.number) {
+    const from = Math.min(map?.from ?? reached, fork);
+    if (from > through.number) {
       this.remove(systemId);
       return;
     }
@@ -124,7 +126,7 @@ export class DirtyMaps {
     all.addAll(await regionsChanged(this.#group, map?.through ?? reached, durable));
     all.addAll(regions);
     const own = positionOf(this.#group.catalog.lineage, durable);
-    this.replace(systemId, map?.from ?? reached, all, through, own);
+    this.replace(systemId, from, all, through, own);
   }
 
   /** Its follower is back, or gone. */

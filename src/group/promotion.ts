@@ -1,5 +1,6 @@
 import { JnbdError } from '../platform/errors.ts';
 import { formatSize } from '../platform/size-text.ts';
+import type { FollowState } from './follow-file.ts';
 import type { Group } from './group.ts';
 import { extendLineage, generationOf } from './lineage.ts';
 import { missingContentsBytes } from './missing-contents.ts';
@@ -67,7 +68,7 @@ export function promoteGroup(group: Group, systemId: number, force: boolean): vo
   checkPromotion(group, systemId, force);
   const { catalog, changes, watermarks, incarnation } = group;
   const { takenOver } = catalog;
-  expectMembers(group);
+  expectMembers(group, group.follow.state);
   const lineage = extendLineage(catalog.lineage, {
     generation: Math.max(generationOf(catalog.lineage), takenOver?.generation ?? 0) + 1,
     system: systemId,
@@ -108,17 +109,26 @@ export function checkPromotion(group: Group, systemId: number, force: boolean): 
   }
 }
 
-function expectMembers({ catalog, follow, followers, watermarks }: Group): void {
+/** Those who follow, and those below them, hold what they need already. `source`: whom it followed. */
+export function expectMembers(
+  { name: groupName, catalog, followers, watermarks }: Group,
+  source: FollowState | undefined,
+): void {
   const { newest } = watermarks;
-  const { state } = follow;
-  if (state) {
-    const place = { url: state.url, groupName: state.sourceGroup };
-    followers.expect(state.sourceSystemId, state.sourceName, newest, place);
+  if (source) {
+    const place = { url: source.url, groupName: source.sourceGroup };
+    followers.expect(source.sourceSystemId, source.sourceName, newest, place);
   }
   const { takenOver } = catalog;
   if (takenOver) {
     const { systemId, name, fork, url, groupName } = takenOver;
     const place = url === null ? undefined : { url, groupName };
     followers.expect(systemId, name, Math.min(fork, newest), place);
+  }
+  const below = new Set(followers.members.below().map(({ systemId }) => systemId));
+  for (const { systemId, name, received, url } of followers.members.list()) {
+    if (below.has(systemId)) continue;
+    const place = url === undefined ? undefined : { url, groupName };
+    followers.expect(systemId, name, Math.min(received, newest), place);
   }
 }

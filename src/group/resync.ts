@@ -4,7 +4,6 @@ import { dropPreserved } from '../volume/preserved-blocks.ts';
 import { RegionSet } from '../volume/region-set.ts';
 import type { Catalog, CatalogVolume } from './catalog.ts';
 import type { ConsistentState, FollowState } from './follow-file.ts';
-import type { KeptFollower } from './follower-file.ts';
 import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
 import {
@@ -32,10 +31,10 @@ export interface ResyncOrigin {
    * are not here, and what is larger there, need not be named.
    */
   readonly regions: RegionSet;
-  /** Undefined: they stay as they are. */
-  readonly followers?: readonly KeptFollower[];
   /** Volumes here may show updates up to this number, where they are what the source has. */
   readonly shows?: number;
+  /** What followers have behind this number is not of the source's history. */
+  readonly fork?: number;
   readonly follow: Omit<FollowState, 'formatVersion' | 'copies' | 'shows' | 'resync'>;
   /** Asked last, before the first change. */
   readonly isWanted?: () => boolean;
@@ -70,7 +69,7 @@ export async function beginResync(
   for (const { id } of consistentAt?.volumes ?? []) here.add(id);
   const { through } = origin;
   const lineage = lineageThrough(origin.lineage, through);
-  await group.followers.leaveBehindWith(regions, positionOf(lineage, through));
+  await group.followers.leaveBehindWith(regions, positionOf(lineage, through), origin.fork);
   checkWanted(group, origin);
   writeRegions(system.disk, files, regions);
   const knownShows = follow.state?.shows ?? 0;
@@ -95,7 +94,6 @@ export async function beginResync(
       shows: Math.max(through, origin.shows ?? 0, isIncomplete(group) ? knownShows : 0),
       resync: { consistentAt, through },
     },
-    followers: origin.followers,
     made: volumes
       .filter(({ id, journalOnly }) => !journalOnly && !here.has(id))
       .map(({ id }) => id),

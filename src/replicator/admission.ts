@@ -7,6 +7,7 @@ import { JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
 import { pathThrough } from './follow-ring.ts';
 import { resyncFor, untilCatalogIsApplied } from './resync-admission.ts';
+import { peerUrl } from './peer-rights.ts';
 import type { PeerIdentity } from './transport.ts';
 import { formatPosition } from './wire.ts';
 import { AdmissionRefused, type Registered, type Registration } from './wire-json.ts';
@@ -108,8 +109,7 @@ function placeOf(
   peer: string,
 ): FollowerPlace | undefined {
   if (listenPort === null || groupName === null) return undefined;
-  const scheme = identity.kind === 'certificate' ? 'https' : 'http';
-  return { url: `${scheme}://${peer.replace(/:\d+$/, '')}:${listenPort}`, groupName };
+  return { url: peerUrl(identity, peer, listenPort), groupName };
 }
 
 /** Before the first record. */

@@ -1,9 +1,10 @@
 import type { Group } from '../group/group.ts';
+import { generationOf } from '../group/lineage.ts';
 import type { System } from '../group/system.ts';
 import { JnbdError } from '../platform/errors.ts';
 import type { ClientCredentials, Transport } from './transport.ts';
 import { wholeAnswer } from './whole-answer.ts';
-import { type Caller, encodeCaller, paths } from './wire.ts';
+import { type Caller, encodeCaller, paths, type WireHeaders } from './wire.ts';
 import { historySchema, type ToldGroup } from './wire-history.ts';
 import { parseJson, readProblem } from './wire-json.ts';
 
@@ -27,19 +28,31 @@ export interface MemberDependencies {
   readonly transport: Transport;
   /** For members at `https:`. */
   readonly credentials: ClientCredentials | undefined;
+  /** Where other systems reach this one. */
+  readonly listenPort: () => number;
 }
 
 const windowBytes = 65_536;
 
-/** Rejects with what the member says, or that it cannot be reached. */
+/**
+ * Rejects with what the member says, or that it cannot be reached. Unless it asked itself, it is told where
+ * this system listens, and may ask back.
+ */
 export async function askMember(
-  { transport, credentials }: MemberDependencies,
+  { transport, credentials, listenPort }: MemberDependencies,
   { systemId, name }: Pick<System, 'systemId' | 'name'>,
-  groupId: string,
+  group: Group,
   { url }: Member,
   milliseconds: number,
+  isAskedBack: boolean,
 ): Promise<ToldGroup> {
   const caller: Caller = { systemId, name };
+  const { groupId, lineage } = group.catalog;
+  const own = {
+    'jnbd-listen-port': String(listenPort()),
+    'jnbd-generation': String(generationOf(lineage)),
+  };
+  const headers = { ...encodeCaller(caller), ...(isAskedBack ? {} : own) };
   const client = transport.connect({
     url,
     connections: 1,
@@ -49,7 +62,7 @@ export async function askMember(
   try {
     const answer = await wholeAnswer(
       client,
-      { method: 'GET', path: paths.lineage(groupId), headers: encodeCaller(caller) },
+      { method: 'GET', path: paths.lineage(groupId), headers },
       { headMilliseconds: milliseconds, silenceMilliseconds: milliseconds },
     );
     if (answer.status >= 400) throw readProblem(answer.status, answer.body).error;
@@ -59,6 +72,16 @@ export async function askMember(
   } finally {
     client.close();
   }
+}
+
+/** What whoever asks says of himself. Undefined: nothing. */
+export function decodeAsker(
+  headers: WireHeaders,
+): { readonly port: number; readonly generation: number } | undefined {
+  const port = Number(headers['jnbd-listen-port']);
+  const generation = Number(headers['jnbd-generation']);
+  const isPort = Number.isInteger(port) && port > 0 && port <= 0xffff;
+  return isPort && Number.isInteger(generation) ? { port, generation } : undefined;
 }
 
 /** What this system says when it is asked. */

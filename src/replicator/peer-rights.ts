@@ -52,3 +52,9 @@ function missingRight(
   }
   return access === 'change' && rights.access === 'read' ? 'to change anything' : undefined;
 }
+
+/** Where whoever asks listens: at the address that it asks from. */
+export function peerUrl({ kind }: PeerIdentity, peer: string, port: number): string {
+  const scheme = kind === 'certificate' ? 'https' : 'http';
+  return `${scheme}://${peer.replace(/:\d+$/, '')}:${port}`;
+}

@@ -28,6 +28,8 @@ export class PrimaryWatch {
   readonly #system: System;
   readonly #deps: PrimaryWatchDependencies;
   #timer: Timer | undefined;
+  /** By their system ids. */
+  readonly #askingBack = new Set<number>();
   #isClosed = false;
 
   constructor(system: System, deps: PrimaryWatchDependencies) {
@@ -44,6 +46,16 @@ export class PrimaryWatch {
   async start(): Promise<void> {
     await Promise.all(this.#primaries().map((group) => this.#confirm(group)));
     if (!this.#isClosed) this.#askLater();
+  }
+
+  /** Another system of this generation or a newer one asks: it may be a primary that is not known here. */
+  asked(group: Group, member: Member, generation: number): void {
+    const isNews = generation >= generationOf(group.catalog.lineage);
+    if (!isNews || !this.#isPrimary(group) || this.#askingBack.has(member.systemId)) return;
+    this.#askingBack.add(member.systemId);
+    void this.#ask(group, member, startMilliseconds, true).then(() => {
+      this.#askingBack.delete(member.systemId);
+    });
   }
 
   close(): void {
@@ -119,15 +131,10 @@ export class PrimaryWatch {
     return silent;
   }
 
-  async #ask(group: Group, member: Member, milliseconds: number): Promise<boolean> {
+  /** `isBack`: that one asked, and knows of this system. */
+  async #ask(group: Group, member: Member, milliseconds: number, isBack = false): Promise<boolean> {
     try {
-      const told = await askMember(
-        this.#deps,
-        this.#system,
-        group.catalog.groupId,
-        member,
-        milliseconds,
-      );
+      const told = await askMember(this.#deps, this.#system, group, member, milliseconds, isBack);
       if (this.#isPrimary(group)) this.#learn(group, member, told);
       return true;
     } catch (error) {

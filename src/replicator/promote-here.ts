@@ -1,5 +1,5 @@
 import type { Group } from '../group/group.ts';
-import { checkPromotion, promoteGroup } from '../group/promotion.ts';
+import { checkPromotion, expectMembers, promoteGroup } from '../group/promotion.ts';
 import { planRollBack } from '../group/resync.ts';
 import type { System } from '../group/system.ts';
 
@@ -9,11 +9,14 @@ import type { System } from '../group/system.ts';
  */
 export async function promoteHere(system: System, group: Group, force: boolean): Promise<Group> {
   const { systemId } = system;
+  const source = group.follow.state;
   const plan = planRollBack(group, systemId);
   if (!plan) {
     promoteGroup(group, systemId, force);
     return group;
   }
   checkPromotion(group, systemId, force);
-  return system.restartGroup(group, plan);
+  const promoted = await system.restartGroup(group, plan);
+  expectMembers(promoted, source);
+  return promoted;
 }

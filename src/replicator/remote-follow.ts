@@ -8,7 +8,7 @@ import type { System } from '../group/system.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { namePattern, updateNumberMax } from '../platform/limits.ts';
 import type { FollowRequest } from './follow-request.ts';
-import { checkCertificate } from './peer-rights.ts';
+import { checkCertificate, peerUrl } from './peer-rights.ts';
 import type { IncomingRequest, TransportClient } from './transport.ts';
 import { wholeAnswer } from './whole-answer.ts';
 import { type Caller, decodeCaller, encodeCaller, isGroupId } from './wire.ts';
@@ -119,7 +119,7 @@ export async function answerFollowRoute(
   const { journalCapacityBytes } = ask;
   const { changed } = await follows.follow({
     group: route.groupName,
-    url: sourceUrl(incoming, ask.listenPort),
+    url: peerUrl(incoming.identity, incoming.peer, ask.listenPort),
     sourceGroup: ask.sourceGroup,
     journalOnly: ask.journalOnly,
     rewind: false,
@@ -151,9 +151,4 @@ async function answerUnfollow(
   checkCertificate(identity, state.sourceName, group.name, 'change');
   const changed = await follows.unfollow(group.name);
   return jsonAnswer(200, { result: changed ? 'done' : 'already_done' });
-}
-
-function sourceUrl({ identity, peer }: IncomingRequest, port: number): string {
-  const scheme = identity.kind === 'certificate' ? 'https' : 'http';
-  return `${scheme}://${peer.replace(/:\d+$/, '')}:${port}`;
 }

@@ -1,6 +1,5 @@
 import { type Branch, saveBranch } from '../group/branches.ts';
 import { regionsChanged } from '../group/changed-regions.ts';
-import type { KeptFollower } from '../group/follower-file.ts';
 import type { Group } from '../group/group.ts';
 import { type Lineage, lineageThrough, positionOf } from '../group/lineage.ts';
 import { beginResync, settle } from '../group/resync.ts';
@@ -76,13 +75,14 @@ export async function rewindGroup(
   const fork = await findFork(group, () => register({}));
   const files = system.filesOf(group);
   const kept = lineageThrough(lineage, fork);
-  checkKnown(group, fork, deps);
-  const from = Math.max(fork, watermarks.released);
-  const branch = await saveBranch({ disk: system.disk, clock: group.clock }, group, files, from);
-  const { origin, through, regions, shows } =
-    from === fork
-      ? await byOwnRecords(deps, group, kept, fork)
-      : await byComparison(deps, group, kept);
+  const own = await changedBehind(group, fork, newest);
+  checkKnown(group, fork, own, deps);
+  const branch = await saveBranch({ disk: system.disk, clock: group.clock }, group, files, fork);
+  const known = own && (await byOwnRecords(deps, own, kept, fork));
+  const way = known ?? (await byComparison(deps, group, kept));
+  const { origin, through, regions, shows } = way;
+  // Of a source nothing is kept, nor noted.
+  group.followers.drop(origin.systemId);
   const opened = await beginResync(system, group, {
     through,
     lineage: origin.lineage,
@@ -90,7 +90,7 @@ export async function rewindGroup(
     regions,
     ...(shows === undefined ? {} : { shows }),
     follow: { ...next, ...sourceOf(origin), handoffsAfter: origin.newest },
-    followers: followersThrough(group, fork, origin.systemId),
+    fork,
     isWanted: () => isWanted() && watermarks.newest === newest,
   });
   return { group: opened, fork, newest, branch, regions, sourceName: origin.name };
@@ -122,23 +122,51 @@ async function findFork(group: Group, ask: () => Promise<unknown>): Promise<numb
 }
 
 /** Throws position_released: what was done behind the fork is not known any more, and may not be compared. */
-function checkKnown({ name, watermarks }: Group, fork: number, deps: RewindDependencies): void {
-  if (fork >= watermarks.released || deps.comparison) return;
+function checkKnown(
+  { name, watermarks }: Group,
+  fork: number,
+  own: RegionSet | undefined,
+  deps: RewindDependencies,
+): void {
+  if (own || deps.comparison) return;
   throw new JnbdError(
     'position_released',
     `group ${name} has released updates up to ${watermarks.released}: which regions those behind ${fork} changed is not known; --rewind --compare finds out by hashes, and updates ${fork + 1} to ${watermarks.released} are in no branch`,
   );
 }
 
-/** What this system's own updates behind the fork changed, and what the source changed and has released. */
-async function byOwnRecords(
-  { register }: RewindDependencies,
+/**
+ * What this system's own updates behind the fork changed: from its journal, and of what that has not any more
+ * from what was noted for followers. Undefined: it is not known.
+ */
+async function changedBehind(
   group: Group,
+  fork: number,
+  newest: number,
+): Promise<RegionSet | undefined> {
+  const { watermarks, followers } = group;
+  if (fork >= watermarks.released) return regionsChanged(group, fork, newest);
+  const noted = followers.maps.changedBehind(fork);
+  if (!noted) return undefined;
+  const regions = await regionsChanged(group, noted.through, newest);
+  regions.addAll(noted.regions);
+  return regions;
+}
+
+/** `regions`, and what the source changed and has released. Undefined: the source does not know, and it may be compared. */
+async function byOwnRecords(
+  { register, comparison }: RewindDependencies,
+  regions: RegionSet,
   kept: Lineage,
   fork: number,
-): Promise<WayBack> {
-  const regions = await regionsChanged(group, fork, group.watermarks.durable);
-  const origin = await register({ position: positionOf(kept, fork), lineage: [...kept] });
+): Promise<WayBack | undefined> {
+  const position = positionOf(kept, fork);
+  const origin = await register({ position, lineage: [...kept] }).catch((error: unknown) => {
+    const isReleased = error instanceof JnbdError && error.code === 'position_released';
+    if (isReleased && comparison) return undefined;
+    throw error;
+  });
+  if (!origin) return undefined;
   for (const [volume, offset, length] of origin.resync?.regions ?? []) {
     regions.add(volume, offset, length);
   }
@@ -158,22 +186,8 @@ async function byComparison(
   return { origin, through: origin.from, regions, shows };
 }
 
-/** None of them has, of the history that goes on, anything behind the fork. The source follows no more. */
-function followersThrough(group: Group, fork: number, source: number): KeptFollower[] {
-  return group.followers
-    .list()
-    .filter(({ systemId }) => systemId !== source)
-    .map(
-      ({ sent: _sent, copied: _copied, heardMilliseconds: _heard, ...kept }): KeptFollower => ({
-        ...kept,
-        received: Math.min(kept.received, fork),
-        applied: Math.min(kept.applied, fork),
-      }),
-    );
-}
-
 export function rewoundText({ group, fork, newest, branch, regions, sourceName }: Rewound): string {
-  const kept = branch ? `; branch ${branch.name} has updates ${branch.fork + 1} to ${newest}` : '';
+  const kept = branch ? `; branch ${branch.name} has updates ${branch.first} to ${newest}` : '';
   return `group ${group.name} went back from update ${newest} to ${fork} and follows system ${sourceName} by ${formatSize(regions.bytes)} in ${regions.count} regions${kept}`;
 }
 

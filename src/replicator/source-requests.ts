@@ -4,8 +4,8 @@ import { JnbdError } from '../platform/errors.ts';
 import type { OwnLoad } from '../platform/own-load.ts';
 import { admit } from './admission.ts';
 import { loadPath } from './load-request.ts';
-import { historyOf } from './members.ts';
-import { checkCertificate, checkPeer } from './peer-rights.ts';
+import { decodeAsker, historyOf, type Member } from './members.ts';
+import { checkCertificate, checkPeer, peerUrl } from './peer-rights.ts';
 import { answerFollowRoute, type Follows, followRouteOf } from './remote-follow.ts';
 import type { IncomingRequest } from './transport.ts';
 import { decodeCaller, routeOf, type WireRoute } from './wire.ts';
@@ -24,6 +24,8 @@ export interface SourceRequestsDependencies {
   /** Whether systems that showed no certificate may follow (`--insecure`). */
   readonly isOpenToAll: boolean;
   readonly load: () => OwnLoad;
+  /** Somebody asked which history there is here, and listens at `url` himself. */
+  readonly asked: (group: Group, member: Member, generation: number) => void;
   /** Answers whatever is no matter of replication. */
   readonly others: (incoming: IncomingRequest) => Promise<JsonAnswer>;
 }
@@ -59,14 +61,21 @@ function findGroup(system: System, groupId: string): Group | undefined {
 }
 
 function history(
-  { system, isOpenToAll }: SourceRequestsDependencies,
+  { system, isOpenToAll, asked }: SourceRequestsDependencies,
   groupId: string,
-  { headers, identity }: IncomingRequest,
+  { headers, identity, peer }: IncomingRequest,
 ): JsonAnswer {
   const caller = decodeCaller(headers);
   const group = findGroup(system, groupId);
   checkCertificate(identity, caller.name, group?.name ?? '', 'read', isOpenToAll);
-  if (group) return jsonAnswer(200, historyOf(system, group));
+  if (group) {
+    const asker = decodeAsker(headers);
+    if (asker) {
+      const { port, generation } = asker;
+      asked(group, { ...caller, url: peerUrl(identity, peer, port) }, generation);
+    }
+    return jsonAnswer(200, historyOf(system, group));
+  }
   const text = `there is no group ${groupId} on system ${system.name}`;
   throw new JnbdError('group_not_found', text);
 }
