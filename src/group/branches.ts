@@ -83,13 +83,13 @@ export async function saveBranch(
   const { disk, clock } = deps;
   const { watermarks, catalog, chain } = group;
   const { durable: newest } = watermarks;
-  if (newest <= fork) return undefined;
+  const before = Math.max(fork, watermarks.released);
+  if (newest <= before) return undefined;
   removeUnfinished(disk, files);
   const lineage = lineageThrough(catalog.lineage, newest);
   const known = listBranches(disk, files);
   const same = known.find((each) => isSame(each, fork, newest, lineage));
   if (same) return same;
-  const before = Math.max(fork, watermarks.released);
   const segments = segmentsBehind(chain, before, newest).map(({ live }) => live);
   const bytes = segments.reduce((sum, { endOffset }) => sum + endOffset, 0);
   checkRoom(group, known, bytes);

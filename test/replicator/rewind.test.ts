@@ -169,7 +169,7 @@ describe('follow --rewind', () => {
     await isSame(trial, alpha, beta);
     expect(alpha.status().role).toBe('secondary');
     expect(alpha.status().branches).toMatchObject(
-      newest > released ? [{ fork: released, newest }] : [],
+      newest > released ? [{ first: released + 1, newest }] : [],
     );
     (await trial.write(beta, 20)).close();
     await isSame(trial, alpha, beta);
