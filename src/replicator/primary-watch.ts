@@ -175,14 +175,15 @@ export class PrimaryWatch {
     });
   }
 
-  /** Whoever reads has told with its position which generation it knows. */
+  /** Whoever reads has told with its position which generation it knows, but not that it is no primary. */
   async #askSilent(): Promise<void> {
     const now = this.#deps.clock.monotonicMilliseconds();
     await Promise.all(
       this.#primaries().map((group) => {
-        const silent = membersOf(group).filter(({ systemId }) => {
+        const silent = membersOf(group).filter(({ systemId, name }) => {
           const heard = group.followers.find(systemId)?.heardMilliseconds;
-          return heard === undefined || now - heard > askMilliseconds;
+          const isRival = group.conditions.has(`${group.name} ${name}`, 'two_primaries');
+          return isRival || heard === undefined || now - heard > askMilliseconds;
         });
         return this.#askAll(group, silent, startMilliseconds);
       }),

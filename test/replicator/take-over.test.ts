@@ -175,6 +175,26 @@ describe('two primaries of one generation', () => {
   });
 });
 
+test('a second primary that follows after all is told of no more', async () => {
+  const trial = await HistoryTrial.begin('two primaries end');
+  const { alpha, fleet } = trial;
+  await trial.write(alpha, 20);
+  const beta = await trial.follower('beta', alpha);
+  const gamma = await trial.follower('gamma', beta);
+  alpha.kill();
+  fleet.links.cut('beta', 'gamma');
+  await trial.promote(beta, alpha);
+  await trial.promote(gamma, alpha);
+  fleet.links.mend('beta', 'gamma');
+  const isTold = (): boolean =>
+    beta.status().conditions.some(({ code }) => code === 'two_primaries');
+  await beta.until(isTold, 30_000);
+  await gamma.verb('group delete', { group: 'g', force: true });
+  // It is heard of again and again.
+  await gamma.verb('follow', { group: 'g', from: beta.url, pace: 'interval:50ms' });
+  await beta.until(() => !isTold(), 30_000);
+});
+
 describe('a promotion', () => {
   test('keeps what the old primary needs to come back', async () => {
     const { trial, alpha, beta, fork } = await forked('promotion keeps');
