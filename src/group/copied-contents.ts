@@ -19,7 +19,7 @@ export interface WantedContents {
   /** What is wrong with a piece that is not the next one; undefined: it is. */
   refusal(piece: CopiedPiece): string | undefined;
   written(piece: CopiedPiece): void;
-  /** Something was written that is not known to be on the device. */
+  /** Something was written that is not known to be on the device, or is wanted no more. */
   readonly hasNews: boolean;
   /** Nothing more is wanted than what is written. */
   readonly isWritten: boolean;
@@ -63,7 +63,9 @@ export class CopiedVolumes implements WantedContents {
   }
 
   get hasNews(): boolean {
-    return [...this.#written].some(([id, address]) => address > this.#durableAddress(id));
+    return [...this.#written].some(
+      ([id, address]) => address > this.#durableAddress(id) || this.#sizeOf(id) === 0,
+    );
   }
 
   get isWritten(): boolean {

@@ -43,6 +43,7 @@ export class VolumeCopies implements GroupWatcher {
     this.#shows = group.follow.state?.shows ?? 0;
     this.#syncedAt = group.clock.monotonicMilliseconds();
     group.watchers.add(this);
+    group.clock.soon(() => this.#considerSync());
   }
 
   /** Takes no notice of what was written and is not durable: the source sends it again. */
@@ -88,6 +89,8 @@ export class VolumeCopies implements GroupWatcher {
 
   durableAdvanced(): void {
     if (this.#isWaiting) this.#group.driver.applyNow();
+    // A volume may be gone whose contents were still to come.
+    this.#considerSync();
   }
 
   appliedAdvanced(): void {

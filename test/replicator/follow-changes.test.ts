@@ -152,3 +152,27 @@ test('a journal alone that has not everything gives no contents', async () => {
   await secondary.verb('follow', { group: 'g', from: late.url });
   await secondary.caughtUp(primary);
 });
+
+test('a volume that is deleted before its contents came is waited for no more', async () => {
+  const fleet = new Fleet('deleted while copied');
+  const primary = await fleet.start('alpha');
+  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+  await primary.verb('group configure', { group: 'g', deleteDelay: '0s' });
+  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const host = new TestHost(primary, 'g/v');
+  await host.write(0, Buffer.alloc(4096, 7));
+  await host.flush();
+  host.close();
+  const { newest } = primary.group().watermarks;
+  await primary.until(() => primary.group().watermarks.applied === newest);
+  primary.group().hurryApply();
+  await primary.until(() => primary.group().watermarks.released === newest);
+  const secondary = await fleet.start('beta');
+  await secondary.verb('follow', { group: 'g', from: primary.url });
+  await secondary.verb('suspend', { group: 'g' });
+  expect(secondary.group().follow.state?.copies).toHaveLength(1);
+  await primary.verb('volume delete', { volume: 'g/v', force: true });
+  await secondary.verb('resume', { group: 'g' });
+  await secondary.caughtUp(primary);
+  expect(secondary.group().follow.state?.copies).toEqual([]);
+});
