@@ -67,6 +67,8 @@ export class SourceGroup {
       this.#readers.delete(systemId);
       this.buffers.leave(reader);
     }
+    // Nobody asks for what could not be read.
+    if (registered.size === 0) this.noteTrouble(undefined);
     this.wake();
   }
 

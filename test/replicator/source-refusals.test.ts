@@ -200,6 +200,23 @@ describe('a record that cannot be read', () => {
     expect(machine.group().conditions.has('g', 'journal_unreadable')).toBe(false);
   });
 
+  test('is told of no more when nobody asks for it', async () => {
+    const { setting, machine, reader } = await followed('left');
+    await setting.writeMuch(100, 20 * KiB);
+    await setting.flush();
+    const path = '/data/groups/g/journal';
+    machine.machine.faults.add({ kind: 'read_error', operation: 'read', path });
+    const isTold = (): boolean => machine.group().conditions.has('g', 'journal_unreadable');
+    for (let i = 0; i < 50 && !isTold(); i += 1) {
+      await reader.read();
+      await machine.pass(5);
+    }
+    expect(isTold()).toBe(true);
+    machine.group().followers.drop(7);
+    await machine.pass(100);
+    expect(isTold()).toBe(false);
+  });
+
   test('is told of when the device fails, and read when it does not any more', async () => {
     const { setting, machine, reader } = await followed('device');
     await setting.writeMuch(100, 20 * KiB);
