@@ -1,4 +1,5 @@
 import type { Group } from '../group/group.ts';
+import { refuseIncomplete } from '../group/missing-contents.ts';
 import type { System, SystemWatcher } from '../group/system.ts';
 import { clearDiverged, isContested } from '../group/take-over.ts';
 import { VolumeAdoption } from '../group/volume-adoption.ts';
@@ -115,12 +116,7 @@ export class FollowedGroups implements SystemWatcher {
     const group = this.#system.group(name);
     const { state } = group.follow;
     if (!state) return false;
-    if (state.resync) {
-      throw new JnbdError(
-        'state_refuses',
-        `the volumes of group ${name} are of no one instant while its resync is under way; unfollow it when that is over, or promote it, which takes the resync back`,
-      );
-    }
+    refuseIncomplete(group, state);
     this.#stopFollower(group);
     group.follow.remove();
     const why = await leave(this.#connect(state.url, 1), this.#caller, group.catalog.groupId);

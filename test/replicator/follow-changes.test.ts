@@ -176,3 +176,27 @@ test('a volume that is deleted before its contents came is waited for no more', 
   await secondary.caughtUp(primary);
   expect(secondary.group().follow.state?.copies).toEqual([]);
 });
+
+test('a follower that has not all contents does not leave its source', async () => {
+  const fleet = new Fleet('unfollow a copy');
+  const primary = await fleet.start('alpha');
+  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const history = new History();
+  const host = new TestHost(primary, 'g/v', history);
+  await host.write(0, Buffer.alloc(4096, 7));
+  await host.flush();
+  await primary.until(() => primary.group().watermarks.applied === 2);
+  primary.group().hurryApply();
+  await primary.until(() => primary.group().watermarks.released === 2);
+  const secondary = await fleet.start('beta');
+  await secondary.verb('follow', { group: 'g', from: primary.url });
+  await secondary.verb('suspend', { group: 'g' });
+  expect(secondary.group().follow.state?.copies).toHaveLength(1);
+  await expect(secondary.verb('unfollow', { group: 'g' })).rejects.toThrow('of no one instant');
+  await secondary.verb('resume', { group: 'g' });
+  await secondary.caughtUp(primary);
+  await secondary.verb('unfollow', { group: 'g' });
+  const found = await new TestHost(secondary, 'g/v').read(0, sizeBytes);
+  expect(history.contents('g/v', sizeBytes, 2).equals(found as Buffer)).toBe(true);
+});
