@@ -13,7 +13,8 @@ import { serve } from './volume-under-test.ts';
 describe('a journal directory away from its group', () => {
   test('whose segments were used again is not called damaged', async () => {
     let warned = 0;
-    for (let seed = 0; seed < 3; seed += 1) {
+    // Not every history has something to warn of.
+    for (let seed = 0; seed < 3 || (warned === 0 && seed < 15); seed += 1) {
       const setting = await serve(`alone ${seed}`, { sizeBytes: 2 * MiB });
       const { machine } = setting;
       for (let round = 0; round < 4; round += 1) {
