@@ -1,3 +1,4 @@
+import type { FollowState } from '../group/follow-file.ts';
 import type { Group } from '../group/group.ts';
 import { refuseIncomplete } from '../group/missing-contents.ts';
 import type { System, SystemWatcher } from '../group/system.ts';
@@ -23,10 +24,11 @@ import { Follower, type FollowerDependencies } from './follower.ts';
 import { handOver, isGivenTo } from './handoff.ts';
 import { makeSecondary } from './new-secondary.ts';
 import { partsFromSource } from './parting.ts';
-import { leave, register, registrationOf } from './registration.ts';
+import { register, registrationOf } from './registration.ts';
 import { forkTold, rewindGroup, rewoundText, withoutRewind } from './rewind.ts';
 import { promoteHere } from './promote-here.ts';
 import { SourceRelief } from './source-relief.ts';
+import { leaveSources, sourcesLeft } from './sources-left.ts';
 import type { ClientCredentials, Transport, TransportClient } from './transport.ts';
 import type { Registered, Registration } from './wire-json.ts';
 
@@ -59,7 +61,7 @@ export class FollowedGroups implements SystemWatcher {
       ...deps,
       system,
       caller: this.#caller,
-      connect: (url) => this.#connect(url, 1),
+      connect: (url) => this.#connect(url),
       startFollower: (group) => this.#startFollower(group),
     });
     system.watchers.add(this);
@@ -102,6 +104,7 @@ export class FollowedGroups implements SystemWatcher {
     if (isSame) return { group, changed: false };
     try {
       await this.#switchSource(group, next);
+      if (state) void this.#leave(group, state);
       return { group, changed: true };
     } catch (error) {
       const fork = forkTold(error);
@@ -119,11 +122,7 @@ export class FollowedGroups implements SystemWatcher {
     refuseIncomplete(group, state);
     this.#stopFollower(group);
     group.follow.remove();
-    const why = await leave(this.#connect(state.url, 1), this.#caller, group.catalog.groupId);
-    if (why) {
-      const text = `system ${state.sourceName} was not told and keeps its journal for this one: ${why.message}`;
-      this.#tell('unfollow_untold', group, text);
-    }
+    await this.#leave(group, state);
     this.#tell('unfollowed', group, `group ${name} follows nobody any more`);
     return true;
   }
@@ -198,7 +197,7 @@ export class FollowedGroups implements SystemWatcher {
 
   async #followNew(wanted: FollowRequest): Promise<Group> {
     const { url } = wanted;
-    const client = this.#connect(url, 1);
+    const client = this.#connect(url);
     try {
       const port = this.#deps.listenPort();
       const made = await makeSecondary(this.#system, client, this.#caller, wanted, port);
@@ -216,7 +215,7 @@ export class FollowedGroups implements SystemWatcher {
   async #switchSource(group: Group, next: SourceChoice): Promise<void> {
     const { follow } = group;
     const { state } = follow;
-    const client = this.#connect(next.url, 1);
+    const client = this.#connect(next.url);
     try {
       const origin = await this.#registerAt(client, group, next.sourceGroup);
       await leaveRing(client, this.#caller, group, origin.path);
@@ -245,6 +244,13 @@ export class FollowedGroups implements SystemWatcher {
     }
   }
 
+  async #leave(group: Group, before: FollowState): Promise<void> {
+    const urls = sourcesLeft(before, group.follow.state);
+    const { groupId } = group.catalog;
+    const untold = await leaveSources((url) => this.#connect(url), this.#caller, groupId, urls);
+    for (const text of untold) this.#tell('unfollow_untold', group, text);
+  }
+
   #registerAt(
     client: TransportClient,
     group: Group,
@@ -260,7 +266,7 @@ export class FollowedGroups implements SystemWatcher {
   async #rewind(group: Group, next: SourceChoice, mayCompare: boolean): Promise<Group> {
     this.#stopFollower(group);
     const { role } = group;
-    const client = this.#connect(next.url, 1);
+    const client = this.#connect(next.url);
     const ask = (wanted: Partial<Registration>): Promise<Registered> =>
       this.#registerAt(client, group, next.sourceGroup, wanted);
     const isWanted = (): boolean => group.role === role && !this.#followers.has(group);
@@ -360,7 +366,7 @@ export class FollowedGroups implements SystemWatcher {
       clock,
       event,
       caller: this.#caller,
-      connect: (url) => this.#connect(url, 1),
+      connect: (url) => this.#connect(url),
       registerAt: (client) => this.#registerAt(client, group),
       switchSource: (next) => this.#switchSource(group, next),
     });
@@ -375,14 +381,10 @@ export class FollowedGroups implements SystemWatcher {
     this.#followers.delete(group);
   }
 
-  #connect(url: string, connections: number): TransportClient {
+  #connect(url: string, connections = 1): TransportClient {
     const { transport, credentials } = this.#deps;
-    return transport.connect({
-      url,
-      connections,
-      windowBytes,
-      ...(credentials ? { credentials } : {}),
-    });
+    const trust = credentials ? { credentials } : {};
+    return transport.connect({ url, connections, windowBytes, ...trust });
   }
 
   get #caller(): { systemId: number; name: string } {

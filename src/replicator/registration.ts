@@ -1,6 +1,5 @@
 import type { Group } from '../group/group.ts';
 import { positionOf } from '../group/lineage.ts';
-import { JnbdError } from '../platform/errors.ts';
 import type { TransportClient } from './transport.ts';
 import { type WholeAnswer, wholeAnswer } from './whole-answer.ts';
 import { type Caller, encodeCaller, paths } from './wire.ts';
@@ -55,23 +54,6 @@ export async function unregister(
   groupId: string,
 ): Promise<void> {
   await ask(client, caller, 'DELETE', paths.follower(groupId, caller.systemId));
-}
-
-/** As `unregister`, and closes the client. Resolves with why the source was not told. */
-export async function leave(
-  client: TransportClient,
-  caller: Caller,
-  groupId: string,
-): Promise<JnbdError | undefined> {
-  try {
-    await unregister(client, caller, groupId);
-    return undefined;
-  } catch (error) {
-    if (error instanceof JnbdError) return error;
-    throw error;
-  } finally {
-    client.close();
-  }
 }
 
 async function ask(

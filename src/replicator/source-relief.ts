@@ -31,6 +31,8 @@ export class SourceRelief {
   #streak = 0;
   #timer: Timer | undefined;
   #isClosed = false;
+  /** Why the last change failed: it is tried again and again. */
+  #told = '';
 
   constructor(group: Group, deps: SourceReliefDependencies) {
     this.#group = group;
@@ -93,7 +95,9 @@ export class SourceRelief {
       return true;
     } catch (error) {
       if (!(error instanceof JnbdError)) throw error;
-      this.#tell('source_not_switched', `group ${name} cannot follow ${url}: ${error.message}`);
+      const text = `group ${name} cannot follow ${url}: ${error.message}`;
+      if (text !== this.#told) this.#tell('source_not_switched', text);
+      this.#told = text;
       return false;
     }
   }

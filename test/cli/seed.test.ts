@@ -7,7 +7,7 @@ import type { Status } from '../../src/control/schema-status.ts';
 import { NbdClient } from '../../src/nbd/client.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import { build } from '../support/built-program.ts';
-import { run } from '../support/children.ts';
+import { run, until } from '../support/children.ts';
 import { type CommandFailed, Daemon, program } from '../support/daemon.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
 
@@ -89,5 +89,25 @@ describe('jnbd follow --seed', { timeout: 120_000 }, () => {
     expect(a?.equals(b ?? Buffer.alloc(0))).toBe(true);
     const { groups } = (await second.client('status')) as Status;
     expect(groups[0]).toMatchObject({ upstream: { state: 'reading' }, conditions: [] });
+  });
+
+  it('shows what is not for mounting, and volumes that are deleted at the source', async () => {
+    const show = async (volume: string): Promise<string> => {
+      const args = [program, 'volume', 'show', volume, '--data', second.dataDirectory];
+      return (await run(process.execPath, args)).stdout;
+    };
+    expect(await show('g/v')).toContain('do not mount them');
+    expect(await show('g/w')).not.toContain('its file goes at');
+    await first.client('volume', 'delete', 'g/w', '--force');
+    await until(
+      () => 'the volume is not hidden',
+      10,
+      async () => (await show('g/w')).includes('its file goes at'),
+    );
+    const { groups } = (await second.client('status')) as Status;
+    expect(groups[0]?.volumes.map(({ name }) => name)).toEqual(['v']);
+    expect(groups[0]?.deletedVolumes).toMatchObject([{ name: 'w', exports: [] }]);
+    await second.client('group', 'configure', 'g', '--secondary-exports', 'hidden');
+    expect(await show('g/v')).not.toContain('nbd://');
   });
 });

@@ -105,6 +105,27 @@ describe('a source that is busy', () => {
   });
 });
 
+describe('a source that is left by hand', () => {
+  test('keeps nothing any more, nor does the one that was read for relief', async () => {
+    const fleet = new Fleet('left');
+    const primary = await primaryOf(fleet);
+    const second = await fleet.start('beta');
+    const third = await fleet.start('gamma');
+    await second.verb('follow', { group: 'g', from: primary.url });
+    await third.verb('follow', { group: 'g', from: primary.url });
+    await third.caughtUp(primary);
+    await third.verb('follow', { group: 'g', from: second.url });
+    await third.until(() => second.status().secondaries.some(({ name }) => name === 'gamma'));
+    await third.until(() => primary.status().secondaries.every(({ name }) => name !== 'gamma'));
+    await third.verb('follow', { group: 'g', from: primary.url, relief: [second.url] });
+    primary.load = { processorShare: 1, eventLoopDelayMilliseconds: 5 };
+    await third.until(() => third.status().upstream?.name === 'beta');
+    await third.verb('unfollow', { group: 'g' });
+    expect(primary.status().secondaries.map(({ name }) => name)).toEqual(['beta']);
+    expect(second.status().secondaries).toEqual([]);
+  });
+});
+
 describe('followers in a ring', () => {
   test('are refused where that is known, and found where it is not', async () => {
     const fleet = new Fleet('ring');
