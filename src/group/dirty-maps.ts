@@ -105,6 +105,7 @@ export class DirtyMaps {
   /**
    * Its follower comes back behind `through`, where the group's own journal is about to begin anew: what
    * `regions` and the group's own updates behind the map, or behind `reached` where there is none, change.
+   * Of updates behind the fork it will have none: then it comes back from there.
    */
   async leap(
     systemId: number,
@@ -115,18 +116,34 @@ export class DirtyMaps {
   ): Promise<void> {
     const map = this.#maps.get(systemId);
     while (map?.isBusy) await new Promise<void>((resolve) => map.waiting.push(resolve));
-    // Of what it has behind `through` another history is made: what changed since then says nothing of it.
-    const from = Math.min(map?.from ?? reached, fork);
-    if (from > through.number) {
+    const { durable, released } = this.#group.watermarks;
+    const isBeforeFork = (map?.from ?? reached) <= fork;
+    if (!isBeforeFork && fork < released) {
       this.remove(systemId);
       return;
     }
-    const all = map ? this.#read(map) : new RegionSet();
-    const { durable } = this.#group.watermarks;
-    all.addAll(await regionsChanged(this.#group, map?.through ?? reached, durable));
+    const from = isBeforeFork ? (map?.from ?? reached) : fork;
+    const all = map && isBeforeFork ? this.#read(map) : new RegionSet();
+    const known = map && isBeforeFork ? map.through : from;
+    const changed = await this.#changedBehind(known, durable);
+    if (!changed) {
+      this.remove(systemId);
+      return;
+    }
+    all.addAll(changed);
     all.addAll(regions);
     const own = positionOf(this.#group.catalog.lineage, durable);
     this.replace(systemId, from, all, through, own);
+  }
+
+  /** Undefined: the journal cannot be read. */
+  async #changedBehind(from: number, through: number): Promise<RegionSet | undefined> {
+    try {
+      return await regionsChanged(this.#group, from, through);
+    } catch (error) {
+      if (error instanceof JnbdError && error.code === 'record_unreadable') return undefined;
+      throw error;
+    }
   }
 
   /** Its follower is back, or gone. */

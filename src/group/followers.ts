@@ -229,17 +229,16 @@ export class Followers {
   }
 
   /**
-   * The journal is about to begin anew behind `through`, of the source's history, where volumes are as all
-   * that is durable leaves them but for `regions`. Every follower is behind then, and comes back by these
-   * and by what it has not received; what it has behind `fork` is not of that history. Nothing is appended
-   * meanwhile. Rejects with JnbdError: record_unreadable, write_failed, disk_full, state_refuses.
+   * The journal is about to begin anew behind `through`, of the source's history, which is the own one up to
+   * `fork`, and where volumes are as all that is durable leaves them but for `regions`. Every follower is
+   * behind then, and comes back by these and by what it has not received, or from the fork. Nothing is
+   * appended meanwhile. Rejects with JnbdError: record_unreadable, write_failed, disk_full, state_refuses.
    */
   async leaveBehindWith(regions: RegionSet, through: Position, fork = Infinity): Promise<void> {
     for (const before of this.list()) {
       const { systemId } = before;
       if (before.state === 'behind' && !this.maps.find(systemId)) continue;
-      const reached = Math.min(this.#holds.reachedBy(before), fork);
-      await this.maps.leap(systemId, reached, regions, through, fork);
+      await this.maps.leap(systemId, this.#holds.reachedBy(before), regions, through, fork);
       if (before.state === 'behind') continue;
       const cursor = this.#changeOrForget(systemId);
       if (cursor) this.#raiseBehind(cursor);

@@ -219,7 +219,7 @@ describe('a journal that is about to begin anew', () => {
     const { durable } = machine.group().watermarks;
     const given = RegionSet.of([{ volume: 1, offset: 1 * MiB, length: 64 * KiB }]);
     const through = { ...positionOf(machine.group().catalog.lineage, durable), number: 10_000 };
-    await machine.run(followers(machine).leaveBehindWith(given, through));
+    await machine.run(followers(machine).leaveBehindWith(given, through, durable));
     for (const [systemId, from] of [
       [7, 0],
       [8, begun],
@@ -247,7 +247,7 @@ describe('a journal that is about to begin anew', () => {
     const { catalog, watermarks } = machine.group();
     const number = watermarks.durable + 1000;
     const through = positionOf(catalog.lineage, number);
-    await machine.run(followers(machine).leaveBehindWith(new RegionSet(), through));
+    await machine.run(followers(machine).leaveBehindWith(new RegionSet(), through, number));
     const before = setting.history.between(0, watermarks.durable);
     const plan = { number, catalog, follow: null, made: [] };
     await machine.run(machine.system.restartGroup(machine.group(), plan));
