@@ -118,6 +118,7 @@ export class Members {
 
   followerGone(systemId: number): void {
     this.#below.delete(systemId);
+    this.#above = this.#above.filter((member) => member.systemId !== systemId);
     this.#remembered = this.#remembered.filter(
       (member) => member.via !== systemId && member.systemId !== systemId,
     );
@@ -130,13 +131,6 @@ export class Members {
     this.#above = members.filter(({ systemId }) => !below.has(systemId));
     this.#remembered = this.#remembered.filter(({ via }) => via !== null);
     this.#write();
-  }
-
-  /** The group follows nobody any more, or somebody else. */
-  sourceGone(): void {
-    const above = this.#above.map((member) => ({ ...member, via: null }));
-    this.#remembered = [...this.#remembered, ...above];
-    this.#above = [];
   }
 
   /** With positions as they are now. */

@@ -191,4 +191,37 @@ describe('everybody who has a group', () => {
     await gamma.verb('unfollow', { group: 'g' });
     await alpha.until(() => [alpha, beta, delta].every((system) => namesAt(system).length === 2));
   });
+
+  test('finds what it needs at another one than it followed', { timeout: 60_000 }, async () => {
+    const trial = await Trial.begin('floor');
+    const { fleet, alpha } = trial;
+    const beta = await fleet.start('beta');
+    const gamma = await fleet.start('gamma');
+    await beta.verb('follow', { group: 'g', from: alpha.url });
+    await gamma.verb('follow', { group: 'g', from: alpha.url });
+    await gamma.caughtUp(alpha);
+    await beta.caughtUp(alpha);
+    await trial.pass(2000);
+    fleet.links.cut('alpha', 'gamma');
+    const { newest: reached } = gamma.group().watermarks;
+    await trial.write(100, 100 * KiB, sizeBytes);
+    await beta.caughtUp(alpha);
+    const settle = async (): Promise<void> => {
+      beta.group().hurryApply();
+      await trial.pass(2000);
+    };
+    await settle();
+    beta.losePower();
+    await beta.start();
+    await beta.caughtUp(alpha);
+    await settle();
+    const { released, applied } = beta.group().watermarks;
+    expect(applied).toBeGreaterThan(reached);
+    expect(released).toBeLessThanOrEqual(reached);
+    alpha.kill();
+    await gamma.verb('follow', { group: 'g', from: beta.url });
+    await gamma.caughtUp(beta);
+    const events = gamma.daemon.events.map(({ code }) => code);
+    expect(events).not.toContain('resync_begun');
+  });
 });
