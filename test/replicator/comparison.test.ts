@@ -68,9 +68,9 @@ function writeImage(system: FleetSystem, path: string, image: Buffer): void {
 }
 
 /** The journal alone does not bring a follower any more. */
-async function release(primary: FleetSystem): Promise<void> {
+async function release(primary: FleetSystem, beyond = 0): Promise<void> {
   primary.group().hurryApply();
-  await primary.until(() => primary.group().watermarks.released > 0);
+  await primary.until(() => primary.group().watermarks.released > beyond);
 }
 
 describe('a volume that begins with an image', () => {
@@ -228,5 +228,62 @@ describe('a follower that its source does not remember', () => {
     await whole(secondary, primary);
     const last = primary.group().watermarks.newest;
     expect(history.contents('g/v', sizeBytes, last).equals(await contents(secondary))).toBe(true);
+  });
+
+  /** Nothing is kept for it, not even what changed. */
+  async function forgotten(seed: string) {
+    const fleet = new Fleet(seed);
+    const primary = await primaryOf(fleet);
+    const history = new History();
+    await writeSome(primary, history, 150, true);
+    const secondary = await fleet.start('beta');
+    await secondary.verb('follow', { group: 'g', from: primary.url });
+    await whole(secondary, primary);
+    const before = secondary.group().watermarks.newest;
+    secondary.kill();
+    await primary.verb('secondary remove', { group: 'g', secondary: 'beta' });
+    await writeSome(primary, history, 80);
+    await release(primary, before);
+    return { fleet, primary, secondary, history, before };
+  }
+
+  test.each([0, 1, 2, 3, 4, 5, 6, 7])(
+    'is right though systems die on the way, seed %i',
+    async (seed) => {
+      const { fleet, primary, secondary, history } = await forgotten(`forgotten deaths ${seed}`);
+      await secondary.start();
+      for (let round = 0; round < 4; round += 1) {
+        await pass(secondary, fleet.random.fraction() * 200);
+        const victim = fleet.random.fraction() < 0.6 ? secondary : primary;
+        if (fleet.random.fraction() < 0.5) victim.kill();
+        else victim.losePower();
+        await victim.start();
+        history.forgetAfter(primary.group().watermarks.newest);
+        await writeSome(primary, history, 10);
+      }
+      await whole(secondary, primary);
+      const { newest } = primary.group().watermarks;
+      const expected = history.contents('g/v', sizeBytes, newest);
+      expect(expected.equals(await contents(secondary))).toBe(true);
+    },
+  );
+
+  test('is what it was before when it is promoted while it is compared, or brought up to date', async () => {
+    for (const state of ['comparing', 'resyncing']) {
+      const { primary, secondary, history, before } = await forgotten(`forgotten ${state}`);
+      await primary.verb('group configure', { group: 'g', copyRate: 32 * KiB });
+      await secondary.start();
+      // It is not there while its journal begins anew.
+      await secondary.until(() => {
+        const isHere = secondary.system.groups.has('g');
+        return isHere && secondary.status().upstream?.state === state;
+      }, 3_600_000);
+      await pass(secondary, 2000);
+      expect(secondary.status().upstream).toMatchObject({ state });
+      await secondary.verb('promote', { group: 'g', force: true });
+      expect(secondary.group().watermarks.newest).toBe(before);
+      const expected = history.contents('g/v', sizeBytes, before);
+      expect(expected.equals(await contents(secondary))).toBe(true);
+    }
   });
 });
