@@ -44,6 +44,7 @@ export const command: ReadCommand<'group show'> = {
         ['on full', journal.onFull],
         ['sync interval', `${journal.syncIntervalMilliseconds}ms`],
         ['areas', journal.areaLayout],
+        ...(group.members.length === 0 ? [] : [membersLine(group)]),
         ['secondary exports', group.secondaryExports],
         ['delete delay', `${group.deleteDelaySeconds}s`],
         ['release', `what every follower has ${journal.release}`],
@@ -76,6 +77,11 @@ export const command: ReadCommand<'group show'> = {
     ].join('\n\n');
   },
 };
+
+function membersLine({ members }: GroupStatus): [string, string] {
+  const each = members.map(({ name, url }) => (url === null ? name : `${name} at ${url}`));
+  return ['also at', each.join(', ')];
+}
 
 function followLines(group: GroupStatus): [string, string][] {
   const { upstream, pairs } = group;

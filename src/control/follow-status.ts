@@ -60,6 +60,13 @@ export function secondariesStatus(group: Group, lagClock: LagClock): GroupStatus
   }));
 }
 
+/** Who has the group beside this system. */
+export function membersStatus({ followers }: Group): GroupStatus['members'] {
+  return followers.members
+    .list()
+    .map(({ name, received, url }) => ({ name, received, url: url ?? null }));
+}
+
 /** K3: each volume with each of its copies, as this system knows them. */
 export function pairsStatus(
   group: Group,

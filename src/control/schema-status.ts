@@ -157,6 +157,15 @@ export const groupStatus = z.strictObject({
     .nullable(),
   secondaries: z.array(secondaryStatus),
   allowedSecondaries: z.array(z.string()),
+  members: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        received: updateNumber,
+        url: z.string().nullable().meta({ description: 'where it listens, if that is known' }),
+      }),
+    )
+    .meta({ description: 'all other systems that have the group, as far as is known here' }),
   branches: z
     .array(branchStatus)
     .meta({ description: 'what this system had that the group has not' }),

@@ -13,7 +13,7 @@ import { recordPayloadBytesMax, slabBytes } from '../platform/limits.ts';
 import { indexTablesMax } from '../volume/block-index.ts';
 import { BlockTable } from '../volume/block-table.ts';
 import { branchStatusOf } from './branch-verbs.ts';
-import { pairsStatus, secondariesStatus, upstreamStatus } from './follow-status.ts';
+import { membersStatus, pairsStatus, secondariesStatus, upstreamStatus } from './follow-status.ts';
 import type { Following } from './following.ts';
 import type { CopyClock } from './copy-clock.ts';
 import type { LagClock } from './lag-clock.ts';
@@ -170,6 +170,7 @@ export class StatusReport {
       upstream,
       secondaries: secondariesStatus(group, lagClock),
       allowedSecondaries: [...(catalog.allowedFollowers ?? [])],
+      members: membersStatus(group),
       branches: this.#sources.branches(group).map(branchStatusOf),
       takenOver: takenOver(group),
       conditions: group.conditions.list().map((each) => ({ ...each })),

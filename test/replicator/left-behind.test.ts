@@ -188,6 +188,11 @@ describe('everybody who has a group', () => {
         ok(url !== undefined, `${system.host} knows where ${name} is`);
       }
     }
+    expect(gamma.status().members).toContainEqual({
+      name: 'alpha',
+      received: alpha.group().watermarks.durable,
+      url: alpha.url,
+    });
     await gamma.verb('unfollow', { group: 'g' });
     await alpha.until(() => [alpha, beta, delta].every((system) => namesAt(system).length === 2));
   });
