@@ -21,7 +21,7 @@ export interface ResyncOwner {
 }
 
 /** Regions that one journal read names. */
-export const askedRegionsMax = 64;
+export const askedRegionsMax = 256;
 /** So much is preserved ahead of what is asked for: two syncs for all of it. */
 const preserveBytes = 32 * MiB;
 const retryMilliseconds = 5000;

@@ -5,8 +5,9 @@ import { ResyncedRegions } from '../group/resynced-regions.ts';
 import { VolumeCopies } from '../group/volume-copies.ts';
 import type { Disk } from '../platform/disk.ts';
 import type { JnbdError } from '../platform/errors.ts';
-import type { Region } from '../volume/region-set.ts';
+import { KiB } from '../platform/limits.ts';
 import { copiedVolumesMax, type JournalRead } from './wire.ts';
+import { formatRange, type WantedRange } from './wire-ranges.ts';
 
 export interface FollowedContentsOwner {
   /** What `copies` refused may be given again. */
@@ -18,9 +19,10 @@ export interface FollowedContentsOwner {
   tell(code: string, message: string): void;
 }
 
-export interface WantedFromSource extends Pick<JournalRead, 'copied' | 'members'> {
-  readonly ranges: readonly Region[];
-}
+export type WantedFromSource = Pick<JournalRead, 'copied' | 'members' | 'ranges'>;
+
+/** Of the header that names ranges. */
+const rangesBytesMax = 6 * KiB;
 
 /** Contents that a follower asks its source for beside records: whole volumes, or what a resync names. */
 export class FollowedContents {
@@ -70,7 +72,7 @@ export class FollowedContents {
     const copied = this.#copied.progress().slice(0, copiedVolumesMax);
     return {
       copied: copied.map(({ volume, address }) => ({ volume, address })),
-      ranges,
+      ranges: fittingRanges(ranges),
       members: this.#group.followers.members.below(),
     };
   }
@@ -79,4 +81,14 @@ export class FollowedContents {
     this.resync?.close();
     this.copies.close();
   }
+}
+
+/** Headers have room for so many, beside all that stands there too. */
+function fittingRanges(ranges: readonly WantedRange[]): readonly WantedRange[] {
+  let bytes = 0;
+  const end = ranges.findIndex((range) => {
+    bytes += formatRange(range).length + 1;
+    return bytes > rangesBytesMax;
+  });
+  return end < 0 ? ranges : ranges.slice(0, end);
 }

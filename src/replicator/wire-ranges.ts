@@ -2,7 +2,7 @@ import { updateNumberMax } from '../platform/limits.ts';
 import { parseWhole, wrongHeader as wrong } from './wire-headers.ts';
 
 /** Ranges of volumes that one journal read can want. */
-export const wantedRangesMax = 64;
+export const wantedRangesMax = 256;
 
 /** Bytes [offset, offset + length) of a volume whose contents the follower wants. */
 export interface WantedRange {

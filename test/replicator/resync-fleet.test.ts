@@ -29,6 +29,7 @@ class Trial {
     // Slowly, so that much happens in the middle of it.
     const copyRate = trial.#chance(0.7) ? 512 * KiB : 64 * MiB;
     await setting.primary.verb('group configure', { group: 'g', copyRate });
+    setting.fleet.links.breaksPerThousand = seed % 3 === 0 ? 5 : 0;
     setting.fleet.links.mend('alpha', 'beta');
     return trial;
   }
@@ -87,6 +88,7 @@ class Trial {
   /** The faults are over: all of it is everywhere, and the same. */
   async converge(): Promise<void> {
     const { fleet, primary } = this.#setting;
+    fleet.links.breaksPerThousand = 0;
     fleet.links.mend('alpha', 'beta');
     fleet.links.mend('beta', 'gamma');
     for (const follower of this.#followers) {
