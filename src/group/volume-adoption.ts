@@ -4,7 +4,7 @@ import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
 import { hideIncomplete } from './open-volumes.ts';
 import { Volume } from './volume.ts';
-import { makeBackingFile } from './volume-changes.ts';
+import { clearVolumeConditions, makeBackingFile } from './volume-changes.ts';
 
 /**
  * Changes of volumes that come as records from a group's source: they hold when they are durable here,
@@ -136,6 +136,7 @@ export class VolumeAdoption {
     for (const session of volume.sessions) session.client.revoke(reason);
     if (this.#group.deleted.has(id)) this.#group.deleted.hide(volume);
     else this.#group.forgetVolume(volume);
+    clearVolumeConditions(this.#group, volume.catalog.name);
   }
 
   #find(id: number): Volume | undefined {

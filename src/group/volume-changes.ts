@@ -227,8 +227,7 @@ export async function deleteVolume(
       throw error;
     }
     group.forgetVolume(volume);
-    for (const code of volumeConditions)
-      group.conditions.clear(subject, code, `volume ${subject} was deleted`);
+    clearVolumeConditions(group, name);
     return true;
   });
 }
@@ -241,6 +240,13 @@ function inUse(subject: string, { state, sessions }: Volume): JnbdError {
       ? `volume ${subject} is being filled from ${first?.client.peer}; end the command that does it first`
       : `volume ${subject} is in use by connected clients (${sessions.size}); disconnect them first`,
   );
+}
+
+/** It was deleted. */
+export function clearVolumeConditions({ name, conditions }: Group, volume: string): void {
+  const subject = `${name}/${volume}`;
+  for (const code of volumeConditions)
+    conditions.clear(subject, code, `volume ${subject} was deleted`);
 }
 
 const volumeConditions = [

@@ -9,6 +9,7 @@ import type { LiveSegment, SegmentChain } from './segment-chain.ts';
 import type { Watermarks } from './watermarks.ts';
 
 const inlineSyncBytesMax = 1 * MiB;
+const stallMilliseconds = 100;
 
 export interface GroupCommitOwner {
   /** `durable` moved. */
@@ -190,10 +191,14 @@ export class GroupCommit {
     this.#advance(this.#appended);
   }
 
-  /** A single sync that met a checkpoint's says little: it counts as twice the bound, not more. */
+  /**
+   * A single sync that met a checkpoint's says little: it counts as twice the bound, not more. One that
+   * stood still for long may be the first of many, and within the call it holds up all groups.
+   */
   #noteTime(): void {
     const taken = this.#clock.monotonicMilliseconds() - this.#began;
-    const milliseconds = Math.min(taken, 2 * inlineSyncMillisecondsMax);
+    const times = taken < stallMilliseconds ? 2 : 20;
+    const milliseconds = Math.min(taken, times * inlineSyncMillisecondsMax);
     this.#recentMilliseconds += (milliseconds - this.#recentMilliseconds) / 4;
   }
 

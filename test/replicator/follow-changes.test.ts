@@ -200,3 +200,22 @@ test('a follower that has not all contents does not leave its source', async () 
   const found = await new TestHost(secondary, 'g/v').read(0, sizeBytes);
   expect(history.contents('g/v', sizeBytes, 2).equals(found as Buffer)).toBe(true);
 });
+
+test('a volume that failed is told of no more when it is deleted', async () => {
+  const fleet = new Fleet('deleted while failing');
+  const primary = await fleet.start('alpha');
+  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+  await primary.verb('group configure', { group: 'g', deleteDelay: '0s' });
+  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const secondary = await fleet.start('beta');
+  await secondary.verb('follow', { group: 'g', from: primary.url });
+  await secondary.caughtUp(primary);
+  secondary.machine.faults.add({ kind: 'write_error', operation: 'write', role: 'volume' });
+  const host = new TestHost(primary, 'g/v');
+  await host.write(0, Buffer.alloc(4096, 7));
+  host.close();
+  await secondary.until(() => secondary.group().conditions.has('g/v', 'volume_failed'));
+  await primary.verb('volume delete', { volume: 'g/v', force: true });
+  await secondary.until(() => secondary.group().catalog.volumes.length === 0);
+  expect(secondary.group().conditions.list()).toEqual([]);
+});
