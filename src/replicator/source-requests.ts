@@ -7,8 +7,8 @@ import { loadPath } from './load-request.ts';
 import { decodeAsker, historyOf, type Member } from './members.ts';
 import { checkCertificate, checkPeer, peerUrl } from './peer-rights.ts';
 import { answerFollowRoute, type Follows, followRouteOf } from './remote-follow.ts';
-import type { IncomingRequest } from './transport.ts';
-import { decodeCaller, routeOf, type WireRoute } from './wire.ts';
+import type { IncomingRequest, PeerIdentity } from './transport.ts';
+import { type Caller, decodeCaller, routeOf, type WireRoute } from './wire.ts';
 import {
   AdmissionRefused,
   jsonAnswer,
@@ -70,7 +70,7 @@ function history(
   checkCertificate(identity, caller.name, group?.name ?? '', 'read', isOpenToAll);
   if (group) {
     const asker = decodeAsker(headers);
-    if (asker) {
+    if (asker && isHeard(group, caller, identity)) {
       const { port, generation } = asker;
       asked(group, { ...caller, url: peerUrl(identity, peer, port) }, generation);
     }
@@ -78,6 +78,22 @@ function history(
   }
   const text = `there is no group ${groupId} on system ${system.name}`;
   throw new JnbdError('group_not_found', text);
+}
+
+/**
+ * Whether it counts that somebody says that it has taken over: hosts are refused for that. A certificate for
+ * reading alone does not say it, unless its system is one of those that follow.
+ */
+function isHeard(
+  { catalog, followers }: Group,
+  { systemId, name }: Caller,
+  identity: PeerIdentity,
+) {
+  if (identity.kind === 'loopback') return true;
+  const isMember = followers.find(systemId)?.name === name;
+  const isAllowed = catalog.allowedFollowers?.includes(name) ?? false;
+  const mayChange = identity.kind === 'certificate' && identity.rights.access === 'change';
+  return isMember || isAllowed || mayChange;
 }
 
 async function register(
