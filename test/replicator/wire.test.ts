@@ -181,7 +181,15 @@ describe('a journal read', () => {
     ['a range of nothing', { 'jnbd-ranges': '1=2+0' }, 'jnbd-ranges'],
     ['a range without a volume', { 'jnbd-ranges': '2+1' }, 'jnbd-ranges'],
     ['a range past the end', { 'jnbd-ranges': '1=281474976710655+2' }, 'jnbd-ranges'],
-    ['many ranges', { 'jnbd-ranges': Array(wantedRangesMax + 1).fill('1=2+3').join() }, 'jnbd-ranges'],
+    [
+      'many ranges',
+      {
+        'jnbd-ranges': Array(wantedRangesMax + 1)
+          .fill('1=2+3')
+          .join(),
+      },
+      'jnbd-ranges',
+    ],
     ['a member twice', { 'jnbd-members': '1=2=a,1=3=b' }, 'jnbd-members'],
     ['a member without a name', { 'jnbd-members': '1=2' }, 'jnbd-members'],
     ['a member at no address', { 'jnbd-members': '1=2=a=ftp%3A' }, 'jnbd-members'],
