@@ -352,10 +352,11 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   #tryAgain(error: JnbdError): void {
     if (this.#state !== 'reading' && this.#state !== 'registering') return;
     this.#stopReading();
-    // The heir has not applied yet that the group is its own.
-    const isHandedOver =
-      this.#group.catalog.handedOver !== undefined && error.code === 'follow_loop';
-    const isRefused = refusedKinds.includes(error.kind) && !isHandedOver;
+    const { handedOver } = this.#group.catalog;
+    // A system that stops comes back; an heir may not have applied yet that the group is its own.
+    const isPassing =
+      error.code === 'shutting_down' || (handedOver && error.code === 'follow_loop');
+    const isRefused = refusedKinds.includes(error.kind) && !isPassing;
     this.#failure = error;
     this.#failures += 1;
     this.#become(isRefused ? 'refused' : 'waiting');
