@@ -2,6 +2,7 @@ import type { Disk } from '../platform/disk.ts';
 import { JnbdError, refusedBySystem, systemErrorCode } from '../platform/errors.ts';
 import { dropPreserved } from '../volume/preserved-blocks.ts';
 import { RegionSet } from '../volume/region-set.ts';
+import type { CatalogVolume } from './catalog.ts';
 import type { FollowState } from './follow-file.ts';
 import type { GroupFiles } from './group-files.ts';
 
@@ -20,11 +21,25 @@ export function removeResyncLeft(
   }
 }
 
-/** What a resync has still to bring. Throws catalog_damaged, format_newer. */
-export function readRegions(disk: Disk, files: GroupFiles): RegionSet {
+/**
+ * What a resync has still to bring. Where that is not known any more, because its file is missing or damaged,
+ * it is all of the volumes. Throws format_newer.
+ */
+export function readRegions(
+  disk: Disk,
+  files: GroupFiles,
+  volumes: readonly CatalogVolume[],
+): { readonly regions: RegionSet; readonly isKnown: boolean } {
   const bytes = disk.readFileSync(files.resyncRegions, 'catalog');
-  if (bytes) return RegionSet.decode(bytes, files.resyncRegions);
-  throw new JnbdError('catalog_damaged', `${files.resyncRegions} is missing`);
+  try {
+    if (bytes) return { regions: RegionSet.decode(bytes, files.resyncRegions), isKnown: true };
+  } catch (error) {
+    const isDamaged = error instanceof JnbdError && error.code === 'catalog_damaged';
+    if (!isDamaged) throw error;
+  }
+  const stored = volumes.filter(({ journalOnly }) => !journalOnly);
+  const whole = stored.map(({ id, sizeBytes }) => ({ volume: id, offset: 0, length: sizeBytes }));
+  return { regions: RegionSet.of(whole), isKnown: false };
 }
 
 /** Throws write_failed, disk_full. */

@@ -146,7 +146,7 @@ function checkBeginning(group: Group, origin: ResyncOrigin): void {
   if (catalog.journalOnly) {
     throw new JnbdError(
       'state_refuses',
-      `group ${group.name} keeps the journal alone here, and the source has released a part of it: what is here would be lost`,
+      `group ${group.name} keeps the journal alone here, and the source has released a part of it: to begin a new journal, which loses what is here, delete the group and follow it again`,
     );
   }
   const position = positionOf(catalog.lineage, watermarks.newest);
@@ -216,7 +216,7 @@ function wantedRegions(
   const { state } = follow;
   const regions = new RegionSet();
   regions.addAll(origin.regions);
-  if (state?.resync) regions.addAll(readRegions(disk, files));
+  if (state?.resync) regions.addAll(readRegions(disk, files, catalog.volumes).regions);
   const own = new Map(catalog.volumes.map((volume) => [volume.id, volume]));
   for (const { volume, address } of state?.copies ?? []) {
     addPart(regions, volume, address, own.get(volume)?.sizeBytes ?? 0);

@@ -51,13 +51,18 @@ export class ResyncedRegions implements WantedContents, GroupWatcher {
   /** How often the list was begun again. */
   #begun = 0;
 
-  /** Throws JnbdError: catalog_damaged, format_newer. */
+  /** False: nobody knows any more what was to come, so all of the volumes is. */
+  readonly isKnown: boolean;
+
+  /** Throws JnbdError: format_newer. */
   constructor(group: Group, disk: Disk, files: GroupFiles, owner: ResyncOwner) {
     this.#group = group;
     this.#disk = disk;
     this.#files = files;
     this.#owner = owner;
-    this.#durable = [...readRegions(disk, files).ranges()];
+    const { regions, isKnown } = readRegions(disk, files, group.catalog.volumes);
+    this.#durable = [...regions.ranges()];
+    this.isKnown = isKnown;
     this.startAgain();
     group.watchers.add(this);
     group.clock.soon(() => this.#considerEnd());

@@ -31,7 +31,7 @@ export class FollowedContents {
   readonly #group: Group;
   readonly #copied: CopiedVolumes;
 
-  /** Throws JnbdError: catalog_damaged, format_newer. */
+  /** Throws JnbdError: format_newer. */
   constructor(group: Group, disk: Disk, files: GroupFiles, owner: FollowedContentsOwner) {
     const { name } = group;
     this.#group = group;
@@ -42,6 +42,10 @@ export class FollowedContents {
           resynced: () => owner.tell('resynced', `group ${name} is of one instant again`),
         })
       : undefined;
+    if (this.resync?.isKnown === false) {
+      const text = `which regions group ${name} still needs cannot be read from ${files.resyncRegions}: all of its volumes comes again`;
+      owner.tell('resync_regions_lost', text);
+    }
     this.copies = new VolumeCopies(group, this.resync ?? this.#copied, {
       roomAppeared: () => owner.roomAppeared(),
       failed: (error) => owner.failed(error),

@@ -233,6 +233,25 @@ describe('a resync', () => {
   });
 });
 
+describe('a resync whose regions are lost', () => {
+  test('brings all of the volumes', async () => {
+    const setting = await ResyncSetting.begin('resync lost');
+    const { primary, secondary, fleet } = setting;
+    fleet.links.cut('alpha', 'beta');
+    await setting.leaveBehind();
+    await primary.verb('group configure', { group: 'g', copyRate: 256 * KiB });
+    await halfWay(setting);
+    const { resyncRegions } = secondary.system.filesOf(secondary.group());
+    secondary.kill();
+    secondary.machine.attach().replaceFileSync(resyncRegions, Buffer.alloc(100), 'catalog');
+    await primary.verb('group configure', { group: 'g', copyRate: 64 * MiB });
+    await secondary.start();
+    expect(secondary.daemon.events.map(({ code }) => code)).toContain('resync_regions_lost');
+    await setting.resynced(secondary);
+    expect(setting.expected(newestOf(secondary)).equals(await contents(secondary))).toBe(true);
+  });
+});
+
 describe('whoever follows a follower that is left behind', () => {
   test('comes back by the same difference', async () => {
     const setting = await ResyncSetting.begin('resync cascade', true);
