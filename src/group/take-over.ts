@@ -1,6 +1,6 @@
 import type { TakeOver } from './catalog.ts';
 import type { Group } from './group.ts';
-import { forkOf, generationOf, type Lineage } from './lineage.ts';
+import { forkOf, generationOf, type Lineage, lineageThrough } from './lineage.ts';
 import { changeRole } from './states.ts';
 
 /** The records that no other history has are kept for whoever wants them. */
@@ -61,16 +61,30 @@ export function resumeDiverged(group: Group): void {
 }
 
 /** It is something else from now on, by command. */
-export function clearDiverged(group: Group, text: string): void {
+function clearDiverged(group: Group, text: string): void {
   group.retention.drop(tailOwner);
   group.conditions.clear(group.name, 'diverged', text);
   group.release();
 }
 
+/**
+ * What follows another system from now on. A generation in which nothing was numbered here is no part of its
+ * history: there the records of an older one may go on. Throws write_failed, disk_full, system errors.
+ */
+export function becomeSecondary(group: Group, text: string): void {
+  const { catalog, watermarks } = group;
+  const lineage = lineageThrough(catalog.lineage, watermarks.newest);
+  const isSame = group.role === 'secondary' && lineage.length === catalog.lineage.length;
+  if (!isSame)
+    group.changes.replace({ ...catalog, role: 'secondary', takenOver: undefined, lineage });
+  clearContests(group, text);
+}
+
 /** This system's generation is the newest again. */
 export function clearContests(group: Group, text: string): void {
   clearDiverged(group, text);
-  for (const { name } of group.followers.list()) {
+  const names = group.followers.members.list().map(({ name }) => name);
+  for (const name of names) {
     group.conditions.clear(`${group.name} ${name}`, 'two_primaries', text);
   }
 }
@@ -81,9 +95,28 @@ export function tailUpdates({ catalog, watermarks }: Group): number {
   return takenOver ? Math.max(0, watermarks.newest - takenOver.fork) : 0;
 }
 
-function keepTail({ catalog, retention, watermarks }: Group): void {
+/**
+ * What stands behind `fork` is wanted until the journal begins anew, whoever lets go of it meanwhile. Throws
+ * write_failed, disk_full, system errors.
+ */
+export function keepBehind(group: Group, fork: number): void {
+  const { catalog } = group;
+  const { takenOver } = catalog;
+  if (takenOver && takenOver.fork > fork)
+    group.changes.replace({ ...catalog, takenOver: { ...takenOver, fork } });
+  keepTail(group, fork);
+}
+
+/** As before `keepBehind`. */
+export function keepNoMore(group: Group): void {
+  if (group.role !== 'diverged') clearDiverged(group, `group ${group.name} is ${group.role}`);
+}
+
+function keepTail(
+  { catalog, retention, watermarks }: Group,
+  fork = catalog.takenOver?.fork ?? watermarks.released,
+): void {
   retention.drop(tailOwner);
-  const fork = catalog.takenOver?.fork ?? watermarks.released;
   retention.set(tailOwner, Math.max(fork, watermarks.released));
 }
 

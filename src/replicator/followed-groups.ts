@@ -2,7 +2,7 @@ import type { FollowState } from '../group/follow-file.ts';
 import type { Group } from '../group/group.ts';
 import { refuseIncomplete } from '../group/missing-contents.ts';
 import type { System, SystemWatcher } from '../group/system.ts';
-import { clearDiverged, isContested } from '../group/take-over.ts';
+import { becomeSecondary, isContested, keepNoMore } from '../group/take-over.ts';
 import { VolumeAdoption } from '../group/volume-adoption.ts';
 import { must } from '../platform/assert.ts';
 import { JnbdError } from '../platform/errors.ts';
@@ -230,11 +230,7 @@ export class FollowedGroups implements SystemWatcher {
         handoffsAfter: follow.state?.handoffsAfter,
         resync: follow.state?.resync,
       });
-      if (group.role === 'diverged') {
-        // With the same history up to where that one forked: nothing of this system is lost.
-        group.changes.replace({ ...group.catalog, role: 'secondary', takenOver: undefined });
-        clearDiverged(group, `group ${group.name} follows system ${origin.name}`);
-      }
+      becomeSecondary(group, `group ${group.name} follows system ${origin.name}`);
       follow.sourcePath = origin.path;
       this.#startFollower(group);
       const text = `group ${group.name} follows system ${origin.name} at ${next.url}`;
@@ -280,6 +276,7 @@ export class FollowedGroups implements SystemWatcher {
       return rewound.group;
     } catch (error) {
       const isHere = this.#system.groups.get(group.name) === group && isWanted();
+      if (isHere) keepNoMore(group);
       if (isHere && group.follow.state && role === 'secondary') this.#startFollower(group);
       throw error;
     } finally {

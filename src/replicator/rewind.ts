@@ -4,6 +4,7 @@ import type { Group } from '../group/group.ts';
 import { type Lineage, lineageThrough, positionOf } from '../group/lineage.ts';
 import { beginResync, settle } from '../group/resync.ts';
 import type { System } from '../group/system.ts';
+import { keepBehind } from '../group/take-over.ts';
 import { must } from '../platform/assert.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatSize } from '../platform/size-text.ts';
@@ -73,6 +74,7 @@ export async function rewindGroup(
   const { lineage } = group.catalog;
   const newest = watermarks.durable;
   const fork = await findFork(group, () => register({}));
+  keepBehind(group, fork);
   const files = system.filesOf(group);
   const kept = lineageThrough(lineage, fork);
   const own = await changedBehind(group, fork, newest);
@@ -81,8 +83,6 @@ export async function rewindGroup(
   const known = own && (await byOwnRecords(deps, own, kept, fork));
   const way = known ?? (await byComparison(deps, group, kept));
   const { origin, through, regions, shows } = way;
-  // Of a source nothing is kept, nor noted.
-  group.followers.drop(origin.systemId);
   const opened = await beginResync(system, group, {
     through,
     lineage: origin.lineage,

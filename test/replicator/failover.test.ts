@@ -157,6 +157,7 @@ class Trial {
     } catch (error) {
       const { code, message } = error as { code: string; message: string };
       ok(['position_released', 'state_refuses'].includes(code), `${system.host}: ${message}`);
+      this.#hosts.get(system)?.close();
       await system.verb('group delete', { group: 'g', force: true });
       await system.verb('follow', { group: 'g', from: primary.url });
     }
