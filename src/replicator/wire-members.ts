@@ -1,16 +1,25 @@
 import type { Member } from '../group/members.ts';
-import { namePattern, updateNumberMax } from '../platform/limits.ts';
+import { KiB, namePattern, updateNumberMax } from '../platform/limits.ts';
 import { parseWhole, type WireHeaders, wrongHeader as wrong } from './wire-headers.ts';
 
 /** Systems of a group that one message can name. */
 export const membersMax = 32;
 const urlCharactersMax = 100;
+/** Beside whatever else stands in headers. */
+const membersBytesMax = 6 * KiB;
 const headerName = 'jnbd-members';
 
-/** Left out where there are none; those behind the first `membersMax` too. */
+/** Left out where there are none; so are those that find no room in a message. */
 export function encodeMembers(members: readonly Member[]): WireHeaders {
-  if (members.length === 0) return {};
-  return { [headerName]: members.slice(0, membersMax).map(formatMember).join(',') };
+  const texts: string[] = [];
+  let bytes = 0;
+  for (const member of members.slice(0, membersMax)) {
+    const text = formatMember(member);
+    bytes += text.length + 1;
+    if (bytes > membersBytesMax) break;
+    texts.push(text);
+  }
+  return texts.length === 0 ? {} : { [headerName]: texts.join(',') };
 }
 
 function formatMember({ systemId, received, name, url }: Member): string {

@@ -162,6 +162,20 @@ describe('a journal read', () => {
     members: [{ systemId: 1, name: 'a', received: 2, url: 'http://b:1' }],
   };
 
+  it('names as many members as its headers have room for', () => {
+    const all = Array.from({ length: membersMax + 1 }, (_, systemId) => ({
+      systemId: updateNumberMax - systemId,
+      name: 'n'.repeat(64),
+      received: updateNumberMax,
+      url: `http://${'h'.repeat(85)}:10810`,
+    }));
+    const headers = encodeJournalRead({ ...full, members: all });
+    expect(headers['jnbd-members']?.length).toBeLessThanOrEqual(6 * 1024);
+    const { members: told } = decodeJournalRead(headers);
+    expect(told.length).toBeGreaterThan(20);
+    expect(told).toEqual(all.slice(0, told.length));
+  });
+
   it('is brought into its bounds', () => {
     const asked = { ...full, batchBytes: 1, waitMilliseconds: 1e9 };
     expect(decodeJournalRead(encodeJournalRead(asked))).toMatchObject({
