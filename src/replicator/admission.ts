@@ -69,12 +69,13 @@ async function admitNew(
 ): Promise<Registered> {
   const { released } = group.watermarks;
   const { journalOnly = false } = group.catalog;
-  const hasWhole = released === 0 && (journalOnly || !isWorthCopying(group));
+  const isEnough = journalOnly || !isWorthCopying(group);
+  const hasWhole = released === 0 && isEnough && !registration.compare;
   if (journalOnly && !hasWhole && !registration.journalOnly) {
     const text = `group ${group.name} of system ${system.name} is a journal alone, from update ${released + 1} on, and has no contents to copy: follow another system first, and then this one`;
     throw new AdmissionRefused('position_released', text, { oldest: released + 1 });
   }
-  if ((hasWhole && !registration.compare) || registration.journalOnly) {
+  if (hasWhole || registration.journalOnly) {
     const from = hasWhole ? 0 : released;
     // Volumes as they are now, except where their creation comes as a record: a journal alone has no sizes.
     group.followers.register(registration.systemId, registration.name, from, listens);

@@ -49,13 +49,19 @@ export class SourceHashes {
       throw new JnbdError('group_state', `the contents of group ${name} are not complete here`);
     }
     const found = volumes.find(({ id }) => id === volume);
-    if (!found || found.path === '' || offset >= found.sizeBytes) {
-      throw new JnbdError(
-        'volume_not_found',
-        `group ${name} has no contents of volume ${volume} at ${offset} here`,
-      );
+    if (!found) {
+      throw new JnbdError('volume_not_found', `group ${name} has no volume ${volume} any more`);
     }
-    return found;
+    if (offset >= found.sizeBytes) {
+      const text = `volume ${volume} of group ${name} has ${found.sizeBytes} bytes; hashes from ${offset} on were asked for`;
+      throw new JnbdError('protocol_violated', text);
+    }
+    // Not the same as a volume that is gone, of which nothing needs to be compared.
+    if (found.path !== '') return found;
+    throw new JnbdError(
+      'volume_unreadable',
+      `the contents of volume ${volume} of group ${name} are not here, or not complete`,
+    );
   }
 
   async #serve(

@@ -286,4 +286,22 @@ describe('a follower that its source does not remember', () => {
       expect(expected.equals(await contents(secondary))).toBe(true);
     }
   });
+
+  test('is not compared with a journal alone, nor with what is incomplete itself', async () => {
+    const { fleet, primary, secondary, history } = await forgotten('forgotten journal');
+    const relay = await fleet.start('gamma');
+    await relay.verb('follow', { group: 'g', from: primary.url, journalOnly: true });
+    await relay.caughtUp(primary);
+    await secondary.start();
+    await secondary.verb('suspend', { group: 'g' });
+    await expect(secondary.verb('follow', { group: 'g', from: relay.url })).rejects.toMatchObject({
+      code: 'position_released',
+    });
+    await pass(secondary, 60_000);
+    expect(messages(secondary, 'comparison_done')).toEqual([]);
+    await secondary.verb('resume', { group: 'g' });
+    await whole(secondary, primary);
+    const { newest } = primary.group().watermarks;
+    expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
+  });
 });

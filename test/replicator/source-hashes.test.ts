@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { must } from '../../src/platform/assert.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import {
   decodeHashAnswer,
@@ -67,12 +68,22 @@ describe('hashes of a volume', () => {
       [ask(all, range, 1, { systemId: 8, name: 'other' }), 'follower_not_found'],
       [ask(all, range, 1, { systemId: 7, name: 'other' }), 'follower_not_found'],
       [ask(all, range, 2), 'volume_not_found'],
-      [ask(all, { offset: sizeBytes, length: 1 }), 'volume_not_found'],
+      [ask(all, { offset: sizeBytes, length: 1 }), 'protocol_violated'],
       [ask(all, { offset: 1, length: 1 }), 'protocol_violated'],
     ];
     for (const [answer, code] of refusals) {
       expect(codeOf(await done(all, answer))).toBe(code);
     }
+  });
+
+  test('are not those of a volume whose contents are not here', async () => {
+    const all = await followed('hashes hidden');
+    const volume = must(all.machine.group().volumes.get('v'), 'it is there');
+    volume.become('abnormal', 'its file is gone');
+    all.machine.group().changed();
+    await all.machine.pass(10);
+    const answer = await done(all, ask(all, { offset: 0, length: sizeBytes }));
+    expect(codeOf(answer)).toBe('volume_unreadable');
   });
 
   test('take no more memory and no more of the disk than a few at a time', async () => {
