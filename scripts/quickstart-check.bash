@@ -25,7 +25,9 @@ end_check() {
 
 # $1 a name.
 start_for_check() {
-  start "$1" --data "$work/$1" --nbd 127.0.0.1:0 --listen 127.0.0.1:0 2>> "$work/log" || {
+  local words=()
+  [ -e "$work/$1" ] || words=(--name "$1")
+  start "$1" ${words[@]+"${words[@]}"} --data "$work/$1" --nbd 127.0.0.1:0 --listen 127.0.0.1:0 2>> "$work/log" || {
     tail -n 5 "$work/log" >&2
     say "check: the daemon did not start" >&2
     exit 1
@@ -110,11 +112,12 @@ check_copies() {
   for name in "${copies[@]}"; do start_for_check "$name"; done
   primary=first
   let_follow
+  # Begins before what it is to show: it takes a moment to start.
+  show_lag lines
   compare_copies
   say "check: second and third have copied first, byte for byte"
 
   begin_writing first 3
-  show_lag lines
   end_writing
   hide_lag
   compare_copies
@@ -134,6 +137,15 @@ check_copies() {
   compare_copies
   verify "$primary"
   say "check: $written there, its copy is the same"
+
+  start_for_check first
+  "$root/scripts/failback" --timeout 60 "$group" "${data[first]}" "${data[$primary]}" \
+    "${data[second]}" "${data[third]}" > "$work/returned"
+  find_primary
+  [ "$primary" = first ]
+  compare_copies
+  verify first
+  say "check: first is back, by the difference alone, and primary again; all three are the same"
 }
 
 check() {

@@ -1,7 +1,7 @@
 # Systems of this and other machines, for the scripts beside this one that source it.
 #
 # A system is named by its data directory, DIR, or by HOST:DIR, as files are for scp: its commands run on
-# HOST then, by ssh. Wants $root. JNBD is the program here (scripts/jnbd), JNBD_REMOTE there (jnbd).
+# HOST then, by ssh. Wants $root. JNBD is the program here (that of this clone), JNBD_REMOTE there (jnbd).
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"; }
 say() { printf '%s\n' "$*"; }
@@ -15,6 +15,10 @@ fail() {
   exit "$status"
 }
 
+jnbd() {
+  if [ -n "${JNBD:-}" ]; then "$JNBD" "$@"; else node "$root/dist/main.js" "$@"; fi
+}
+
 # $1 system, then a command of jnbd. Its exit code is the command's; 255 is ssh's own.
 on() {
   local system="$1" host directory
@@ -26,7 +30,7 @@ on() {
       # shellcheck disable=SC2029
       ssh -o BatchMode=yes "$host" "${JNBD_REMOTE:-jnbd}$(printf ' %q' "$@" --data "$directory")" < /dev/null
       ;;
-    *) "${JNBD:-$root/scripts/jnbd}" "$@" --data "$system" < /dev/null ;;
+    *) jnbd "$@" --data "$system" < /dev/null ;;
   esac
 }
 
@@ -107,6 +111,8 @@ value_of() {
   printf '%s' "$2"
 }
 
-check_group_name() {
+# $1 group: what has to be right before anything is asked.
+prepare() {
   [[ "$1" =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] || fail 2 "'$1' is no name of a group"
+  [ -n "${JNBD:-}" ] || "$root/scripts/build"
 }

@@ -21,7 +21,7 @@ export const command: LocalCommand<'wait'> = {
     const look = async (): Promise<GroupStatus | undefined> => {
       const status = await client.status();
       const group = findGroup(status, name);
-      if (isReached(group, what)) return group;
+      if (isReached(group, status.system.name, what)) return group;
       const copy = copyProgress(group, status.system.name);
       if (copy) bar?.show(copy);
       if (Date.now() < end) return undefined;
@@ -42,12 +42,14 @@ export const command: LocalCommand<'wait'> = {
   },
 };
 
-function isReached(group: GroupStatus, what: string): boolean {
+function isReached(group: GroupStatus, systemName: string, what: string): boolean {
   const { role, state, upstream, pairs, watermarks } = group;
   if (what === 'primary') return role === 'primary' && state === 'normal';
   if (what.startsWith('applied='))
     return watermarks.applied >= Number(what.slice('applied='.length));
-  const isCopied = pairs.every((pair) => pair.state === 'normal');
+  // Of a group that follows, who follows it in turn is another matter.
+  const wanted = upstream ? pairs.filter(({ secondary }) => secondary === systemName) : pairs;
+  const isCopied = wanted.every((pair) => pair.state === 'normal');
   const isReading = upstream === null || upstream.state === 'reading';
   const lag = upstream?.lag;
   const isLevel = lag === undefined || (lag.received.updates === 0 && lag.applied.updates === 0);

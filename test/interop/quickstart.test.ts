@@ -49,6 +49,8 @@ const scriptsOfCheck = [
   'build',
   'check-requirements',
   'jnbd',
+  'failback',
+  'handoff',
   'promote-replica',
   'systems.bash',
 ];
@@ -115,6 +117,7 @@ describe('quickstart --check', () => {
     ).toHaveLength(3);
     expect(stdout).toMatch(/^lag: .*first: primary, update \d+/m);
     expect(stdout).toMatch(/kill -9 of first with \d+ writes .*; (?:second|third) is primary/);
+    expect(stdout).toContain('check: first is back, by the difference alone, and primary again');
     expect(code).toBe(0);
     expect(readdirSync(directory.path)).toEqual([]);
   });

@@ -84,26 +84,25 @@ describe('promote-replica', () => {
     expect(early.stderr).toMatch(/the primary of group g is heard at .*scripts\/handoff/);
     expect(early.code).toBe(4);
 
-    await third.client('suspend', 'g');
+    await third.kill();
     await write(first, 7, 0x77);
     await synced(second);
+    await first.kill();
+    await third.start();
     const shown = await script('promote-replica', ['--dry-run', 'g', ...systems]);
     expect(shown.stdout).toContain(`${second.dataDirectory} has most`);
     expect(await groupOf(second)).toMatchObject({ role: 'secondary' });
-    await third.client('resume', 'g');
-    await synced(third);
 
-    await first.kill();
     const { code, stdout, stderr } = await script('promote-replica', ['g', ...systems]);
     expect(stderr).toBe('');
-    expect(stdout).toContain('group g is primary at system third, generation 2');
-    expect(stdout).toContain(`  ${third.uri('g/v')}\n`);
+    expect(stdout).toContain('group g is primary at system second, generation 2');
+    expect(stdout).toContain(`  ${second.uri('g/v')}\n`);
     expect(code).toBe(0);
-    await write(third, 8, 0x88);
-    await synced(second);
-    const bytes = await contents(second);
+    await write(second, 8, 0x88);
+    await synced(third);
+    const bytes = await contents(third);
     expect([bytes[7 * 4096], bytes[8 * 4096]]).toEqual([0x77, 0x88]);
-    expect(bytes.equals(await contents(third))).toBe(true);
+    expect(bytes.equals(await contents(second))).toBe(true);
   });
 
   it('is refused by the hook of the replica', async () => {
@@ -168,5 +167,43 @@ describe('handoff', () => {
     const again = await script('handoff', words, environment);
     expect(again.stdout).toContain('(already done)');
     expect(again.code).toBe(0);
+  });
+});
+
+describe('failback', () => {
+  it('brings an old primary back by the difference, and makes it primary again', async () => {
+    const [first, second, third] = await threeSystems();
+    await write(first, 1, 0x11);
+    for (const daemon of [second, third]) {
+      await synced(daemon);
+      await daemon.client('suspend', 'g');
+    }
+    await write(first, 2, 0x22);
+    await first.kill();
+    for (const daemon of [second, third]) await daemon.client('resume', 'g');
+    const others = [second.dataDirectory, third.dataDirectory];
+    expect((await script('promote-replica', ['g', ...others])).code).toBe(0);
+    await write(second, 3, 0x33);
+
+    await first.start();
+    const words = ['--timeout', '60', 'g', first.dataDirectory, ...others];
+    const stayed = await script('failback', ['--stay', ...words]);
+    expect(stayed.stderr).toBe('');
+    expect(stayed.stdout).toContain('group g is primary at system second, generation 2');
+    expect(stayed.code).toBe(0);
+    const bytes = await contents(first);
+    expect([1, 2, 3].map((block) => bytes[block * 4096])).toEqual([0x11, 0, 0x33]);
+    const listed = (await first.client('branch', 'list', 'g')) as { branches: unknown[] };
+    expect(listed.branches).toHaveLength(1);
+
+    const { code, stdout, stderr } = await script('failback', words);
+    expect(stderr).toBe('');
+    expect(stdout).toContain('group g is primary at system first, generation 3');
+    expect(code).toBe(0);
+    await write(first, 4, 0x44);
+    for (const daemon of [second, third]) {
+      await synced(daemon);
+      expect((await contents(daemon)).equals(await contents(first))).toBe(true);
+    }
   });
 });
