@@ -3,6 +3,8 @@ import { allowFollower } from '../group/followers-allowed.ts';
 import { demoteGroup } from '../group/demotion.ts';
 import type { System } from '../group/system.ts';
 import { promotionObstacle } from '../group/promotion.ts';
+import { checkNumber } from '../group/promotion-at.ts';
+import { updateAt } from '../group/update-at.ts';
 import { isContested } from '../group/take-over.ts';
 import { formatBatchSize, formatPace } from '../platform/pace-settings.ts';
 import type { Following } from './following.ts';
@@ -67,6 +69,7 @@ export class FollowVerbs {
     group: name,
     force,
     dryRun = false,
+    at: text,
   }: Parameters<'promote'>): Promise<Result<'promote'>> {
     const { following, report, system, beforePromote } = this.#sources;
     const group = system.group(name);
@@ -75,11 +78,13 @@ export class FollowVerbs {
     const { lost, position, rollsBack } = lossOf(group, report.group(group));
     const obstacle =
       group.role === 'primary' ? undefined : promotionObstacle(group, system.systemId);
-    const changed = dryRun ? false : await following.promote(name, force ?? false);
+    const at = text === undefined ? undefined : await updateAt(system.disk, group, text);
+    if (dryRun && at !== undefined) checkNumber(group, at);
+    const changed = dryRun ? false : await following.promote(name, force ?? false, at);
     const isDone = group.role === 'primary' && !changed;
     return {
       result: changed ? 'done' : isDone ? 'already_done' : 'would_be_done',
-      position,
+      position: at ?? position,
       lost,
       rollsBack,
       obstacle: dryRun ? (obstacle?.text ?? null) : null,

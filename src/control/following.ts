@@ -41,7 +41,8 @@ export interface Following {
   /** Resolves with the last update of the group as it was here. */
   handOff(group: string, to: string, waitMilliseconds: number): Promise<number>;
   /** False: it was primary already. */
-  promote(group: string, force: boolean): Promise<boolean>;
+  /** `at`: as of that update; what is behind it becomes a branch. */
+  promote(group: string, force: boolean, at: number | undefined): Promise<boolean>;
   /** Undefined: the group follows nobody. */
   upstream(group: Group): UpstreamState | undefined;
 }

@@ -11,7 +11,15 @@ import {
   repeatable,
 } from './schema-parameters.ts';
 import { groupStatus, lag, secondaryStatus } from './schema-status.ts';
-import { batchSize, count, groupName, milliseconds, pace, seed } from './schema-values.ts';
+import {
+  batchSize,
+  count,
+  groupName,
+  milliseconds,
+  pace,
+  seed,
+  position,
+} from './schema-values.ts';
 
 const sourceUrl = z
   .string()
@@ -97,6 +105,11 @@ export const followVerbs = {
     kind: 'change',
     parameters: z.strictObject({
       group: groupArgument,
+      at: option(
+        '--at <POSITION>',
+        'as of an earlier update: NUMBER, GENERATION:NUMBER, a time (RFC 3339), or -10m',
+        position,
+      ),
       dryRun: flag('--dry-run', 'show what would be lost, and change nothing'),
       force: flag('--force', 'also when contents are not complete'),
     }),
@@ -117,6 +130,7 @@ export const followVerbs = {
       group: groupStatus,
     }),
     details:
+      'With --at what stands behind that update becomes a branch; it must not be in the volumes yet.\n' +
       'Stop the hosts of the old primary first: what they write there afterwards is not here. Clients of\n' +
       'read-only exports are disconnected; they can write once they connect again.',
   },

@@ -1,5 +1,6 @@
 /** How people write sizes, times and addresses, here and in configuration files; no other syntax is accepted. */
 import { z } from 'zod';
+import { positionPattern } from '../platform/position-text.ts';
 import { isHostName } from '../platform/certificate-names.ts';
 import { parseDuration } from '../platform/duration-text.ts';
 import { JnbdError } from '../platform/errors.ts';
@@ -84,6 +85,14 @@ export function count(least: number) {
     form,
   );
 }
+
+/** Of a group, in time or by number. */
+export const position = z
+  .string()
+  .refine((text) => text === 'latest' || positionPattern.test(text), {
+    error: (issue) =>
+      `'${String(issue.input)}' is no position; write NUMBER, GENERATION:NUMBER, a time as 2030-01-31T12:00:00Z, or -10m`,
+  });
 
 export const tcpAddress = z.string().transform((text, context) => {
   const address = parseAddress(text);

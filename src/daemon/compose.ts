@@ -311,7 +311,7 @@ function followingOf(followed: FollowedGroups, secondaries: Secondaries): Follow
     handOff: (name, to, waitMilliseconds) => followed.handOff(name, to, waitMilliseconds),
     addSecondary: (wish) => secondaries.add(wish),
     removeSecondary: (name, secondary) => secondaries.remove(name, secondary),
-    promote: (name, force) => followed.promote(name, force),
+    promote: (name, force, at) => followed.promote(name, force, at),
     upstream(group) {
       const follower = followed.find(group);
       if (!follower) return comparing(followed.comparison(group));

@@ -69,6 +69,7 @@ export class ApplyDriver {
   #state: ApplyState = 'idle';
   #timer: Timer | undefined;
   #due = false;
+  #isHeld = false;
   #failing = false;
   /** What the last durable checkpoint says, and what the one under way will say. */
   #checkpointed: number;
@@ -140,7 +141,7 @@ export class ApplyDriver {
 
   /** Something was appended, or became durable: there may be a batch. */
   consider(): void {
-    if (this.#state !== 'idle') return;
+    if (this.#state !== 'idle' || this.#isHeld) return;
     const { active } = this.#index;
     if (this.#index.frozenCount === 0 && !active.isEmpty) {
       if (active.count >= batchNodesMin || this.#due || this.#chain.isTight) {
@@ -156,6 +157,12 @@ export class ApplyDriver {
     }
     const table = this.#index.oldestFrozen;
     if (table && table.lastNumber <= this.#watermarks.durable) this.#dispatch(table);
+  }
+
+  /** Nothing goes to the volumes until that is over, but what is on its way. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    if (!isHeld) this.consider();
   }
 
   /** Applies what there is without waiting for more. */

@@ -150,12 +150,12 @@ export class FollowedGroups implements SystemWatcher {
    * False: it was primary already. A resync that is under way is taken back: the group is what it was before.
    * Rejects with what `promoteGroup` throws, and then it still follows.
    */
-  async promote(name: string, force: boolean): Promise<boolean> {
+  async promote(name: string, force: boolean, at?: number): Promise<boolean> {
     const group = this.#system.group(name);
     if (group.role === 'primary' && !(force && isContested(group))) return false;
     this.#stopFollower(group);
     try {
-      const promoted = await promoteHere(this.#system, group, force);
+      const promoted = await promoteHere(this.#system, group, force, at);
       const text = `group ${name} is primary here from update ${promoted.watermarks.newest + 1} on`;
       this.#tell('promoted', promoted, text);
       return true;

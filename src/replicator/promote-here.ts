@@ -1,13 +1,22 @@
 import type { Group } from '../group/group.ts';
 import { checkPromotion, expectMembers, promoteGroup } from '../group/promotion.ts';
 import { planRollBack } from '../group/resync.ts';
+import { promoteAt } from '../group/promotion-at.ts';
 import type { System } from '../group/system.ts';
 
 /**
  * Makes this system primary of a group that follows nobody now; a resync that was under way is taken back.
  * Resolves with the group, opened again where it had to be. Rejects with what `promoteGroup` throws.
  */
-export async function promoteHere(system: System, group: Group, force: boolean): Promise<Group> {
+export async function promoteHere(
+  system: System,
+  group: Group,
+  force: boolean,
+  at: number | undefined,
+): Promise<Group> {
+  if (at !== undefined && at !== group.watermarks.newest) {
+    return (await promoteAt(system, group, at, force)).group;
+  }
   const { systemId } = system;
   const source = group.follow.state;
   const plan = planRollBack(group, systemId);

@@ -46,8 +46,9 @@ export class HistoryTrial {
   }
 
   /** The heir's history begins as that of whom it takes over from, up to what it has. */
-  async promote(heir: FleetSystem, before: FleetSystem): Promise<number> {
-    await heir.verb('promote', { group: 'g', force: true });
+  async promote(heir: FleetSystem, before: FleetSystem, at?: string): Promise<number> {
+    const position = at === undefined ? {} : { at };
+    await heir.verb('promote', { group: 'g', force: true, ...position });
     const fork = heir.group().watermarks.newest;
     this.#histories.set(heir, this.historyOf(before).through(fork));
     return fork;
