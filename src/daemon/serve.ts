@@ -119,8 +119,7 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
         doors.server?.answer({
           ...incoming,
           groups: visibleTo(incoming.identity, isInsecure),
-        }) ??
-        Promise.resolve(problemAnswer(new JnbdError('shutting_down', 'the system is starting'))),
+        }) ?? Promise.resolve(startingAnswer()),
       credentials: tls.tls?.certificate,
       mustConfirmPrimary: settings.confirmPrimary ?? false,
     },
@@ -175,6 +174,10 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
 function visibleTo(identity: PeerIdentity, isInsecure: boolean): ReadRequest['groups'] {
   if (identity.kind === 'certificate') return identity.rights.groups;
   return identity.kind === 'loopback' || isInsecure ? 'all' : 'none';
+}
+
+function startingAnswer(): ReturnType<typeof problemAnswer> {
+  return problemAnswer(new JnbdError('shutting_down', 'the system is starting'));
 }
 
 /** Beyond loopback status, metrics and journals are for who proves who they are (SAFETY 33). */
