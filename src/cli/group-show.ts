@@ -89,6 +89,17 @@ function followLines(group: GroupStatus): [string, string][] {
   const copying = pairs.filter(({ state }) => state === 'copying');
   return [
     ['follows', upstreamText(group)],
+    ...(upstream.relief.length === 0
+      ? []
+      : [
+          [
+            'relief',
+            `${upstream.relief.join(', ')} while ${upstream.preferredUrl} is busy or away`,
+          ] as [string, string],
+        ]),
+    ...(upstream.whenFull === 'keep'
+      ? []
+      : [['when full', 'what the journal has no room for is dropped'] as [string, string]]),
     [
       'behind',
       `received ${lagText(upstream.lag.received)}; applied ${lagText(upstream.lag.applied)}`,

@@ -25,6 +25,8 @@ export function upstreamStatus(
   return {
     url: state.url,
     preferredUrl: state.preferred ?? state.url,
+    relief: [...(state.relief ?? [])],
+    whenFull: state.whenFull ?? 'keep',
     name: state.sourceName,
     state: upstream.resync && upstream.state === 'reading' ? 'resyncing' : upstream.state,
     failure: upstream.failure,

@@ -137,6 +137,10 @@ export const groupStatus = z.strictObject({
   upstream: z
     .strictObject({
       url: z.string(),
+      relief: z.array(z.string()).meta({ description: 'what is read from while that is busy' }),
+      whenFull: z
+        .enum(['keep', 'drop'])
+        .meta({ description: 'what becomes of what its own journal has no room for' }),
       preferredUrl: z.string().meta({ description: 'where it reads unless that is busy' }),
       name: z.string().meta({ description: 'of the source' }),
       state: z.string(),

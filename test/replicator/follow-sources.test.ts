@@ -54,7 +54,12 @@ describe('a source that is busy', () => {
     await second.verb('follow', { group: 'g', from: primary.url });
     await third.verb('follow', { group: 'g', from: primary.url, relief: [second.url] });
     await third.caughtUp(primary);
-    expect(third.status().upstream).toMatchObject({ name: 'alpha', preferredUrl: primary.url });
+    expect(third.status().upstream).toMatchObject({
+      name: 'alpha',
+      preferredUrl: primary.url,
+      relief: [second.url],
+      whenFull: 'keep',
+    });
 
     primary.load = { processorShare: 0.97, eventLoopDelayMilliseconds: 5 };
     await third.until(() => third.status().upstream?.name === 'beta');
