@@ -64,7 +64,7 @@ export class SourceRelief {
     if (!state || preferred === undefined || relief.length === 0 || state.isSuspended) return;
     const isAway = state.url !== preferred;
     const sample = await this.#sample(preferred);
-    if (this.#isClosed) return;
+    if (this.#isClosed || !sample) return;
     const decided = considerRelief({ isAway, streak: this.#streak }, sample);
     this.#streak = decided.state.streak;
     if (decided.wish === 'leave') await this.#tryEach(relief, sample);
@@ -72,9 +72,17 @@ export class SourceRelief {
     else if (isAway) await this.#ask(preferred, (client) => this.#deps.registerAt(client));
   }
 
-  async #sample(url: string): Promise<LoadSample> {
-    const load = await this.#ask(url, (client) => askLoad(client, this.#deps.caller));
-    return load ?? 'unreachable';
+  /** Undefined: it answers, and does not say. */
+  async #sample(url: string): Promise<LoadSample | undefined> {
+    const client = this.#deps.connect(url);
+    try {
+      return await askLoad(client, this.#deps.caller);
+    } catch (error) {
+      if (!(error instanceof JnbdError)) throw error;
+      return error.kind === 'retryable' ? 'unreachable' : undefined;
+    } finally {
+      client.close();
+    }
   }
 
   async #tryEach(urls: readonly string[], sample: LoadSample): Promise<void> {
