@@ -143,18 +143,19 @@ export class FollowVerbs {
 
 /** What a promotion keeps, and what it loses of what the source is known to have. */
 function lossOf(
-  { follow, watermarks }: Group,
+  { follow, watermarks, clock }: Group,
   { upstream }: GroupStatus,
 ): Pick<Result<'promote'>, 'position' | 'lost' | 'rollsBack'> {
   const missing = upstream?.lag.received ?? { updates: 0, bytes: 0, seconds: 0 };
   const { newest } = watermarks;
   const consistent = follow.state?.resync?.consistentAt;
   if (!consistent) return { position: newest, lost: missing, rollsBack: false };
-  const { number } = consistent;
+  const { number, atMilliseconds } = consistent;
+  const ageMilliseconds = atMilliseconds === null ? 0 : clock.wallMilliseconds() - atMilliseconds;
   const lost = {
     updates: missing.updates + Math.max(0, newest - number),
     bytes: missing.bytes + (upstream?.contents?.missingBytes ?? 0),
-    seconds: missing.seconds,
+    seconds: Math.max(missing.seconds, ageMilliseconds / 1000),
   };
   return { position: number, lost, rollsBack: true };
 }

@@ -13,6 +13,8 @@ export interface CopyProgress {
 export interface ConsistentState {
   /** What its volumes held: every update up to this number. */
   readonly number: number;
+  /** When that update was made, in Unix time of its primary; null: nobody knows. */
+  readonly atMilliseconds: number | null;
   readonly lineage: Lineage;
   readonly catalogNumber: number;
   readonly nextVolumeId: number;

@@ -17,6 +17,7 @@ import {
 import type { RestartPlan } from './restart-journal.ts';
 import { readRegions, writeRegions } from './resync-files.ts';
 import type { System } from './system.ts';
+import { timeOf } from './update-at.ts';
 
 /** What a follower goes on from that its source's journal alone does not bring up to date. */
 export interface ResyncOrigin {
@@ -65,7 +66,7 @@ export async function beginResync(
   const regions = wantedRegions(system.disk, files, group, origin);
   const { volumes } = origin.catalog;
   const here = new Set(catalog.volumes.map(({ id }) => id));
-  const consistentAt = consistentStateOf(group);
+  const consistentAt = await consistentStateOf(system.disk, group);
   for (const { id } of consistentAt?.volumes ?? []) here.add(id);
   const { through } = origin;
   const lineage = lineageThrough(origin.lineage, through);
@@ -197,13 +198,15 @@ function isIncomplete({ follow: { state }, watermarks }: Group): boolean {
 }
 
 /** Of the one before, where a resync is under way. */
-function consistentStateOf(group: Group): ConsistentState | null {
+async function consistentStateOf(disk: Disk, group: Group): Promise<ConsistentState | null> {
   const { catalog, watermarks } = group;
   const { state } = group.follow;
   if (state?.resync) return state.resync.consistentAt;
   if (isIncomplete(group)) return null;
   const { lineage, number: catalogNumber, nextVolumeId, volumes } = catalog;
-  return { number: watermarks.applied, lineage, catalogNumber, nextVolumeId, volumes };
+  const number = watermarks.applied;
+  const atMilliseconds = await timeOf(disk, group, number);
+  return { number, atMilliseconds, lineage, catalogNumber, nextVolumeId, volumes };
 }
 
 /** With what an earlier resync, or a copy, has still to bring. */

@@ -1,6 +1,6 @@
 import { parseDuration } from '../platform/duration-text.ts';
 import type { Disk } from '../platform/disk.ts';
-import { JnbdError } from '../platform/errors.ts';
+import { JnbdError, systemErrorCode } from '../platform/errors.ts';
 import { readUpdates } from '../volume/replay.ts';
 import type { Group } from './group.ts';
 import { positionOf } from './lineage.ts';
@@ -20,6 +20,26 @@ export async function updateAt(disk: Disk, group: Group, text: string): Promise<
   const age = text.startsWith('-') ? parseDuration(text.slice(1)) : undefined;
   const until = age === undefined ? Date.parse(text) : group.clock.wallMilliseconds() - age;
   return lastUntil(disk, group, until);
+}
+
+/** Unix milliseconds, of the primary of then, when the update was made; null: the journal does not tell. */
+export async function timeOf(disk: Disk, group: Group, number: number): Promise<number | null> {
+  const { chain, clock, watermarks } = group;
+  const [segment] = segmentsBehind(chain, number - 1, number);
+  if (!segment || number <= watermarks.released) return null;
+  const { timeBaseMilliseconds } = segment.live.header;
+  let time: number | null = null;
+  segment.live.pins += 1;
+  try {
+    await readUpdates({ disk, clock }, [segment.scanned], number - 1, number, (header) => {
+      time = timeBaseMilliseconds + header.timeMilliseconds;
+    });
+  } catch (error) {
+    if (!(error instanceof JnbdError) && systemErrorCode(error) === undefined) throw error;
+  } finally {
+    segment.live.pins -= 1;
+  }
+  return time;
 }
 
 function checkGeneration(

@@ -67,7 +67,8 @@ async function beginResync(
   const volume = must(before.volumes[0], 'there is a volume');
   const stretch = { generation: 1, system: 77, incarnation: 99, firstNumber: number + 1 };
   const { lineage, number: catalogNumber, nextVolumeId, volumes } = before;
-  const consistentAt = { number, lineage, catalogNumber, nextVolumeId, volumes };
+  const atMilliseconds = null;
+  const consistentAt = { number, atMilliseconds, lineage, catalogNumber, nextVolumeId, volumes };
   const follow: FollowState = {
     formatVersion: 1,
     url: 'http://beta:10810',

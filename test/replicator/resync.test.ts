@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Result } from '../../src/control/schema.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import { TestHost } from '../journal/test-host.ts';
 import type { ResyncState } from '../../src/group/follow-file.ts';
@@ -70,6 +71,7 @@ describe('a follower that is left behind', () => {
       const setting = await ResyncSetting.begin(`resync promote ${dies}`);
       const { primary, secondary, fleet } = setting;
       fleet.links.cut('alpha', 'beta');
+      const writtenAt = secondary.group().clock.wallMilliseconds();
       await setting.leaveBehind();
       const { newest } = secondary.group().watermarks;
       const before = setting.expected(newest);
@@ -87,6 +89,11 @@ describe('a follower that is left behind', () => {
       }
       const dry = await secondary.verb('promote', { group: 'g', dryRun: true });
       expect(dry).toMatchObject({ result: 'would_be_done', position: newest, rollsBack: true });
+      const { lost } = dry as Result<'promote'>;
+      const age = (secondary.group().clock.wallMilliseconds() - writtenAt) / 1000;
+      expect(lost.updates).toBeGreaterThan(500);
+      expect(lost.seconds).toBeGreaterThan(age);
+      expect(lost.seconds).toBeLessThan(age + 60);
       await secondary.verb('promote', { group: 'g' });
       expect(secondary.group().watermarks.newest).toBe(newest);
       expect(secondary.status()).toMatchObject({ role: 'primary', generation: 2, upstream: null });
