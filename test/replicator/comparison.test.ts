@@ -304,4 +304,35 @@ describe('a follower that its source does not remember', () => {
     const { newest } = primary.group().watermarks;
     expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
   });
+
+  test('keeps what its source deleted before, for as long as it is to', async () => {
+    const fleet = new Fleet('forgotten deletion');
+    const primary = await primaryOf(fleet);
+    const history = new History();
+    await primary.verb('volume create', { volume: 'g/w', size: MiB });
+    const secondary = await fleet.start('beta');
+    await secondary.verb('follow', { group: 'g', from: primary.url });
+    await whole(secondary, primary);
+    await primary.verb('volume delete', { volume: 'g/w', force: true });
+    await whole(secondary, primary);
+    const [kept] = secondary.status().deletedVolumes;
+    const path = must(kept?.backingFile, 'it is kept');
+    const before = secondary.group().watermarks.newest;
+    secondary.kill();
+    await primary.verb('secondary remove', { group: 'g', secondary: 'beta' });
+    await writeSome(primary, history, 60);
+    await release(primary, before);
+    await secondary.start();
+    await whole(secondary, primary);
+    expect(messages(secondary, 'comparison_done')).toHaveLength(1);
+    expect(secondary.status().deletedVolumes).toMatchObject([{ name: 'w', backingFile: path }]);
+    secondary.losePower();
+    await secondary.start();
+    expect(secondary.disk.existsSync(path)).toBe(true);
+    await pass(secondary, 10 * 60_000);
+    expect(secondary.disk.existsSync(path)).toBe(false);
+    expect(secondary.status().deletedVolumes).toEqual([]);
+    const { newest } = primary.group().watermarks;
+    expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
+  });
 });
