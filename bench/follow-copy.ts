@@ -16,6 +16,7 @@ import {
   startPrimary,
   untilApplied,
   untilReceived,
+  untilReleased,
   untilSynced,
   writeRandomFile,
 } from './follow-systems.ts';
@@ -57,6 +58,7 @@ export async function measureCopies(bench: FollowBench, plan: CopyPlan): Promise
       say(`round ${round}  ${way.padEnd(8)} ${megabytesText(sizeBytes, seconds)}`);
     };
     took('plain', await plainDownload(bench, contents));
+    await untilReleased(primary);
     const follower = await startFollower(bench, { name: 'follower', journalBytes }, primary);
     took('copy', await seconds(async () => untilSynced(follower, await newestOf(primary))));
     took('nbdcopy', await copyBetweenServers(bench, contents));

@@ -99,6 +99,12 @@ export function untilApplied(daemon: Daemon): Promise<void> {
   return untilGroup(daemon, 'applying all', isReached);
 }
 
+/** Nothing of what was written is in the journal any more: who follows now needs contents. */
+export function untilReleased(daemon: Daemon): Promise<void> {
+  const isReached = ({ watermarks }: GroupStatus) => watermarks.released >= watermarks.newest;
+  return untilGroup(daemon, 'releasing all', isReached);
+}
+
 /** All contents copied, and every update up to `newest` durable and applied. */
 export function untilSynced(daemon: Daemon, newest: number): Promise<void> {
   return untilGroup(
