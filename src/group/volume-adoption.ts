@@ -1,4 +1,4 @@
-import type { Disk } from '../platform/disk.ts';
+import type { Disk, DiskFile } from '../platform/disk.ts';
 import type { CatalogChange, CatalogVolume } from './catalog.ts';
 import type { Group } from './group.ts';
 import type { GroupFiles } from './group-files.ts';
@@ -77,13 +77,16 @@ export class VolumeAdoption {
       return;
     }
     if (!volume.journalOnly) storing.add(id);
+    let file: DiskFile | undefined;
     changes.received(
       number,
       change,
-      () => this.#make(volume),
+      () => {
+        file = this.#make(volume);
+      },
       () => {
         this.#settled(id, number);
-        this.#created(volume);
+        this.#created(volume, file);
       },
     );
   }
@@ -94,14 +97,13 @@ export class VolumeAdoption {
   }
 
   /** Before the catalog names it: a file that is missing then is taken for lost. */
-  #make({ id, sizeBytes, journalOnly }: CatalogVolume): void {
-    if (journalOnly) return;
-    makeBackingFile(this.#disk, this.#files, this.#files.volume(id), sizeBytes).closeSync();
+  #make({ id, sizeBytes, journalOnly }: CatalogVolume): DiskFile | undefined {
+    if (journalOnly) return undefined;
+    return makeBackingFile(this.#disk, this.#files, this.#files.volume(id), sizeBytes);
   }
 
-  #created(entry: CatalogVolume): void {
+  #created(entry: CatalogVolume, file: DiskFile | undefined): void {
     const path = entry.journalOnly ? '' : this.#files.volume(entry.id);
-    const file = entry.journalOnly ? undefined : this.#disk.openSync(path, 'read-write', 'volume');
     this.#group.addVolume(new Volume(entry, file, path));
   }
 

@@ -107,14 +107,16 @@ export function makeBackingFile(
   path: string,
   sizeBytes: number,
 ): DiskFile {
+  let file: DiskFile | undefined;
   try {
-    const file = disk.openSync(path, 'open-or-create', 'volume');
+    file = disk.openSync(path, 'open-or-create', 'volume');
     file.truncateSync(0);
     file.truncateSync(sizeBytes);
     file.dataSyncSync();
     disk.syncDirectorySync(files.volumes);
     return file;
   } catch (error) {
+    file?.closeSync();
     return refuseFile(`create ${path}`, path, sizeBytes, error);
   }
 }

@@ -219,3 +219,19 @@ test('a volume that failed is told of no more when it is deleted', async () => {
   await secondary.until(() => secondary.group().catalog.volumes.length === 0);
   expect(secondary.group().conditions.list()).toEqual([]);
 });
+
+test('a volume comes though its new file cannot be opened at once', async () => {
+  const fleet = new Fleet('created while failing');
+  const primary = await fleet.start('alpha');
+  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+  const secondary = await fleet.start('beta');
+  await secondary.verb('follow', { group: 'g', from: primary.url });
+  secondary.machine.faults.add({ kind: 'read_error', operation: 'read', role: 'volume', nth: 1 });
+  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const history = new History();
+  await new TestHost(primary, 'g/v', history).write(0, Buffer.alloc(4096, 7));
+  await secondary.caughtUp(primary);
+  secondary.machine.faults.clear();
+  const found = await new TestHost(secondary, 'g/v').read(0, sizeBytes);
+  expect(history.contents('g/v', sizeBytes, 2).equals(found as Buffer)).toBe(true);
+});
