@@ -10,7 +10,7 @@ import { SimulatedDisk, type SimulatedDiskOptions } from '../simulation/simulate
 import { SimulatedNetwork } from '../simulation/simulated-network.ts';
 import type { SimulatedProcessDisk } from '../simulation/simulated-process-disk.ts';
 import { SimulatedRandom } from '../simulation/simulated-random.ts';
-import { SimulatedLinks } from '../simulation/simulated-transport.ts';
+import { SimulatedLinks } from '../simulation/simulated-links.ts';
 
 /** Several systems in one world, each with a disk of its own, and links between them. */
 export class Fleet {
@@ -21,12 +21,17 @@ export class Fleet {
 
   constructor(seed: number | string, options: Partial<SimulatedDiskOptions> = {}) {
     this.random = new SimulatedRandom(seed);
-    this.links = new SimulatedLinks(this.clock, this.random);
+    this.links = new SimulatedLinks(this.clock, this.random, options.counter);
     this.#options = options;
   }
 
+  /** A system on an empty disk, which nobody started. */
+  add(host: string): FleetSystem {
+    return new FleetSystem(this, host, this.#options);
+  }
+
   async start(host: string): Promise<FleetSystem> {
-    const system = new FleetSystem(this, host, this.#options);
+    const system = this.add(host);
     await system.start();
     return system;
   }

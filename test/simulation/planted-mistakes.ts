@@ -1,5 +1,6 @@
 import { applyMistakes } from './mistakes/apply-mistakes.ts';
 import { failureMistakes } from './mistakes/failure-mistakes.ts';
+import { followMistakes } from './mistakes/follow-mistakes.ts';
 import { journalMistakes } from './mistakes/journal-mistakes.ts';
 import type { PlantedMistake } from './mistakes/mistake.ts';
 
@@ -7,4 +8,5 @@ export const plantedMistakes: readonly PlantedMistake[] = [
   ...journalMistakes,
   ...failureMistakes,
   ...applyMistakes,
+  ...followMistakes,
 ];

@@ -23,6 +23,8 @@ const quick: readonly (readonly [name: string, profile: ProfileName])[] = [
   ['checkpoint-not-synced', 'deaths'],
   ['journal-only-forgotten-by-a-restart', 'journalOnly'],
   ['one-fragment-of-a-block', 'crashes'],
+  ['sent-before-durable', 'fleet'],
+  ['giver-stays-primary', 'fleet'],
 ];
 
 describe('planted mistakes', () => {
@@ -31,9 +33,11 @@ describe('planted mistakes', () => {
     expect(new Set(plantedMistakes.map(({ name }) => name)).size).toBe(plantedMistakes.length);
   });
 
-  test('there are several for every rule', () => {
+  test('there are several for every rule, and some for those of a fleet', () => {
     const rare = Object.keys(ruleTitles).filter(
-      (rule) => plantedMistakes.filter((mistake) => mistake.rule === Number(rule)).length < 3,
+      (rule) =>
+        plantedMistakes.filter((mistake) => mistake.rule === Number(rule)).length <
+        (Number(rule) < 10 ? 3 : 1),
     );
     expect(rare).toEqual([]);
   });

@@ -4,10 +4,16 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { PlantedMistake } from './mistakes/mistake.ts';
 import type { ProfileName } from './profiles.ts';
-import { runInChild, type SeedReport, stepsDefault } from './seed-runner.ts';
+import { runInChild, type SeedReport } from './seed-runner.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const copied = ['src', 'test/simulation', 'package.json', 'tsconfig.json'];
+const copied = [
+  'src',
+  'test/simulation',
+  'test/replicator/fleet.ts',
+  'package.json',
+  'tsconfig.json',
+];
 
 export interface Search {
   /** The first seed. */
@@ -32,7 +38,12 @@ export interface PlantedResult {
 export async function findMistake(mistake: PlantedMistake, search: Search): Promise<PlantedResult> {
   const started = performance.now();
   const directory = mkdtempSync(join(tmpdir(), 'jnbd-planted-'));
-  const options = { ...search, steps: stepsDefault, isFirstFailureEnough: true };
+  const profile = search.profile ?? mistake.profile;
+  const options = {
+    ...search,
+    ...(profile === undefined ? {} : { profile }),
+    isFirstFailureEnough: true,
+  };
   let found: SeedReport | undefined;
   let seeds = 0;
   try {

@@ -25,5 +25,10 @@ export const profiles = {
   full,
 } as const satisfies Record<string, Profile>;
 
-export type ProfileName = keyof typeof profiles;
-export const profileNames = Object.keys(profiles) as ProfileName[];
+export type JournalProfileName = keyof typeof profiles;
+/** One after the other, by seed, where none is named. */
+export const profileNames = Object.keys(profiles) as JournalProfileName[];
+
+/** `fleet`: several systems, in place of one daemon and its hosts. */
+export type ProfileName = JournalProfileName | 'fleet';
+export const allProfileNames: readonly ProfileName[] = [...profileNames, 'fleet'];

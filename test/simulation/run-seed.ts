@@ -1,22 +1,51 @@
 import { Campaign } from './campaign.ts';
 import type { FaultCounter } from './faults.ts';
-import { type ProfileName, profileNames, profiles } from './profiles.ts';
+import { fleetStepsDefault, runFleet } from './fleet/run-fleet.ts';
+import { type JournalProfileName, type ProfileName, profileNames, profiles } from './profiles.ts';
 import type { Profile } from './profiles/profile.ts';
 
 export interface SeedResult {
   readonly seed: number;
   readonly profile: ProfileName;
-  readonly campaign: Campaign;
   readonly failure: string | undefined;
+  /** What happened. */
+  readonly log: readonly string[];
+  readonly records: number;
+  readonly bytes: number;
+  readonly events: number;
+}
+
+interface RunOptions {
+  readonly profile?: ProfileName;
+  readonly steps?: number;
+  readonly verbose?: boolean;
+}
+
+const stepsDefault = 12;
+
+export function stepsOf(profile: ProfileName): number {
+  return profile === 'fleet' ? fleetStepsDefault : stepsDefault;
 }
 
 /** Runs one seed. The profile follows from it where none is named. */
 export async function runSeed(
   seed: number,
   counter: FaultCounter,
-  options: { readonly profile?: ProfileName; readonly steps?: number; readonly verbose?: boolean },
+  options: RunOptions,
 ): Promise<SeedResult> {
-  const name = options.profile ?? profileNames[seed % profileNames.length] ?? 'crashes';
+  const profile = options.profile ?? profileNames[seed % profileNames.length] ?? 'crashes';
+  if (profile !== 'fleet') return runJournal(seed, profile, counter, options);
+  const { campaign, failure } = await runFleet(seed, counter, options);
+  const { log, records, bytes, fleet } = campaign;
+  return { seed, profile, failure, log, records, bytes, events: fleet.clock.events };
+}
+
+async function runJournal(
+  seed: number,
+  name: JournalProfileName,
+  counter: FaultCounter,
+  options: RunOptions,
+): Promise<SeedResult> {
   const profile: Profile = profiles[name];
   const { cacheMissChance, bytesMax } = profile;
   const campaign = new Campaign(
@@ -33,11 +62,21 @@ export async function runSeed(
   try {
     await simulation.start();
     await profile.setUp(campaign);
-    for (let step = 0; step < (options.steps ?? 12); step += 1) await profile.step(campaign);
+    for (let step = 0; step < (options.steps ?? stepsDefault); step += 1) {
+      await profile.step(campaign);
+    }
     simulation.machine.capacityBytes = Number.POSITIVE_INFINITY;
     await campaign.wind();
   } catch (error) {
     failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
   }
-  return { seed, profile: name, campaign, failure };
+  return {
+    seed,
+    profile: name,
+    failure,
+    log: simulation.log,
+    records: simulation.tap.segments.records,
+    bytes: simulation.tap.segments.recordBytes,
+    events: simulation.clock.events,
+  };
 }

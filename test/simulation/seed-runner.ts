@@ -3,14 +3,16 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { FaultCounter } from './faults.ts';
 import type { ProfileName } from './profiles.ts';
-import { runSeed } from './run-seed.ts';
+import { runSeed, stepsOf } from './run-seed.ts';
 
-export const stepsDefault = 12;
+/** What is told of a seed that failed. */
+const logLines = 12;
 
 export interface SeedOptions {
   readonly seed: number;
   readonly count: number;
-  readonly steps: number;
+  /** By the profile, where nothing is said. */
+  readonly steps?: number;
   readonly profile?: ProfileName;
   readonly verbose?: boolean;
   /** Processes, where there are several; as many as processors where nothing is said. */
@@ -42,9 +44,9 @@ export type ChildMessage =
   | { readonly kind: 'end'; readonly counts: Record<string, number> };
 
 /** The command that shows a seed again. */
-export function replayCommand({ seed, profile }: SeedReport, steps: number): string {
-  const isDefault = steps === stepsDefault ? '' : ` --steps ${steps}`;
-  return `scripts/simulate --seed ${seed} --profile ${profile}${isDefault}`;
+export function replayCommand({ seed, profile }: SeedReport, steps?: number): string {
+  const isDefault = steps === undefined || steps === stepsOf(profile);
+  return `scripts/simulate --seed ${seed} --profile ${profile}${isDefault ? '' : ` --steps ${steps}`}`;
 }
 
 /** Runs seeds one after the other in this process. */
@@ -57,19 +59,13 @@ export async function runHere(
   for (let seed = first; seed < first + count; seed += 1) {
     const started = performance.now();
     const result = await runSeed(seed, counter, {
-      steps,
+      ...(steps === undefined ? {} : { steps }),
       ...(profile === undefined ? {} : { profile }),
       ...(verbose === undefined ? {} : { verbose }),
     });
-    const { simulation } = result.campaign;
     tell({
-      seed,
-      profile: result.profile,
-      failure: result.failure,
-      log: result.failure === undefined ? [] : simulation.log.slice(-12),
-      records: simulation.tap.segments.records,
-      bytes: simulation.tap.segments.recordBytes,
-      events: simulation.clock.events,
+      ...result,
+      log: result.failure === undefined ? [] : result.log.slice(-logLines),
       milliseconds: performance.now() - started,
     });
     if (result.failure !== undefined && isFirstFailureEnough) break;

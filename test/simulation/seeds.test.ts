@@ -1,14 +1,9 @@
 import { availableParallelism } from 'node:os';
 import { describe, expect, test } from 'vitest';
+import { fleetKinds } from './fleet/fleet-watch.ts';
 import { profileNames } from './profiles.ts';
 import { seedsBeside } from './regression-seeds.ts';
-import {
-  replayCommand,
-  runInChild,
-  runSeeds,
-  type SeedReport,
-  stepsDefault,
-} from './seed-runner.ts';
+import { replayCommand, runInChild, runSeeds, type SeedReport } from './seed-runner.ts';
 
 const count = 200;
 
@@ -17,9 +12,9 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
     const failures: string[] = [];
     const tell = (report: SeedReport): void => {
       if (report.failure === undefined) return;
-      failures.push(`${replayCommand(report, stepsDefault)}: ${report.failure}`);
+      failures.push(`${replayCommand(report)}: ${report.failure}`);
     };
-    const { seeds, counts } = await runSeeds({ seed: 0, count, steps: stepsDefault }, tell);
+    const { seeds, counts } = await runSeeds({ seed: 0, count }, tell);
     expect(failures).toEqual([]);
     expect(seeds.map(({ seed }) => seed)).toEqual(Array.from({ length: count }, (_, at) => at));
     expect([...new Set(seeds.map(({ profile }) => profile))].sort()).toEqual(
@@ -29,17 +24,28 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
     expect(never.map(([kind]) => kind)).toEqual([]);
   }, 900_000);
 
+  test(`holds in ${count} seeds of a fleet, and everything that can happen to it did`, async () => {
+    const failures: string[] = [];
+    const tell = (report: SeedReport): void => {
+      if (report.failure === undefined) return;
+      failures.push(`${replayCommand(report)}: ${report.failure}`);
+    };
+    const options = { seed: 0, count, profile: 'fleet' } as const;
+    const { seeds, counts } = await runSeeds(options, tell);
+    expect(failures).toEqual([]);
+    expect(seeds.map(({ seed }) => seed)).toEqual(Array.from({ length: count }, (_, at) => at));
+    expect(fleetKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
+  }, 900_000);
+
   test('holds in seeds that found defects before', async () => {
     const waiting = seedsBeside(count);
     const failures: string[] = [];
     const work = async (): Promise<void> => {
       for (let next = waiting.shift(); next; next = waiting.shift()) {
         const { seed, profile, found } = next;
-        await runInChild({ seed, count: 1, steps: stepsDefault, profile }, (report) => {
+        await runInChild({ seed, count: 1, profile }, (report) => {
           if (report.failure === undefined) return;
-          failures.push(
-            `${replayCommand(report, stepsDefault)} (${found}, once): ${report.failure}`,
-          );
+          failures.push(`${replayCommand(report)} (${found}, once): ${report.failure}`);
         });
       }
     };

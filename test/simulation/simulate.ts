@@ -4,14 +4,13 @@ import { parseArgs } from 'node:util';
 import { ruleText } from './mistakes/mistake.ts';
 import { findMistake, type PlantedResult, type Search } from './planted.ts';
 import { plantedMistakes } from './planted-mistakes.ts';
-import { profileNames } from './profiles.ts';
+import { allProfileNames } from './profiles.ts';
 import {
   replayCommand,
   runHere,
   runSeeds,
   type SeedOptions,
   type SeedReport,
-  stepsDefault,
 } from './seed-runner.ts';
 
 class UsageError extends Error {}
@@ -30,23 +29,23 @@ function readArguments() {
     options: {
       seed: { type: 'string', default: '0' },
       count: { type: 'string' },
-      steps: { type: 'string', default: String(stepsDefault) },
+      steps: { type: 'string' },
       profile: { type: 'string' },
       jobs: { type: 'string', default: String(availableParallelism()) },
       planted: { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
     },
   });
-  const profile = profileNames.find((name) => name === values.profile);
+  const profile = allProfileNames.find((name) => name === values.profile);
   if (values.profile !== undefined && profile === undefined) {
-    throw new UsageError(`--profile is one of ${profileNames.join(', ')}`);
+    throw new UsageError(`--profile is one of ${allProfileNames.join(', ')}`);
   }
   const jobs = number(values.jobs, '--jobs');
   if (jobs === 0) throw new UsageError('--jobs wants at least 1');
   return { ...values, profile, jobs, positionals };
 }
 
-function show(report: SeedReport, steps: number): void {
+function show(report: SeedReport, steps: number | undefined): void {
   const { seed, profile, failure, records, bytes, events, milliseconds } = report;
   if (failure === undefined) {
     const mebibytes = (bytes / 2 ** 20).toFixed(1);
@@ -65,9 +64,9 @@ async function simulate(): Promise<boolean> {
   const options: SeedOptions = {
     seed: number(seed, '--seed'),
     count: number(count ?? '1', '--count'),
-    steps: number(steps, '--steps'),
     jobs,
     verbose,
+    ...(steps === undefined ? {} : { steps: number(steps, '--steps') }),
     ...(profile === undefined ? {} : { profile }),
   };
   const tell = (report: SeedReport): void => {

@@ -45,6 +45,7 @@ export class SimulatedClock implements Clock {
   #soonBefore: (() => void)[] = [];
   #soonAt = 0;
   #events = 0;
+  #blockedMicroseconds = 0;
 
   constructor(wallStartMilliseconds = Date.UTC(2030, 0, 1)) {
     this.#wallOffsetMilliseconds = wallStartMilliseconds;
@@ -76,7 +77,14 @@ export class SimulatedClock implements Clock {
 
   /** Time that passes while the thread is held up: what was due meanwhile happens late. */
   block(milliseconds: number): void {
-    this.#nowMicroseconds += Math.max(0, Math.round(milliseconds * 1000));
+    const microseconds = Math.max(0, Math.round(milliseconds * 1000));
+    this.#nowMicroseconds += microseconds;
+    this.#blockedMicroseconds += microseconds;
+  }
+
+  /** How long the thread was held up in all. */
+  get blockedMilliseconds(): number {
+    return this.#blockedMicroseconds / 1000;
   }
 
   /** Events so far. */

@@ -17,7 +17,8 @@ import type { SimulatedDisk } from './simulated-disk.ts';
 import type { SimulatedNetwork } from './simulated-network.ts';
 import type { SimulatedProcessDisk } from './simulated-process-disk.ts';
 import type { SimulatedRandom } from './simulated-random.ts';
-import { SimulatedLinks } from './simulated-transport.ts';
+import { SimulatedLinks } from './simulated-links.ts';
+import { SimulatedTransport } from './simulated-transport.ts';
 import { spawnSimulatedWorker } from './simulated-worker.ts';
 
 export const dataDirectory = '/data';
@@ -64,7 +65,7 @@ export class SimulatedDaemon {
     const network = world.network.attach(clock);
     const host = world.host ?? '127.0.0.1';
     const links = world.links ?? new SimulatedLinks(world.clock, random);
-    const transport = links.attach(host, clock);
+    const transport = new SimulatedTransport(links, host, clock);
     this.#kill = () => {
       if (this.#isDead) return;
       this.#isDead = true;

@@ -1,3 +1,5 @@
+import type { ProfileName } from '../profiles.ts';
+
 /** The safety rules whose mistakes are planted. */
 export const ruleTitles = {
   1: 'prefix',
@@ -9,6 +11,13 @@ export const ruleTitles = {
   7: 'journal-only groups',
   8: 'thin space',
   9: 'extents, not blocks',
+  11: 'copies',
+  12: 'resync',
+  14: 'full',
+  16: 'handoff',
+  17: 'a new generation',
+  20: 'admission',
+  21: 'never across a fork',
 } as const;
 
 export type RuleNumber = keyof typeof ruleTitles;
@@ -17,7 +26,9 @@ export type RuleNumber = keyof typeof ruleTitles;
 export interface PlantedMistake {
   readonly name: string;
   /** The safety rule that it breaks, or the invariant. */
-  readonly rule: RuleNumber | 'invariant 1' | 'invariant 3';
+  readonly rule: RuleNumber | 'invariant 1' | 'invariant 3' | 'invariant 5';
+  /** The only one that can find it; otherwise one after the other, by seed. */
+  readonly profile?: ProfileName;
   /** What the daemon does with it. */
   readonly does: string;
   readonly edits: readonly {

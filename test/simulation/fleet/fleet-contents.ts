@@ -1,0 +1,71 @@
+import type { FleetCampaign } from './fleet-campaign.ts';
+import type { FleetMember } from './fleet-member.ts';
+
+/** What a member shows of each volume is what was written up to one update number, the one it has. */
+export async function checkContents(campaign: FleetCampaign, member: FleetMember): Promise<void> {
+  const { group } = member;
+  if (!group || group.state !== 'normal' || !isComplete(member)) return;
+  // Nobody is to use what it shows.
+  if (group.role === 'diverged') return;
+  const { newest } = group.watermarks;
+  member.image.moveTo(group.catalog.lineage, newest);
+  for (const { catalog, state } of group.volumes.values()) {
+    if (state !== 'normal' || catalog.journalOnly) continue;
+    const expected = member.image.volumes.get(catalog.id);
+    // A change of the catalog is on its way.
+    if (expected?.length !== catalog.sizeBytes) continue;
+    const found = await read(campaign, member, catalog.name, catalog.sizeBytes);
+    if (!found || group.watermarks.newest !== newest) return;
+    if (!found.equals(expected)) {
+      campaign.fail(
+        `${member.name}: volume ${catalog.name} is not as of update ${newest}: ${difference(found, expected)}`,
+      );
+    }
+    campaign.counter.count('volume compared');
+  }
+}
+
+/** It has contents of one instant. */
+export function isComplete({ group }: FleetMember): boolean {
+  if (!group) return false;
+  const { copies = [], shows = 0, resync } = group.follow.state ?? {};
+  return !resync && copies.length === 0 && group.watermarks.applied >= shows;
+}
+
+async function read(
+  campaign: FleetCampaign,
+  member: FleetMember,
+  volume: string,
+  length: number,
+): Promise<Buffer | undefined> {
+  let failure: number | undefined;
+  const session = member.reader(volume, {
+    peer: '10.0.0.8:1',
+    admitted: () => undefined,
+    durableReached: () => undefined,
+    durableFailed: () => undefined,
+    readCompleted: (_token, error) => {
+      failure = error;
+    },
+    revoke: () => undefined,
+  });
+  if (!session) return undefined;
+  const bytes = Buffer.alloc(length);
+  const result = session.read(0, length, bytes, 0, 1);
+  if (result >= 0) failure = result;
+  else await campaign.until(() => failure !== undefined || !member.isServing);
+  if (!member.isServing) return undefined;
+  session.close();
+  if (failure === 0) return bytes;
+  if (campaign.troubled.has(member)) return undefined;
+  campaign.fail(`${member.name}: reading volume ${volume} fails with ${failure}`);
+}
+
+function difference(found: Buffer, expected: Buffer): string {
+  let from = 0;
+  while (found[from] === expected[from]) from += 1;
+  let end = found.length;
+  while (found[end - 1] === expected[end - 1]) end -= 1;
+  const isZero = found.subarray(from, end).every((byte) => byte === 0);
+  return `${isZero ? 'zeroes' : 'other bytes'} from ${from} to ${end}`;
+}

@@ -1,0 +1,156 @@
+import { checkContents, isComplete } from './fleet-contents.ts';
+import { calmWeather } from '../simulated-links.ts';
+import { describe, type FleetCampaign } from './fleet-campaign.ts';
+import { type FleetMember, groupName } from './fleet-member.ts';
+import { promoteMember } from './fleet-roles.ts';
+import { allow, begin, follow, rewind } from './fleet-sources.ts';
+
+/** What nothing but a new copy mends. */
+const beginAgain: readonly string[] = ['position_released', 'diverged', 'generation_newer'];
+const patienceMilliseconds = 200_000;
+const roundMilliseconds = 20_000;
+
+/** The faults are over: one history is everywhere, and the same. */
+export async function converge(campaign: FleetCampaign): Promise<void> {
+  campaign.note('the faults are over');
+  calmDown(campaign);
+  for (const member of campaign.members) await campaign.start(member);
+  const primary = await findPrimary(campaign);
+  const joined = [primary];
+  for (const member of campaign.members) {
+    if (member === primary) continue;
+    const source = campaign.random.chance(0.3) ? campaign.random.pick(joined) : primary;
+    await join(campaign, member, source.isJournalOnly ? primary : source);
+    joined.push(member);
+  }
+  await forgetThoseWhoLeft(campaign);
+  await campaign.pass(50);
+  campaign.write(primary, 60);
+  await catchUp(campaign, primary);
+  await compare(campaign, primary);
+  for (const member of campaign.members) await campaign.crash(member, 'stop');
+  for (const member of campaign.members) await campaign.start(member);
+  await catchUp(campaign, primary);
+  await compare(campaign, primary);
+}
+
+function calmDown({ fleet, members, troubled }: FleetCampaign): void {
+  fleet.links.weather = calmWeather;
+  for (const a of members) {
+    a.system.machine.faults.clear();
+    for (const b of members) if (a.name < b.name) fleet.links.mend(a.name, b.name);
+  }
+  troubled.clear();
+}
+
+/** Who is primary, or is to be it. */
+async function findPrimary(campaign: FleetCampaign): Promise<FleetMember> {
+  await campaign.until(() => campaign.primary !== undefined, 10_000);
+  if (campaign.primary) return campaign.primary;
+  const secondaries = campaign.members.filter(
+    (each) => each.group && each.group.role !== 'primary' && !each.isJournalOnly,
+  );
+  for (const heir of secondaries) {
+    if (!isComplete(heir)) continue;
+    await campaign.until(() => isApplied(heir), patienceMilliseconds);
+    if (await promoteMember(campaign, heir)) return heir;
+  }
+  // Nobody else has contents of one instant.
+  const last = [...campaign.stale].find(({ group }) => group?.role === 'primary');
+  if (!last) return campaign.fail('nobody can be primary');
+  campaign.stale.delete(last);
+  return last;
+}
+
+function isApplied({ group }: FleetMember): boolean {
+  const { applied, durable, newest } = group?.watermarks ?? { applied: 0, durable: 0, newest: -1 };
+  return applied === newest && durable === newest;
+}
+
+async function join(
+  campaign: FleetCampaign,
+  member: FleetMember,
+  source: FleetMember,
+): Promise<void> {
+  const { group } = member;
+  if (group && group.role !== 'primary') {
+    if (group.follow.state?.isSuspended) {
+      await campaign.verb(member, 'resume', { group: groupName });
+    }
+    // Following the same source again asks it nothing.
+    await allow(campaign, source, member);
+    if ((await follow(campaign, member, source)) === 'done') return;
+  }
+  const mayRewind = group && !source.isJournalOnly && campaign.random.chance(0.6);
+  if (mayRewind && (await rewind(campaign, member, source)) === 'done') return;
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    if ((await begin(campaign, member, source)) === 'done') return;
+    await campaign.pass(roundMilliseconds);
+  }
+  campaign.fail(`${member.name} cannot follow ${source.name}`);
+}
+
+/** Who follows another system now is kept nothing for. */
+async function forgetThoseWhoLeft(campaign: FleetCampaign): Promise<void> {
+  for (const source of campaign.members) {
+    for (const { systemId, name } of source.group?.followers.list() ?? []) {
+      const follower = campaign.members.find((each) => each.systemId === systemId);
+      if (follower?.sourceSystemId === source.systemId) continue;
+      const input = { group: groupName, secondary: name };
+      await campaign.verb(source, 'secondary remove', input);
+    }
+  }
+}
+
+/** Everybody has all; who was left behind meanwhile copies anew. */
+async function catchUp(campaign: FleetCampaign, primary: FleetMember): Promise<void> {
+  const waiting = (): FleetMember[] => campaign.members.filter((each) => !hasAll(each, primary));
+  const end = campaign.now + patienceMilliseconds;
+  while (campaign.now < end) {
+    if (await campaign.until(() => waiting().length === 0, roundMilliseconds)) return;
+    for (const member of waiting()) {
+      const { follower, isJournalOnly } = member;
+      // A journal alone has nothing that regions could be brought to.
+      const isRefused = isJournalOnly && follower?.state === 'refused';
+      const isLost = isRefused || beginAgain.includes(follower?.failure?.code ?? '');
+      if (isLost || member.group?.role === 'diverged') {
+        await begin(campaign, member, primary);
+      }
+    }
+    await forgetThoseWhoLeft(campaign);
+  }
+  const texts = waiting().map(describe);
+  const { newest = 0 } = primary.group?.watermarks ?? {};
+  campaign.fail(`not everybody has ${newest} of ${primary.name}: ${texts.join('; ')}`);
+}
+
+function hasAll(member: FleetMember, primary: FleetMember): boolean {
+  const newest = primary.group?.watermarks.newest;
+  return (
+    newest === member.group?.watermarks.newest &&
+    isApplied(member) &&
+    isComplete(member) &&
+    member.group?.conditions.list().length === 0
+  );
+}
+
+async function compare(campaign: FleetCampaign, primary: FleetMember): Promise<void> {
+  const expected = summary(primary);
+  for (const member of campaign.members) {
+    await checkContents(campaign, member);
+    const found = summary(member);
+    if (found !== expected) {
+      campaign.fail(`${member.name} has ${found}, and ${primary.name} ${expected}`);
+    }
+  }
+}
+
+/** All that is to be the same everywhere. */
+function summary({ group }: FleetMember): string {
+  if (!group) return 'nothing';
+  const { lineage, number, volumes } = group.catalog;
+  const { newest } = group.watermarks;
+  const shapes = volumes.map(({ id, name, sizeBytes }) => ({ id, name, sizeBytes }));
+  const held = lineage.filter(({ firstNumber }) => firstNumber <= newest);
+  return JSON.stringify({ newest, number, shapes, held });
+}

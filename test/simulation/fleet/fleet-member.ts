@@ -1,0 +1,251 @@
+import type { Catalog } from '../../../src/group/catalog.ts';
+import type { ExportClient, ExportSession } from '../../../src/group/export.ts';
+import type { Group } from '../../../src/group/group.ts';
+import { agreesAt, type Lineage, positionOf, stretchOf } from '../../../src/group/lineage.ts';
+import type { GroupRole } from '../../../src/group/states.ts';
+import type { Follower } from '../../../src/replicator/follower.ts';
+import type { FleetSystem } from '../../replicator/fleet.ts';
+import type { CrashKind } from '../crash-kind.ts';
+import { FleetHost } from './fleet-host.ts';
+import { type FleetHistory, HistoryImage } from './fleet-history.ts';
+import type { SimulatedRandom } from '../simulated-random.ts';
+
+/** The one group there is. */
+export const groupName = 'g';
+
+/** How far a member was when it was looked at last. */
+interface Place {
+  readonly groupId: string;
+  readonly role: GroupRole;
+  readonly lineage: Lineage;
+  readonly durable: number;
+  readonly newest: number;
+  /** Whom it follows. */
+  readonly sourceSystemId: number | undefined;
+}
+
+/** One system of the fleet, life after life, and what has to be there after the next start. */
+export class FleetMember {
+  readonly system: FleetSystem;
+  readonly isJournalOnly: boolean;
+  readonly hosts: FleetHost[] = [];
+  readonly image: HistoryImage;
+  readonly #history: FleetHistory;
+  readonly #random: SimulatedRandom;
+  readonly #report: (text: string) => void;
+  readonly #isSomebodyStarting: () => boolean;
+  /** The released number at which holds were looked at last. */
+  releasedSeen = 0;
+  #systemId: number | undefined;
+  #catalog: Catalog | undefined;
+  /** Of the last look; undefined: it had no group. */
+  #place: Place | undefined;
+  /** What the next start has to bring back. */
+  #owed: { readonly place: Place; readonly number: number } | undefined;
+  #isAlive = false;
+  #isStarting = false;
+  /** A sync failed in this life: the page cache may have what the device has not. */
+  hasFailedSync = false;
+  /** Its group was being made or deleted when it died: it is there, or not. */
+  isUndecided = false;
+
+  constructor(
+    system: FleetSystem,
+    parts: {
+      readonly history: FleetHistory;
+      readonly random: SimulatedRandom;
+      readonly isJournalOnly: boolean;
+      readonly report: (text: string) => void;
+      /** Somebody is about to serve, and may be read from before it is looked at. */
+      readonly isSomebodyStarting: () => boolean;
+    },
+  ) {
+    this.system = system;
+    this.isJournalOnly = parts.isJournalOnly;
+    this.#history = parts.history;
+    this.#random = parts.random;
+    this.#report = (text) => parts.report(`${system.host}: ${text}`);
+    this.#isSomebodyStarting = parts.isSomebodyStarting;
+    this.image = new HistoryImage(parts.history);
+  }
+
+  get name(): string {
+    return this.system.host;
+  }
+  get isAlive(): boolean {
+    return this.#isAlive;
+  }
+  /** The last number known to be durable there, as long as it has the group. */
+  get durable(): number | undefined {
+    return this.#place?.durable;
+  }
+  get sourceSystemId(): number | undefined {
+    return this.#place?.sourceSystemId;
+  }
+  /** Undefined: it never served. */
+  get systemId(): number | undefined {
+    return this.#systemId;
+  }
+  get lastRole(): GroupRole | undefined {
+    return this.#place?.role;
+  }
+
+  get isServing(): boolean {
+    return this.#isAlive && this.system.daemon.isServing;
+  }
+
+  get group(): Group | undefined {
+    return this.isServing ? this.system.system.groups.get(groupName) : undefined;
+  }
+
+  get follower(): Follower | undefined {
+    const { group } = this;
+    return group && this.system.daemon.composed.followed.find(group);
+  }
+
+  launched(): void {
+    this.#isAlive = true;
+    this.#isStarting = true;
+    this.hasFailedSync = false;
+  }
+
+  /** It is gone, or was found dead; what it must have then is decided by how. */
+  ended(kind: CrashKind): void {
+    if (!this.#isAlive) return;
+    this.#isAlive = false;
+    this.hosts.length = 0;
+    const place = this.#place;
+    if (!place) return;
+    const isAllThere = kind !== 'power' && !this.hasFailedSync;
+    const number = isAllThere ? place.newest : place.durable;
+    // A start that did not get so far owes what was owed before.
+    const before = this.#owed;
+    this.#owed = {
+      place,
+      number: before && before.place === place ? Math.min(before.number, number) : number,
+    };
+  }
+
+  /** The power went while it was dead already: what a process left in the page cache is gone too. */
+  lostPower(): void {
+    const owed = this.#owed;
+    if (owed) this.#owed = { ...owed, number: Math.min(owed.number, owed.place.durable) };
+  }
+
+  /** The group was deleted by command, or is a new one. */
+  forget(): void {
+    this.#place = undefined;
+    this.#owed = undefined;
+  }
+
+  #checkStart(): void {
+    const owed = this.#owed;
+    this.#owed = undefined;
+    const { group } = this;
+    const wasUndecided = this.isUndecided;
+    this.isUndecided = false;
+    if (!group) {
+      if (owed && !wasUndecided) this.#report('the group is gone');
+      this.#place = undefined;
+      return;
+    }
+    // Its journal may have been begun anew.
+    if (!owed || wasUndecided || owed.place.groupId !== group.catalog.groupId) return;
+    if (group.state === 'abnormal') {
+      this.#report(`the group is abnormal: ${group.failureText}`);
+      return;
+    }
+    const { newest } = group.watermarks;
+    const { place, number } = owed;
+    if (newest < number) {
+      this.#report(`update ${number} was promised, and after the restart there are ${newest}`);
+    }
+    if (!agreesAt(group.catalog.lineage, positionOf(place.lineage, Math.min(number, newest)))) {
+      this.#report(`after the restart update ${number} is another one`);
+    }
+  }
+
+  /** After every event: what is true at every moment. */
+  look(): void {
+    if (!this.isServing) return;
+    if (this.#isStarting) {
+      this.#isStarting = false;
+      this.releasedSeen = 0;
+      this.#systemId = this.system.system.systemId;
+      this.#checkStart();
+    }
+    const { group } = this;
+    if (!group) return;
+    const { catalog, watermarks } = group;
+    const { released, applied, durable, newest } = watermarks;
+    const place = this.#place;
+    const { groupId, lineage } = catalog;
+    const sourceSystemId = group.follow.state?.sourceSystemId;
+    if (
+      place?.groupId === groupId &&
+      place.lineage === lineage &&
+      place.durable === durable &&
+      place.newest === newest &&
+      this.#catalog === catalog &&
+      place.role === group.role &&
+      place.sourceSystemId === sourceSystemId
+    ) {
+      return;
+    }
+    // Until a journal was opened nothing of it is known.
+    if (group.state === 'recovering') return;
+    if (released > applied || applied > durable || durable > newest) {
+      this.#report(`watermarks are ${released}, ${applied}, ${durable}, ${newest}`);
+    }
+    this.#place = { groupId, role: group.role, lineage, durable, newest, sourceSystemId };
+    this.#seeCatalog(group);
+    const stretch = stretchOf(lineage, durable);
+    // Also a primary that has just handed over.
+    if (lineage.at(-1)?.system !== this.#systemId) this.#lookAtReceived(group);
+    else if (stretch) this.#history.noteDurable(stretch, durable);
+  }
+
+  /** Elsewhere the same change made the same volumes. */
+  #seeCatalog({ catalog, watermarks }: Group): void {
+    if (catalog === this.#catalog || catalog.number > watermarks.newest) return;
+    this.#catalog = catalog;
+    const shapes = catalog.volumes.map(({ id, name, sizeBytes }) => ({ id, name, sizeBytes }));
+    const wrong = this.#history.catalog(catalog.lineage, catalog.number, shapes);
+    if (wrong !== undefined) this.#report(wrong);
+  }
+
+  #lookAtReceived({ catalog, watermarks: { newest } }: Group): void {
+    const last = catalog.lineage.at(-1);
+    if (!last || newest < last.firstNumber) return;
+    const durable = this.#history.durableOf(last);
+    if (newest > durable && !this.#isSomebodyStarting()) {
+      this.#report(`update ${newest} was received, and only ${durable} were durable`);
+    }
+  }
+
+  open(volume: string): FleetHost | undefined {
+    const { group } = this;
+    if (!group || group.role !== 'primary' || group.state !== 'normal') return undefined;
+    if (group.volumes.get(volume)?.state !== 'normal') return undefined;
+    const random = this.#random.fork(`host ${this.#random.next()}`);
+    const parts = { group, history: this.#history, random };
+    const host = new FleetHost(parts, volume, (client) => this.#session(volume, client));
+    this.hosts.push(host);
+    return host;
+  }
+
+  #session(volume: string, client: ExportClient): ExportSession {
+    const found = this.system.daemon.composed.exports.find(`${groupName}/${volume}`);
+    if (!found) throw new Error(`${this.name} has no export ${volume}`);
+    return found.open(client);
+  }
+
+  /** Opens for reading; undefined: it is not exported. */
+  reader(volume: string, client: ExportClient): ExportSession | undefined {
+    return this.system.daemon.composed.exports.find(`${groupName}/${volume}`)?.open(client);
+  }
+
+  dropHosts(): void {
+    for (const host of this.hosts.splice(0)) if (this.#isAlive) host.close();
+  }
+}

@@ -1,0 +1,124 @@
+import { isComplete } from './fleet-contents.ts';
+import type { FleetCampaign } from './fleet-campaign.ts';
+import { type FleetMember, groupName } from './fleet-member.ts';
+import { begin, rewind } from './fleet-sources.ts';
+
+/** Whoever is primary now, or may find that it is, is not what hosts use any more. */
+function supersede(campaign: FleetCampaign, heir: FleetMember): FleetMember[] {
+  const rivals = campaign.members.filter(
+    (each) =>
+      each !== heir &&
+      !campaign.stale.has(each) &&
+      (each.lastRole === 'primary' || campaign.heirs.has(each)),
+  );
+  for (const rival of rivals) {
+    campaign.stale.add(rival);
+    if (rival.isServing) rival.dropHosts();
+  }
+  return rivals;
+}
+
+/** Failover: where the primary is gone, or cannot be reached any more. */
+export async function promote(campaign: FleetCampaign): Promise<void> {
+  const { random, primary } = campaign;
+  if (primary && !random.chance(0.3)) return;
+  const secondaries = campaign.serving.filter(
+    (each) => each.group && each.group.role !== 'primary' && !each.isJournalOnly,
+  );
+  if (secondaries.length === 0) return;
+  await promoteMember(campaign, random.pick(secondaries));
+}
+
+export async function promoteMember(campaign: FleetCampaign, heir: FleetMember): Promise<boolean> {
+  const { group } = heir;
+  if (!group) return false;
+  const wasStale = campaign.stale.delete(heir);
+  const rivals = supersede(campaign, heir);
+  // What was handed over is taken back by force alone; contents that are not whole never are, here.
+  const { handedOver } = group.catalog;
+  const isGivenAway = handedOver !== undefined && handedOver.to !== heir.systemId;
+  const isParted = group.role === 'diverged' && campaign.random.chance(0.5);
+  const isForcible = isGivenAway ? campaign.random.chance(0.7) : isParted;
+  const force = isForcible && isComplete(heir);
+  // A resync under way is taken back.
+  heir.isUndecided = true;
+  const outcome = await campaign.verb(heir, 'promote', { group: groupName, force }, [
+    'confirmation_needed',
+    'state_refuses',
+  ]);
+  if (outcome !== 'dead') heir.isUndecided = false;
+  if (outcome === 'done') {
+    if (isGivenAway && !force) campaign.fail(`${heir.name} took what was given to another one`);
+    campaign.counter.count('promotion');
+    campaign.heirs.delete(heir);
+    return true;
+  }
+  if (outcome === 'dead') {
+    campaign.heirs.add(heir);
+    return false;
+  }
+  for (const rival of rivals) campaign.stale.delete(rival);
+  if (wasStale) campaign.stale.add(heir);
+  return false;
+}
+
+/** Planned, nothing lost: from the record on that says so the heir alone may be primary. */
+export async function handOff(campaign: FleetCampaign): Promise<void> {
+  const { random, primary } = campaign;
+  const group = primary?.group;
+  if (!primary || group?.state !== 'normal') return;
+  const known = group.followers.list().map(({ systemId }) => systemId);
+  const heirs = campaign.members.filter(
+    ({ systemId, isJournalOnly }) =>
+      systemId !== undefined && known.includes(systemId) && !isJournalOnly,
+  );
+  if (heirs.length === 0) {
+    await campaign.verb(primary, 'handoff', { group: groupName, to: 'nobody' }, [
+      'follower_not_found',
+    ]);
+    return;
+  }
+  const heir = random.pick(heirs);
+  const isLate = random.chance(0.25);
+  if (isLate) {
+    campaign.fleet.links.cut(primary.name, heir.name, 'silent');
+    for (let round = 0; round < 8; round += 1) {
+      campaign.write(primary, 300, { sizeBytesMax: 512, clears: 0 });
+      await campaign.pass(2);
+    }
+  }
+  const before = new Set(campaign.heirs);
+  campaign.heirs.add(heir);
+  const timeout = isLate ? '200ms' : '5s';
+  const input = { group: groupName, to: heir.name, timeout };
+  const outcome = await campaign.verb(primary, 'handoff', input, [
+    'state_refuses',
+    'follower_not_found',
+    'timed_out',
+    'shutting_down',
+  ]);
+  if (outcome === 'refused' && !before.has(heir)) campaign.heirs.delete(heir);
+  if (outcome === 'done') campaign.counter.count('handoff');
+}
+
+/** A primary that another one took over from: what only it has is given up, and it follows. */
+export async function returnStale(campaign: FleetCampaign): Promise<void> {
+  const { random, primary } = campaign;
+  const stale = [...campaign.stale].filter((each) => each.isServing && each.group);
+  if (!primary || stale.length === 0) return;
+  const member = random.pick(stale);
+  if (random.chance(0.6) && (await rewind(campaign, member, primary)) === 'done') return;
+  await begin(campaign, member, primary);
+}
+
+/** An old primary meets the new one, with something that nobody else has. */
+export async function meetStale(campaign: FleetCampaign): Promise<void> {
+  const { primary, fleet } = campaign;
+  const stale = [...campaign.stale].filter((each) => each.group?.role === 'primary');
+  if (!primary || stale.length === 0) return;
+  for (const member of stale) {
+    campaign.write(member, 20);
+    fleet.links.mend(member.name, primary.name);
+  }
+  await campaign.pass(15_000);
+}

@@ -1,0 +1,140 @@
+import type { ErrorCode } from '../../../src/platform/errors.ts';
+import { type FleetCampaign, peerCodes, type VerbOutcome } from './fleet-campaign.ts';
+import { type FleetMember, groupName } from './fleet-member.ts';
+
+/** What a source may say that another command has to mend. */
+const historyCodes: readonly ErrorCode[] = ['diverged', 'generation_newer', 'position_released'];
+
+/** Whether `member` gets what `source` has, over whomever. */
+function isBelow(campaign: FleetCampaign, source: FleetMember, member: FleetMember): boolean {
+  let at: FleetMember | undefined = source;
+  for (let hops = 0; at && hops < campaign.members.length; hops += 1) {
+    if (at === member) return true;
+    const { sourceSystemId }: FleetMember = at;
+    at = campaign.members.find((each) => each.systemId === sourceSystemId);
+  }
+  return false;
+}
+
+/** Whom it may follow without a loop. */
+function sourcesFor(campaign: FleetCampaign, member: FleetMember): FleetMember[] {
+  return campaign.serving.filter(
+    (each) =>
+      each !== member &&
+      each.group?.state === 'normal' &&
+      !campaign.stale.has(each) &&
+      !isBelow(campaign, each, member),
+  );
+}
+
+export async function allow(
+  campaign: FleetCampaign,
+  source: FleetMember,
+  member: FleetMember,
+): Promise<void> {
+  if (!source.group) return;
+  const input = { group: groupName, secondary: member.name };
+  await campaign.verb(source, 'secondary allow', input, ['group_not_found']);
+}
+
+/** Follows `source`, which is told to let it; what was followed before is left where that says yes. */
+export async function follow(
+  campaign: FleetCampaign,
+  member: FleetMember,
+  source: FleetMember,
+): Promise<VerbOutcome> {
+  const { random } = campaign;
+  const isNew = member.group === undefined;
+  if (random.chance(0.8)) await allow(campaign, source, member);
+  const input = {
+    group: groupName,
+    from: source.system.url,
+    pace: random.pick(['immediate', 'immediate', 'interval:50ms', 'adaptive']),
+    links: random.pick([1, 2, 3]),
+    ...(member.isJournalOnly ? { journalOnly: true } : {}),
+    ...(isNew ? { journalSize: member.isJournalOnly ? '256MiB' : '64MiB' } : {}),
+  };
+  const allowed: ErrorCode[] = [
+    ...peerCodes,
+    ...historyCodes,
+    'follower_not_allowed',
+    'follow_loop',
+    'state_refuses',
+    'disk_full',
+  ];
+  if (isNew) member.isUndecided = true;
+  let outcome = await campaign.verb(member, 'follow', input, allowed);
+  if (outcome === 'refused' && campaign.lastRefusal === 'follower_not_allowed') {
+    await allow(campaign, source, member);
+    outcome = await campaign.verb(member, 'follow', input, allowed);
+  }
+  if (outcome !== 'dead') member.isUndecided = false;
+  return outcome;
+}
+
+/** Deletes what there is, and copies everything anew. */
+export async function begin(
+  campaign: FleetCampaign,
+  member: FleetMember,
+  wanted?: FleetMember,
+): Promise<VerbOutcome> {
+  const { random } = campaign;
+  const sources = sourcesFor(campaign, member);
+  const source = wanted ?? (sources.length > 0 ? random.pick(sources) : undefined);
+  if (!source) return 'refused';
+  if (member.group) {
+    member.dropHosts();
+    member.isUndecided = true;
+    const input = { group: groupName, force: true };
+    // It may be in the middle of beginning its journal anew.
+    const deleted = await campaign.verb(member, 'group delete', input, ['state_refuses']);
+    if (deleted === 'refused') member.isUndecided = false;
+    if (deleted !== 'done') return deleted;
+    member.forget();
+    member.isUndecided = false;
+    campaign.stale.delete(member);
+    campaign.heirs.delete(member);
+  }
+  return follow(campaign, member, source);
+}
+
+/** Goes back to where its history and the source's part, and on from there. */
+export async function rewind(
+  campaign: FleetCampaign,
+  member: FleetMember,
+  source: FleetMember,
+): Promise<VerbOutcome> {
+  member.dropHosts();
+  await allow(campaign, source, member);
+  const compare = campaign.random.chance(0.5);
+  const input = { group: groupName, from: source.system.url, rewind: true, compare };
+  member.isUndecided = true;
+  const outcome = await campaign.verb(member, 'follow', input, [
+    ...peerCodes,
+    ...historyCodes,
+    'state_refuses',
+    'confirmation_needed',
+    'follow_loop',
+    'record_unreadable',
+    'disk_full',
+  ]);
+  if (outcome !== 'dead') member.isUndecided = false;
+  if (outcome !== 'done') return outcome;
+  campaign.counter.count('rewind');
+  campaign.stale.delete(member);
+  campaign.heirs.delete(member);
+  return outcome;
+}
+
+/** Follows another system from now on, or one that cannot be followed. */
+export async function switchSource(campaign: FleetCampaign): Promise<void> {
+  const { random } = campaign;
+  const serving = campaign.serving.filter(({ group }) => group?.role !== 'primary');
+  if (serving.length === 0) return;
+  const member = random.pick(serving);
+  const others = campaign.serving.filter((each) => each !== member && each.group);
+  const good = sourcesFor(campaign, member);
+  const from = random.chance(0.15) ? others : good;
+  if (from.length === 0) return;
+  await follow(campaign, member, random.pick(from));
+}

@@ -1,0 +1,252 @@
+import type { PlantedMistake } from './mistake.ts';
+
+/** Rules about systems that follow each other: a fleet finds them. */
+export const followMistakes: readonly PlantedMistake[] = [
+  {
+    name: 'sent-before-durable',
+    rule: 1,
+    profile: 'fleet',
+    does: 'followers are given records that are not durable yet',
+    edits: [
+      {
+        file: 'replicator/source-feed.ts',
+        find: 'if (!changes.isFileBehind || !last) return watermarks.durable;',
+        replace: 'if (!changes.isFileBehind || !last) return watermarks.newest;',
+      },
+    ],
+  },
+  {
+    name: 'hold-of-a-follower-does-not-hold',
+    rule: 'invariant 5',
+    profile: 'fleet',
+    does: 'records are released that a registered follower has not received',
+    edits: [
+      {
+        file: 'group/follower-holds.ts',
+        find: 'retention.set(owner, Math.max(before, follower[this.rule]));',
+        replace: 'retention.set(owner, Math.max(before, watermarks.durable));',
+      },
+    ],
+  },
+  {
+    name: 'records-ahead-of-contents',
+    rule: 11,
+    profile: 'fleet',
+    does: 'who copies is given records that the contents behind them do not show yet',
+    edits: [
+      {
+        file: 'replicator/source-read.ts',
+        find: 'return this.#isCopying ? Math.min(servable, watermarks.applied) : servable;',
+        replace: 'return watermarks.applied >= 0 ? servable : 0;',
+      },
+      {
+        file: 'replicator/source-contents.ts',
+        find: '  return watermarks.applied >= through;',
+        replace: '  return watermarks.applied >= 0 || through > 0;',
+      },
+    ],
+  },
+  {
+    name: 'contents-show-more-than-they-say',
+    rule: 11,
+    profile: 'fleet',
+    does: 'contents say that they show nothing newer than what is applied',
+    edits: [
+      {
+        file: 'replicator/source-contents.ts',
+        find: 'shows: journal.durableNow,',
+        replace: 'shows: 0,',
+      },
+    ],
+  },
+  {
+    name: 'promoted-with-half-a-copy',
+    rule: 11,
+    profile: 'fleet',
+    does: 'a system whose contents are not complete can be promoted',
+    edits: [
+      {
+        file: 'group/promotion.ts',
+        find: '  if (copies.length > 0) {',
+        replace: '  if (copies.length < 0) {',
+      },
+    ],
+  },
+  {
+    name: 'resync-without-what-changed',
+    rule: 12,
+    profile: 'fleet',
+    does: 'a follower that was left behind gets nothing of what changed meanwhile',
+    edits: [
+      {
+        file: 'group/changed-regions.ts',
+        find: 'regions.addAll(await scan(group, segments, done, to));',
+        replace: 'await scan(group, segments, done, to);',
+      },
+    ],
+  },
+  {
+    name: 'left-behind-in-silence',
+    rule: 14,
+    profile: 'fleet',
+    does: 'nobody is told that a follower was left behind',
+    edits: [
+      {
+        file: 'group/followers.ts',
+        find: 'this.#raiseBehind(cursor);\n    this.#letGo(systemId);',
+        replace: 'this.#letGo(systemId);',
+      },
+    ],
+  },
+  {
+    name: 'the-nearest-is-left-behind',
+    rule: 14,
+    profile: 'fleet',
+    does: 'a full journal leaves the follower behind that holds least back',
+    edits: [
+      {
+        file: 'group/followers.ts',
+        find: '(lowest && lowest[rule] <= cursor[rule] ? lowest : cursor)',
+        replace: '(lowest && lowest[rule] >= cursor[rule] ? lowest : cursor)',
+      },
+    ],
+  },
+  {
+    name: 'giver-stays-primary',
+    rule: 16,
+    profile: 'fleet',
+    does: 'who handed a group over goes on as its primary',
+    edits: [
+      {
+        file: 'group/catalog.ts',
+        find: "return { ...catalog, number, role: 'secondary', handedOver };",
+        replace: 'return { ...catalog, number, handedOver };',
+      },
+    ],
+  },
+  {
+    name: 'handoff-taken-up-twice',
+    rule: 16,
+    profile: 'fleet',
+    does: 'who reads the record of an old handoff again makes itself primary again',
+    edits: [
+      {
+        file: 'replicator/handoff.ts',
+        find: '  if (number <= (follow.state?.handoffsAfter ?? 0)) return false;\n',
+        replace: '',
+      },
+      {
+        file: 'replicator/handoff.ts',
+        find: 'return !sourceLineage.some(({ firstNumber }) => firstNumber > number);',
+        replace: 'return follow !== undefined || sourceLineage.length > 0;',
+      },
+    ],
+  },
+  {
+    name: 'promoted-though-handed-over',
+    rule: 16,
+    profile: 'fleet',
+    does: 'who is not the heir can be promoted without force',
+    edits: [
+      {
+        file: 'group/promotion.ts',
+        find: '  if (handedOver && handedOver.to !== systemId) {',
+        replace: '  if (handedOver && handedOver.to < 0) {',
+      },
+    ],
+  },
+  {
+    name: 'generation-not-written',
+    rule: 17,
+    profile: 'fleet',
+    does: 'a promotion is not on the device before hosts write',
+    edits: [
+      {
+        file: 'group/catalog-changes.ts',
+        find: '    writeCatalog(this.#disk, this.#path, catalog);\n    this.#catalog = catalog;',
+        replace:
+          "    if (catalog.role !== 'primary') writeCatalog(this.#disk, this.#path, catalog);\n    this.#catalog = catalog;",
+      },
+    ],
+  },
+  {
+    name: 'generation-not-counted',
+    rule: 17,
+    profile: 'fleet',
+    does: 'a promotion goes on in the generation that there was',
+    edits: [
+      {
+        file: 'group/promotion.ts',
+        find: 'takenOver?.generation ?? 0) + 1,',
+        replace: 'takenOver?.generation ?? 0),',
+      },
+    ],
+  },
+  {
+    name: 'everybody-may-follow',
+    rule: 20,
+    profile: 'fleet',
+    does: 'systems follow that nobody allowed to',
+    edits: [
+      {
+        file: 'replicator/admission.ts',
+        find: '  if (isLocal || isNamed) return;',
+        replace: "  if (isLocal || isNamed || name !== '') return;",
+      },
+    ],
+  },
+  {
+    name: 'anybody-unregisters-anybody',
+    rule: 20,
+    profile: 'fleet',
+    does: 'a system can say that another one follows no more',
+    edits: [
+      {
+        file: 'replicator/source-requests.ts',
+        find: '  if (!isItself) throw',
+        replace: '  if (!isItself && systemId < 0) throw',
+      },
+    ],
+  },
+  {
+    name: 'other-history-admitted',
+    rule: 21,
+    profile: 'fleet',
+    does: 'a follower with another history goes on as if it were the same',
+    edits: [
+      {
+        file: 'replicator/admission.ts',
+        find: '  if (agreesAt(own, position)) return;',
+        replace: '  if (agreesAt(own, position) || position.number >= 0) return;',
+      },
+      {
+        file: 'replicator/source-refusal.ts',
+        find: '  if (!isAhead && !agreesAt(lineage, position)) {',
+        replace: '  if (!isAhead && !agreesAt(lineage, position) && position.number < 0) {',
+      },
+    ],
+  },
+  {
+    name: 'stretch-not-checked',
+    rule: 21,
+    profile: 'fleet',
+    does: 'a follower takes records of a stretch that it does not know',
+    edits: [
+      {
+        file: 'replicator/answer-body.ts',
+        find: 'if (isSame && stretch === stretchOf(lineage, last)) return;',
+        replace: 'if (isSame || last > 0) return;',
+      },
+      {
+        file: 'replicator/admission.ts',
+        find: '  if (agreesAt(own, position)) return;',
+        replace: '  if (agreesAt(own, position) || position.number >= 0) return;',
+      },
+      {
+        file: 'replicator/source-refusal.ts',
+        find: '  if (!isAhead && !agreesAt(lineage, position)) {',
+        replace: '  if (!isAhead && !agreesAt(lineage, position) && position.number < 0) {',
+      },
+    ],
+  },
+];
