@@ -1,4 +1,10 @@
-import { agreesAt, generationOf } from '../group/lineage.ts';
+import {
+  agreesAt,
+  generationOf,
+  type Lineage,
+  type Position,
+  stretchOf,
+} from '../group/lineage.ts';
 import { JnbdError } from '../platform/errors.ts';
 import type { SourceJournal } from './source-journal.ts';
 import type { JournalRead } from './wire.ts';
@@ -39,7 +45,8 @@ export function refusalOf(
   }
   // One that is behind itself may not have heard of a later stretch yet.
   const isAhead = role === 'secondary' && position.number > watermarks.durable;
-  if (!isAhead && !agreesAt(lineage, position)) {
+  const mayBeLater = isAhead && !isEarlier(lineage, position);
+  if (!mayBeLater && !agreesAt(lineage, position)) {
     return refuse(
       'diverged',
       `follower ${follower.name} of group ${name} has another update ${position.number} than there is here`,
@@ -55,6 +62,16 @@ export function refusalOf(
     );
   }
   return undefined;
+}
+
+/** The stretch of that position is over here before its number: what it has there is of another history. */
+function isEarlier(lineage: Lineage, { generation, incarnation, number }: Position): boolean {
+  const own = stretchOf(lineage, number);
+  if (!own || own.generation > generation) return own !== undefined;
+  return lineage.some(
+    (stretch) =>
+      stretch !== own && stretch.generation === generation && stretch.incarnation === incarnation,
+  );
 }
 
 /** What there is was given, and more may not come: the state that the follower takes over (K16). */
