@@ -89,6 +89,11 @@ export const regressionSeeds: readonly RegressionSeed[] = [
     found:
       'lives without a write in an area that was not there then gave more sequences than were left out',
   },
+  {
+    seed: 406,
+    profile: 'full',
+    found: 'syncs that stood still held up the thread, and all groups, one after the other',
+  },
 ];
 
 /** Those that a run of the seeds from 0 up to `count`, with the profiles that follow from them, leaves out. */
