@@ -125,24 +125,6 @@ export const followMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
-    name: 'handoff-taken-up-twice',
-    rule: 16,
-    profile: 'fleet',
-    does: 'who reads the record of an old handoff again makes itself primary again',
-    edits: [
-      {
-        file: 'replicator/handoff.ts',
-        find: '  if (number <= (follow.state?.handoffsAfter ?? 0)) return false;\n',
-        replace: '',
-      },
-      {
-        file: 'replicator/handoff.ts',
-        find: 'return !sourceLineage.some(({ firstNumber }) => firstNumber > number);',
-        replace: 'return follow !== undefined || sourceLineage.length > 0;',
-      },
-    ],
-  },
-  {
     name: 'promoted-though-handed-over',
     rule: 16,
     profile: 'fleet',
@@ -221,8 +203,8 @@ export const followMistakes: readonly PlantedMistake[] = [
       },
       {
         file: 'replicator/source-refusal.ts',
-        find: '  if (!isAhead && !agreesAt(lineage, position)) {',
-        replace: '  if (!isAhead && !agreesAt(lineage, position) && position.number < 0) {',
+        find: '  if (!mayBeLater && !agreesAt(lineage, position)) {',
+        replace: '  if (!mayBeLater && !agreesAt(lineage, position) && position.number < 0) {',
       },
     ],
   },
@@ -244,8 +226,8 @@ export const followMistakes: readonly PlantedMistake[] = [
       },
       {
         file: 'replicator/source-refusal.ts',
-        find: '  if (!isAhead && !agreesAt(lineage, position)) {',
-        replace: '  if (!isAhead && !agreesAt(lineage, position) && position.number < 0) {',
+        find: '  if (!mayBeLater && !agreesAt(lineage, position)) {',
+        replace: '  if (!mayBeLater && !agreesAt(lineage, position) && position.number < 0) {',
       },
     ],
   },
