@@ -228,8 +228,8 @@ export const applyMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'volume/apply.ts',
-        find: '        this.#clear(file, step);',
-        replace: '        if (step.kind !== nodeKind.hole) this.#clear(file, step);',
+        find: '        writer.clear(file, step);',
+        replace: '        if (step.kind !== nodeKind.hole) writer.clear(file, step);',
       },
     ],
   },
@@ -239,7 +239,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'WRITE_ZEROES that is to stay allocated is applied as a hole',
     edits: [
       {
-        file: 'volume/apply.ts',
+        file: 'volume/volume-writer.ts',
         find: 'if (step.kind === nodeKind.hole) file.punchHoleSync',
         replace: 'if (step.kind !== nodeKind.data) file.punchHoleSync',
       },

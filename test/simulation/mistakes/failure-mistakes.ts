@@ -62,8 +62,8 @@ export const failureMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'journal/segment-reader.ts',
-        find: 'this.#file?.readDirectSync(',
-        replace: 'this.#file?.readSync(',
+        find: 'return file.readDirectSync(',
+        replace: 'return file.readSync(',
       },
     ],
   },
