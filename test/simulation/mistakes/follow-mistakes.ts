@@ -178,19 +178,6 @@ export const followMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
-    name: 'anybody-unregisters-anybody',
-    rule: 20,
-    profile: 'fleet',
-    does: 'a system can say that another one follows no more',
-    edits: [
-      {
-        file: 'replicator/source-requests.ts',
-        find: '  if (!isItself) throw',
-        replace: '  if (!isItself && systemId < 0) throw',
-      },
-    ],
-  },
-  {
     name: 'other-history-admitted',
     rule: 21,
     profile: 'fleet',
