@@ -12,7 +12,7 @@ export function raiseBehind(
   map: KeptMap | undefined,
 ): void {
   const group = catalog.name;
-  const what = `follower ${name} was left behind, with updates up to ${received}, because the journal of group ${group} was full`;
+  const what = `follower ${name}, which has updates up to ${received}, was left behind: the journal of group ${group} reaches back to them no more`;
   conditions.raise(`${group} ${name}`, {
     code: 'follower_behind',
     severity: map ? 'warning' : 'error',
