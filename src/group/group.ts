@@ -357,6 +357,7 @@ export class Group {
     this.volumes.set(volume.catalog.name, volume);
     if (!volume.catalog.journalOnly) this.storing.add(volume.catalog.id);
     this.followers.journalOnlyChanged();
+    this.changed();
   }
 
   /**
@@ -368,6 +369,7 @@ export class Group {
     this.#driver?.forget(volume.catalog.id);
     this.followers.journalOnlyChanged();
     if (volume.catalog.journalOnly) this.release();
+    this.changed();
     volume.file?.closeSync();
     const { backingFile } = volume;
     const { disk } = this.#deps;

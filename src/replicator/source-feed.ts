@@ -196,10 +196,10 @@ export class SourceFeed implements GroupWatcher {
   }
 }
 
-/** Another number whenever the state of a volume is another. */
+/** Another number whenever the state of a volume is another, or there is one more. */
 function volumeStates({ volumes }: Group): number {
   let revision = 0;
-  for (const volume of volumes.values()) revision += volume.revision;
+  for (const volume of volumes.values()) revision += 1 + volume.revision;
   return revision;
 }
 

@@ -94,6 +94,11 @@ export const regressionSeeds: readonly RegressionSeed[] = [
     profile: 'full',
     found: 'syncs that stood still held up the thread, and all groups, one after the other',
   },
+  {
+    seed: 118,
+    profile: 'fleet',
+    found: 'a source did not know of a volume that it had made, and gave nothing of it',
+  },
 ];
 
 /** Those that a run of the seeds from 0 up to `count`, with the profiles that follow from them, leaves out. */
