@@ -13,6 +13,8 @@ export default defineConfig({
           exclude: slowSuites.map((suite) => `test/${suite}/**`),
           testTimeout: 20_000,
           hookTimeout: 20_000,
+          // Half of the time these wait for daemons that they start.
+          maxWorkers: 2,
         },
       },
       ...slowSuites.map((suite) => ({
