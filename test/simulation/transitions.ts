@@ -1,6 +1,7 @@
 import { applyTransitions } from '../../src/group/apply-driver.ts';
 import type { Group } from '../../src/group/group.ts';
 import { groupTransitions, volumeTransitions } from '../../src/group/states.ts';
+import type { Volume } from '../../src/group/volume.ts';
 import { Area, type AreaState } from '../../src/journal/area.ts';
 import type { Journal } from '../../src/journal/journal.ts';
 import type { JournalState } from '../../src/journal/journal-owner.ts';
@@ -64,6 +65,7 @@ export class TransitionWatch {
   readonly #last = new Map<object, string>();
   readonly #lastApply = new Map<Group, string>();
   readonly #groups = new Set<Group>();
+  readonly #volumes = new Set<Volume>();
   /** A group that never served has none. */
   readonly #journals = new Map<Group, Journal>();
 
@@ -77,6 +79,7 @@ export class TransitionWatch {
     this.#last.clear();
     this.#lastApply.clear();
     this.#groups.clear();
+    this.#volumes.clear();
     this.#journals.clear();
   }
 
@@ -90,9 +93,11 @@ export class TransitionWatch {
       const journal = this.#journals.get(group);
       if (journal) this.#see(this.#last, journal, 'journal', 'open', journal.state);
       for (const area of group.areas) this.#see(this.#last, area, 'area', 'healthy', area.state);
-      for (const volume of group.volumes.values()) {
-        this.#see(this.#last, volume, 'volume', volume.catalog.state, volume.state);
-      }
+      for (const volume of group.volumes.values()) this.#volumes.add(volume);
+    }
+    // Also those that are gone: a volume may be deleted within one event.
+    for (const volume of this.#volumes) {
+      this.#see(this.#last, volume, 'volume', volume.catalog.state, volume.state);
     }
   }
 
