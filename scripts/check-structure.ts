@@ -51,6 +51,32 @@ export const allowedImports: Readonly<Record<string, readonly string[]>> = {
   platform: [],
 };
 
+const belowVolumes = ['order', 'followers', 'apply', 'catalog'];
+const betweenSystems = ['peers', 'transport', 'protocol'];
+
+/** The parts that are divided: their folders, and what files of each may import of the same part beside it. */
+export const allowedInside: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> =
+  {
+    group: {
+      roles: ['system', 'volumes', ...belowVolumes],
+      system: ['volumes', ...belowVolumes],
+      volumes: belowVolumes,
+      order: belowVolumes.slice(1),
+      followers: belowVolumes.slice(2),
+      apply: belowVolumes.slice(3),
+      catalog: [],
+    },
+    // The source's thread knows nothing of following, and a follower nothing of being followed.
+    replicator: {
+      roles: ['follower', ...betweenSystems],
+      follower: betweenSystems,
+      source: betweenSystems,
+      peers: betweenSystems.slice(1),
+      transport: betweenSystems.slice(2),
+      protocol: [],
+    },
+  };
+
 /** Packages that one part alone may import. */
 const ownedPackages: Readonly<Record<string, string>> = {
   '@peculiar/x509': 'platform',
@@ -125,16 +151,41 @@ function partOf(path: string): string {
   return (path.split('/')[1] ?? '').replace(/\.ts$/, '');
 }
 
+/** `src/group/order/host-session.ts` is in `order`; a file of no folder is in one with its own name. */
+function folderInside(path: string): string {
+  return path.split('/')[2] ?? '';
+}
+
 function mayImport(from: string, target: string): boolean {
   const own = partOf(from);
   const other = partOf(target);
-  if (own === other) return true;
+  if (own === other) return mayImportInside(own, folderInside(from), folderInside(target));
   const inside = target.slice('src/'.length);
   return (allowedImports[own] ?? []).some((entry) =>
     entry.includes('/')
       ? inside.startsWith(entry) && /^[./-]/.test(inside.slice(entry.length))
       : entry === other,
   );
+}
+
+function mayImportInside(part: string, own: string, other: string): boolean {
+  const folders = allowedInside[part];
+  return folders === undefined || own === other || (folders[own] ?? []).includes(other);
+}
+
+/** What files of the same folder as this one may import, for people. */
+function allowedFor(path: string, target: string): readonly string[] | undefined {
+  const own = partOf(path);
+  if (own !== partOf(target)) return allowedImports[own];
+  return allowedInside[own]?.[folderInside(path)]?.map((folder) => `${own}/${folder}`);
+}
+
+/** A file of a divided part is in one of its folders. */
+function checkPlace({ path }: SourceFile): Violation[] {
+  const folders = allowedInside[partOf(path)];
+  if (folders === undefined || Object.hasOwn(folders, folderInside(path))) return [];
+  const message = `src/${partOf(path)} is divided: put it into ${Object.keys(folders).join(', ')}, or add a folder to scripts/check-structure.ts`;
+  return [{ path, line: 1, rule: 'layer', message }];
 }
 
 function checkImport(
@@ -168,7 +219,7 @@ function checkImport(
     return broken('specifier', `${specifier} does not end in .ts`);
   }
   if (!mayImport(file.path, target)) {
-    const allowed = allowedImports[partOf(file.path)];
+    const allowed = allowedFor(file.path, target);
     return broken(
       'layer',
       allowed === undefined
@@ -218,6 +269,7 @@ function checkSource(files: readonly SourceFile[], dependencies: readonly string
   const violations: Violation[] = [];
   const edges = new Map<string, FolderEdge[]>();
   for (const file of files) {
+    violations.push(...checkPlace(file));
     const { imports, unreadable } = readImports(file.text);
     for (const line of unreadable) {
       const message =

@@ -3,7 +3,7 @@
  * before the format was released; the file is frozen since, and a later release reads it as it is.
  */
 import { writeFileSync } from 'node:fs';
-import { deleteVolume, resizeVolume } from '../src/group/volume-changes.ts';
+import { deleteVolume, resizeVolume } from '../src/group/volumes/volume-changes.ts';
 import { must } from '../src/platform/assert.ts';
 import { MiB } from '../src/platform/limits.ts';
 import { grownBytes, moved, plain, sizeBytes, steps } from '../test/fixtures/journal-format-1.ts';

@@ -4,8 +4,8 @@ import {
   exportBranch,
   findBranch,
   listBranches,
-} from '../group/branches.ts';
-import type { System } from '../group/system.ts';
+} from '../group/system/branches.ts';
+import type { System } from '../group/system/system.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatSize } from '../platform/size-text.ts';

@@ -1,6 +1,6 @@
-import type { Group } from '../group/group.ts';
-import { generationOf } from '../group/lineage.ts';
-import { missingContentsBytes } from '../group/missing-contents.ts';
+import type { Group } from '../group/order/group.ts';
+import { generationOf } from '../group/catalog/lineage.ts';
+import { missingContentsBytes } from '../group/volumes/missing-contents.ts';
 import { secondariesStatus, upstreamStatus } from './follow-status.ts';
 import type { Following } from './following.ts';
 import type { CopyClock } from './copy-clock.ts';

@@ -1,5 +1,5 @@
-import type { FollowerCursor } from '../group/follower-cursor.ts';
-import type { Group } from '../group/group.ts';
+import type { FollowerCursor } from '../group/followers/follower-cursor.ts';
+import type { Group } from '../group/order/group.ts';
 import { segmentHeaderBytes } from '../platform/limits.ts';
 import type { CopyClock } from './copy-clock.ts';
 import type { ResyncProgress, UpstreamState } from './following.ts';

@@ -1,5 +1,5 @@
-import type { Group } from '../group/group.ts';
-import type { GroupSettings } from '../group/new-group.ts';
+import type { Group } from '../group/order/group.ts';
+import type { GroupSettings } from '../group/catalog/new-group.ts';
 
 /** What a follower is asked to do; left out is what stays as it is, or gets its default. */
 export interface FollowWish {

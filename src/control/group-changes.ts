@@ -1,5 +1,5 @@
-import type { Group } from '../group/group.ts';
-import { generationOf } from '../group/lineage.ts';
+import type { Group } from '../group/order/group.ts';
+import { generationOf } from '../group/catalog/lineage.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { HookNotice, HookSubject } from './hooks.ts';
 

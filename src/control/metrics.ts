@@ -3,11 +3,15 @@
  * counted here. Names and units are a promise: alerts are written on them.
  */
 import { type Metric, type MetricValue, type MetricValueWithName, Registry } from 'prom-client';
-import { refusalOf } from '../group/exports.ts';
-import type { Group } from '../group/group.ts';
-import type { System } from '../group/system.ts';
-import type { Volume } from '../group/volume.ts';
-import { hostOperations, latencyBucketSeconds, latencyBuckets } from '../group/volume-metrics.ts';
+import { refusalOf } from '../group/system/exports.ts';
+import type { Group } from '../group/order/group.ts';
+import type { System } from '../group/system/system.ts';
+import type { Volume } from '../group/apply/volume.ts';
+import {
+  hostOperations,
+  latencyBucketSeconds,
+  latencyBuckets,
+} from '../group/apply/volume-metrics.ts';
 import { followMetrics } from './follow-metrics.ts';
 import type { Following } from './following.ts';
 import type { CopyClock } from './copy-clock.ts';

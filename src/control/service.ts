@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { System } from '../group/system.ts';
+import type { System } from '../group/system/system.ts';
 import { JnbdError, refusedBySystem } from '../platform/errors.ts';
 import type { EventHistory } from './events.ts';
 import type { Metrics } from './metrics.ts';

@@ -1,9 +1,14 @@
-import { configureGroup, checkSyncInterval } from '../group/group-settings.ts';
-import type { Group } from '../group/group.ts';
-import { type BlockSource, importVolume, openFileSource } from '../group/import.ts';
-import type { System } from '../group/system.ts';
-import type { Volume } from '../group/volume.ts';
-import { changeVolume, createVolume, deleteVolume, resizeVolume } from '../group/volume-changes.ts';
+import { configureGroup, checkSyncInterval } from '../group/system/group-settings.ts';
+import type { Group } from '../group/order/group.ts';
+import { type BlockSource, importVolume, openFileSource } from '../group/volumes/import.ts';
+import type { System } from '../group/system/system.ts';
+import type { Volume } from '../group/apply/volume.ts';
+import {
+  changeVolume,
+  createVolume,
+  deleteVolume,
+  resizeVolume,
+} from '../group/volumes/volume-changes.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatExactSize } from '../platform/size-text.ts';

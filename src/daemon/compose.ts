@@ -13,30 +13,30 @@ import type { ProcessWatch } from '../control/process-watch.ts';
 import { ControlService } from '../control/service.ts';
 import { StatusReport } from '../control/status.ts';
 import { Verbs } from '../control/verbs.ts';
-import { missingContentsBytes } from '../group/missing-contents.ts';
-import { listBranches } from '../group/branches.ts';
-import type { Group } from '../group/group.ts';
-import { SystemExports } from '../group/exports.ts';
-import { System, type SystemDependencies } from '../group/system.ts';
+import { missingContentsBytes } from '../group/volumes/missing-contents.ts';
+import { listBranches } from '../group/system/branches.ts';
+import type { Group } from '../group/order/group.ts';
+import { SystemExports } from '../group/system/exports.ts';
+import { System, type SystemDependencies } from '../group/system/system.ts';
 import { openNbdSource } from '../nbd/import-source.ts';
 import { NbdServer, type NbdServerOptions } from '../nbd/server.ts';
 import { formatNbdUri } from '../nbd/uri.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatAddress, type ListenAddress, type Network } from '../platform/network.ts';
 import { formatSize } from '../platform/size-text.ts';
-import type { ComparisonState } from '../replicator/comparisons.ts';
-import { FollowedGroups } from '../replicator/followed-groups.ts';
-import { PrimaryWatch } from '../replicator/primary-watch.ts';
-import { Secondaries } from '../replicator/secondaries.ts';
-import { type ForwardedAnswer, Source } from '../replicator/source.ts';
-import type { FromSource, ToSource } from '../replicator/source-messages.ts';
-import { answerRequest } from '../replicator/source-requests.ts';
+import type { ComparisonState } from '../replicator/roles/comparisons.ts';
+import { FollowedGroups } from '../replicator/roles/followed-groups.ts';
+import { PrimaryWatch } from '../replicator/roles/primary-watch.ts';
+import { Secondaries } from '../replicator/peers/secondaries.ts';
+import { type ForwardedAnswer, Source } from '../replicator/source/source.ts';
+import type { FromSource, ToSource } from '../replicator/source/source-messages.ts';
+import { answerRequest } from '../replicator/peers/source-requests.ts';
 import type {
   ClientCredentials,
   IncomingRequest,
   Transport,
   TransportListenOptions,
-} from '../replicator/transport.ts';
+} from '../replicator/transport/transport.ts';
 import type { WorkerPort } from '../platform/worker-port.ts';
 
 /** What a daemon works with: a simulation replaces these parts, and no others. */

@@ -4,10 +4,10 @@ import { readHookSettings } from '../control/hooks-directory.ts';
 import { nodeProcessRunner } from '../platform/node-process-runner.ts';
 import { hostname } from 'node:os';
 import { memoryBytesDefault } from '../platform/limits.ts';
-import { http2Transport } from '../replicator/http2-transport.ts';
-import type { FromSource, ToSource } from '../replicator/source-messages.ts';
-import { problemAnswer } from '../replicator/wire-json.ts';
-import type { PeerIdentity } from '../replicator/transport.ts';
+import { http2Transport } from '../replicator/transport/http2-transport.ts';
+import type { FromSource, ToSource } from '../replicator/source/source-messages.ts';
+import { problemAnswer } from '../replicator/protocol/wire-json.ts';
+import type { PeerIdentity } from '../replicator/transport/transport.ts';
 import { realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Log, openLog } from '../control/log.ts';
@@ -50,7 +50,7 @@ export function realWorld(): World {
       ),
     startSource: (failed) =>
       spawnNodeWorker<ToSource, FromSource>(
-        new URL('../replicator/source-thread.ts', import.meta.url),
+        new URL('../replicator/source/source-thread.ts', import.meta.url),
         'source',
         failed,
       ),

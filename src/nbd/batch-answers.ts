@@ -1,4 +1,4 @@
-import type { ExportSession } from '../group/export.ts';
+import type { ExportSession } from '../group/apply/export.ts';
 import { DurableQueue } from './durable-queue.ts';
 import type { ReadAnswers } from './read-answers.ts';
 import type { RequestIdentity } from './reply-codec.ts';

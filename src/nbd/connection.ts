@@ -4,7 +4,7 @@ import type {
   ExportClient,
   ExportDirectory,
   ExportSession,
-} from '../group/export.ts';
+} from '../group/apply/export.ts';
 import { JnbdError, messageOf } from '../platform/errors.ts';
 import type { Connection, ConnectionOwner, TlsCredentials } from '../platform/network.ts';
 import { Handshake, type HandshakeAction } from './handshake.ts';

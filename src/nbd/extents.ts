@@ -1,4 +1,4 @@
-import type { ExtentList } from '../group/export.ts';
+import type { ExtentList } from '../group/apply/export.ts';
 
 /** More are not reported in one answer; the client asks again behind the last. */
 export const extentsMax = 1024;

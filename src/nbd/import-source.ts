@@ -1,4 +1,4 @@
-import type { BlockSource } from '../group/import.ts';
+import type { BlockSource } from '../group/volumes/import.ts';
 import { JnbdError, messageOf } from '../platform/errors.ts';
 import { GiB } from '../platform/limits.ts';
 import { type ClientExtent, NbdClient } from './client.ts';

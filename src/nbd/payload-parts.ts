@@ -1,4 +1,4 @@
-import type { ExportSession } from '../group/export.ts';
+import type { ExportSession } from '../group/apply/export.ts';
 import { blockBytes, slabBytes, slabHeadroomBytes } from '../platform/limits.ts';
 import { movedBytesMax, type ReceiveWindow } from './receive-window.ts';
 import type { RequestIdentity } from './reply-codec.ts';

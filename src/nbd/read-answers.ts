@@ -1,4 +1,4 @@
-import type { ExportSession } from '../group/export.ts';
+import type { ExportSession } from '../group/apply/export.ts';
 import { assert, must } from '../platform/assert.ts';
 import { KiB } from '../platform/limits.ts';
 import { ReadLayout, wholeReadBytesMax } from './read-layout.ts';

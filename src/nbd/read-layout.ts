@@ -1,4 +1,4 @@
-import { type ExportSession, readPending } from '../group/export.ts';
+import { type ExportSession, readPending } from '../group/apply/export.ts';
 import { blockBytes, KiB } from '../platform/limits.ts';
 import { createExtentList } from './extents.ts';
 import type { RequestIdentity } from './reply-codec.ts';

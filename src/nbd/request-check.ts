@@ -1,4 +1,4 @@
-import { errno } from '../group/export.ts';
+import { errno } from '../group/apply/export.ts';
 import { payloadAcceptedBytesMax } from '../platform/limits.ts';
 import {
   NBD_CMD_BLOCK_STATUS,

@@ -1,4 +1,4 @@
-import type { HostOperation, VolumeMetrics } from '../group/export.ts';
+import type { HostOperation, VolumeMetrics } from '../group/apply/export.ts';
 import type { Clock } from '../platform/clock.ts';
 import {
   NBD_CMD_BLOCK_STATUS,

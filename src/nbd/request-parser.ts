@@ -1,4 +1,4 @@
-import type { ExportSession } from '../group/export.ts';
+import type { ExportSession } from '../group/apply/export.ts';
 import { payloadAcceptedBytesMax, slabBytes } from '../platform/limits.ts';
 import { type Payload, PayloadParts, type PayloadProgress, writePayload } from './payload-parts.ts';
 import type { LongRead } from './read-answers.ts';

@@ -1,4 +1,4 @@
-import type { ExportSession, RangeEffect } from '../group/export.ts';
+import type { ExportSession, RangeEffect } from '../group/apply/export.ts';
 import type { ReceiveSlab } from '../journal/receive-slab.ts';
 
 /** What a stamp returns when the journal takes nothing more now. */

@@ -1,4 +1,4 @@
-import type { ExportDirectory } from '../group/export.ts';
+import type { ExportDirectory } from '../group/apply/export.ts';
 import type { Clock, Timer } from '../platform/clock.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';

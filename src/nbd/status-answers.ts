@@ -1,4 +1,4 @@
-import type { ExportSession } from '../group/export.ts';
+import type { ExportSession } from '../group/apply/export.ts';
 import { createExtentList, extentsMax } from './extents.ts';
 import { baseAllocationId } from './meta-context.ts';
 import type { RequestIdentity } from './reply-codec.ts';

@@ -1,4 +1,4 @@
-import type { ExportSession } from '../group/export.ts';
+import type { ExportSession } from '../group/apply/export.ts';
 import type { ReceiveSlab } from '../journal/receive-slab.ts';
 import { assert } from '../platform/assert.ts';
 import type { Clock } from '../platform/clock.ts';

@@ -1,6 +1,6 @@
 /**
  * How a user says at which pace a system follows another one: `--pace` and `--batch-size`. What
- * follows from them is decided in `src/replicator/pace.ts`.
+ * follows from them is decided in `src/replicator/follower/pace.ts`.
  */
 import { formatExactDuration, parseDuration } from './duration-text.ts';
 import { JnbdError } from './errors.ts';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { CopyClock } from '../../src/control/copy-clock.ts';
-import { missingContentsBytes } from '../../src/group/missing-contents.ts';
+import { missingContentsBytes } from '../../src/group/volumes/missing-contents.ts';
 import { GiB, MiB } from '../../src/platform/limits.ts';
 import { SimulatedClock } from '../simulation/simulated-clock.ts';
 

@@ -5,7 +5,7 @@ import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { status as statusSchema } from '../../src/control/schema-status.ts';
-import { hostOperations } from '../../src/group/volume-metrics.ts';
+import { hostOperations } from '../../src/group/apply/volume-metrics.ts';
 import { NbdClient } from '../../src/nbd/client.ts';
 import { build } from '../support/built-program.ts';
 import { Daemon } from '../support/daemon.ts';

@@ -6,7 +6,7 @@ import { watchProcess } from '../../src/control/process-watch.ts';
 import { CopyClock } from '../../src/control/copy-clock.ts';
 import { LagClock } from '../../src/control/lag-clock.ts';
 import { StatusReport } from '../../src/control/status.ts';
-import { SystemExports } from '../../src/group/exports.ts';
+import { SystemExports } from '../../src/group/system/exports.ts';
 import { must } from '../../src/platform/assert.ts';
 import { MiB } from '../../src/platform/limits.ts';
 import type { SimulatedMachine } from '../journal/simulated-system.ts';

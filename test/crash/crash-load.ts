@@ -1,4 +1,4 @@
-import { errno as errorNumber } from '../../src/group/export.ts';
+import { errno as errorNumber } from '../../src/group/apply/export.ts';
 import { NbdClient } from '../../src/nbd/client.ts';
 import {
   NBD_CMD_FLAG_FAST_ZERO,

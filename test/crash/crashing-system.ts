@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ControlClient } from '../../src/control/client.ts';
-import { GroupFiles } from '../../src/group/group-files.ts';
+import { GroupFiles } from '../../src/group/catalog/group-files.ts';
 import { checkJournal } from '../../src/journal/inspect.ts';
 import type { GroupReport } from '../../src/journal/inspect-report.ts';
 import { offlineDisk } from '../../src/journal/offline-disk.ts';

@@ -1,4 +1,4 @@
-import { decodeChange } from '../../src/group/catalog.ts';
+import { decodeChange } from '../../src/group/catalog/catalog.ts';
 import type { RecordHeader } from '../../src/journal/record.ts';
 import { recordType } from '../../src/journal/record.ts';
 import type { Finding } from './findings.ts';

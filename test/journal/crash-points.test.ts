@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import type { Group } from '../../src/group/group.ts';
-import { configureGroup } from '../../src/group/group-settings.ts';
-import { deleteVolume, resizeVolume } from '../../src/group/volume-changes.ts';
+import type { Group } from '../../src/group/order/group.ts';
+import { configureGroup } from '../../src/group/system/group-settings.ts';
+import { deleteVolume, resizeVolume } from '../../src/group/volumes/volume-changes.ts';
 import { must } from '../../src/platform/assert.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import { crashEverywhere } from './crash-points.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { must } from '../../src/platform/assert.ts';
-import { errno } from '../../src/group/export.ts';
+import { errno } from '../../src/group/apply/export.ts';
 import { KiB, MiB, slabHeadroomBytes } from '../../src/platform/limits.ts';
 import { serve } from './volume-under-test.ts';
 

@@ -1,9 +1,9 @@
-import type { Group } from '../../src/group/group.ts';
-import type { GroupDependencies } from '../../src/group/group-dependencies.ts';
-import type { GroupSettings } from '../../src/group/new-group.ts';
-import { System } from '../../src/group/system.ts';
-import { createVolume } from '../../src/group/volume-changes.ts';
-import type { Volume } from '../../src/group/volume.ts';
+import type { Group } from '../../src/group/order/group.ts';
+import type { GroupDependencies } from '../../src/group/order/group-dependencies.ts';
+import type { GroupSettings } from '../../src/group/catalog/new-group.ts';
+import { System } from '../../src/group/system/system.ts';
+import { createVolume } from '../../src/group/volumes/volume-changes.ts';
+import type { Volume } from '../../src/group/apply/volume.ts';
 import { MiB } from '../../src/platform/limits.ts';
 import type { FromApply, ToApply } from '../../src/volume/apply-messages.ts';
 import { ApplyWorker } from '../../src/volume/apply.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { errno } from '../../src/group/export.ts';
-import { deleteVolume } from '../../src/group/volume-changes.ts';
-import { readCatalog } from '../../src/group/catalog.ts';
+import { errno } from '../../src/group/apply/export.ts';
+import { deleteVolume } from '../../src/group/volumes/volume-changes.ts';
+import { readCatalog } from '../../src/group/catalog/catalog.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import type { SimulatedMachine } from './simulated-system.ts';
 import { TestHost } from './test-host.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { Group } from '../../src/group/group.ts';
+import type { Group } from '../../src/group/order/group.ts';
 import type { Area } from '../../src/journal/area.ts';
 import { MiB } from '../../src/platform/limits.ts';
 import { History, TestHost } from './test-host.ts';

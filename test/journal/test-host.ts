@@ -1,7 +1,11 @@
 import { must } from '../../src/platform/assert.ts';
 import { blockBytes, slabBytes, slabHeadroomBytes } from '../../src/platform/limits.ts';
-import { type ExportClient, type ExportSession, readPending } from '../../src/group/export.ts';
-import { SystemExports } from '../../src/group/exports.ts';
+import {
+  type ExportClient,
+  type ExportSession,
+  readPending,
+} from '../../src/group/apply/export.ts';
+import { SystemExports } from '../../src/group/system/exports.ts';
 import type { SimulatedMachine } from './simulated-system.ts';
 
 /** Where a test host is: a machine with a daemon on it. */

@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { SegmentReader } from '../../src/journal/segment-reader.ts';
-import type { GroupSettings } from '../../src/group/new-group.ts';
+import type { GroupSettings } from '../../src/group/catalog/new-group.ts';
 import { isNumbered } from '../../src/journal/record.ts';
 import { segmentHeaderBytes } from '../../src/platform/limits.ts';
 import { History, TestHost } from './test-host.ts';

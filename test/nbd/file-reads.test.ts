@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, type MockInstance, vi } from 'vitest';
-import { resizeVolume } from '../../src/group/volume-changes.ts';
+import { resizeVolume } from '../../src/group/volumes/volume-changes.ts';
 import { NbdClient, NbdError } from '../../src/nbd/client.ts';
 import type { ReplyForm } from '../../src/nbd/negotiation.ts';
 import type { NbdServerOptions } from '../../src/nbd/server.ts';

@@ -1,9 +1,9 @@
 import net from 'node:net';
-import type { Group } from '../../src/group/group.ts';
-import { SystemExports } from '../../src/group/exports.ts';
-import { System } from '../../src/group/system.ts';
-import { createVolume } from '../../src/group/volume-changes.ts';
-import type { Volume } from '../../src/group/volume.ts';
+import type { Group } from '../../src/group/order/group.ts';
+import { SystemExports } from '../../src/group/system/exports.ts';
+import { System } from '../../src/group/system/system.ts';
+import { createVolume } from '../../src/group/volumes/volume-changes.ts';
+import type { Volume } from '../../src/group/apply/volume.ts';
 import { NbdServer, type NbdServerOptions } from '../../src/nbd/server.ts';
 import { must } from '../../src/platform/assert.ts';
 import { nodeClock } from '../../src/platform/clock.ts';

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Volume } from '../../src/group/volume.ts';
-import { createVolume, deleteVolume } from '../../src/group/volume-changes.ts';
+import type { Volume } from '../../src/group/apply/volume.ts';
+import { createVolume, deleteVolume } from '../../src/group/volumes/volume-changes.ts';
 import { NbdClient } from '../../src/nbd/client.ts';
 import { must } from '../../src/platform/assert.ts';
 import { JnbdError } from '../../src/platform/errors.ts';

@@ -1,6 +1,6 @@
 import type { DaemonOptions } from '../../src/daemon/compose.ts';
-import type { Group } from '../../src/group/group.ts';
-import type { System } from '../../src/group/system.ts';
+import type { Group } from '../../src/group/order/group.ts';
+import type { System } from '../../src/group/system/system.ts';
 import type { GroupStatus } from '../../src/control/schema-status.ts';
 import { must } from '../../src/platform/assert.ts';
 import type { OwnLoad } from '../../src/platform/own-load.ts';

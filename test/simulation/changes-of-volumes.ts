@@ -1,5 +1,5 @@
-import type { Group } from '../../src/group/group.ts';
-import type { Volume } from '../../src/group/volume.ts';
+import type { Group } from '../../src/group/order/group.ts';
+import type { Volume } from '../../src/group/apply/volume.ts';
 import { KiB } from '../../src/platform/limits.ts';
 import type { Campaign } from './campaign.ts';
 import { importVolume } from './imports.ts';

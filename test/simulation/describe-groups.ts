@@ -1,4 +1,4 @@
-import type { Group } from '../../src/group/group.ts';
+import type { Group } from '../../src/group/order/group.ts';
 
 /** For who reads of a hang. */
 export function describeGroups(groups: Iterable<Group>): string {

@@ -1,4 +1,4 @@
-import type { ConditionCode } from '../../src/group/conditions.ts';
+import type { ConditionCode } from '../../src/group/catalog/conditions.ts';
 import type { ErrorCode } from '../../src/platform/errors.ts';
 
 const reached = 'reached';

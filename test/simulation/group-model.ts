@@ -1,4 +1,8 @@
-import { type CatalogChange, type CatalogVolume, decodeChange } from '../../src/group/catalog.ts';
+import {
+  type CatalogChange,
+  type CatalogVolume,
+  decodeChange,
+} from '../../src/group/catalog/catalog.ts';
 import { must } from '../../src/platform/assert.ts';
 import { blockBytes } from '../../src/platform/limits.ts';
 import type { SimulatedFile } from './simulated-file.ts';

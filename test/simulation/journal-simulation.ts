@@ -1,4 +1,4 @@
-import type { Group } from '../../src/group/group.ts';
+import type { Group } from '../../src/group/order/group.ts';
 import { JnbdError } from '../../src/platform/errors.ts';
 import { checkpointOnDevice } from './checkpoint-on-device.ts';
 import type { CrashKind } from './crash-kind.ts';

@@ -1,4 +1,4 @@
-import type { Group } from '../../src/group/group.ts';
+import type { Group } from '../../src/group/order/group.ts';
 import type { CrashKind } from './crash-kind.ts';
 import type { Excuses } from './excuses.ts';
 import type { FaultCounter } from './faults.ts';

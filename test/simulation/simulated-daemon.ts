@@ -7,9 +7,9 @@ import {
 } from '../../src/daemon/compose.ts';
 import { MiB } from '../../src/platform/limits.ts';
 import type { OwnLoad } from '../../src/platform/own-load.ts';
-import type { FromSource, ToSource } from '../../src/replicator/source-messages.ts';
-import { SourceWorker } from '../../src/replicator/source-worker.ts';
-import { jsonAnswer } from '../../src/replicator/wire-json.ts';
+import type { FromSource, ToSource } from '../../src/replicator/source/source-messages.ts';
+import { SourceWorker } from '../../src/replicator/source/source-worker.ts';
+import { jsonAnswer } from '../../src/replicator/protocol/wire-json.ts';
 import type { FromApply, ToApply } from '../../src/volume/apply-messages.ts';
 import { ApplyWorker } from '../../src/volume/apply.ts';
 import { ProcessClock, type SimulatedClock } from './simulated-clock.ts';

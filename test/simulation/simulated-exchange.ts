@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../src/platform/clock.ts';
 import { JnbdError } from '../../src/platform/errors.ts';
 import { KiB } from '../../src/platform/limits.ts';
-import { frameHeaderBytes, frameKind, frameMagic } from '../../src/replicator/frames.ts';
+import { frameHeaderBytes, frameKind, frameMagic } from '../../src/replicator/protocol/frames.ts';
 import type {
   Answer,
   AnswerReceiver,
@@ -9,8 +9,8 @@ import type {
   IncomingRequest,
   RequestLimits,
   TransportRequest,
-} from '../../src/replicator/transport.ts';
-import type { WireHeaders } from '../../src/replicator/wire.ts';
+} from '../../src/replicator/transport/transport.ts';
+import type { WireHeaders } from '../../src/replicator/protocol/wire.ts';
 import type { LinkServer, OpenExchange, SimulatedLinks } from './simulated-links.ts';
 import type { SimulatedRandom } from './simulated-random.ts';
 

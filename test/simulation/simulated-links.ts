@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/platform/clock.ts';
 import { JnbdError } from '../../src/platform/errors.ts';
-import type { PeerIdentity, TransportHandler } from '../../src/replicator/transport.ts';
+import type { PeerIdentity, TransportHandler } from '../../src/replicator/transport/transport.ts';
 import { FaultCounter } from './faults.ts';
 import type { SimulatedClock } from './simulated-clock.ts';
 import type { SimulatedRandom } from './simulated-random.ts';

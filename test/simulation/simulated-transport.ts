@@ -12,7 +12,7 @@ import type {
   TransportRequest,
   TransportServer,
   TransportTarget,
-} from '../../src/replicator/transport.ts';
+} from '../../src/replicator/transport/transport.ts';
 import { SimulatedExchange } from './simulated-exchange.ts';
 import type { LinkServer, SimulatedLinks } from './simulated-links.ts';
 

@@ -1,7 +1,7 @@
-import { applyTransitions } from '../../src/group/apply-driver.ts';
-import type { Group } from '../../src/group/group.ts';
-import { groupTransitions, volumeTransitions } from '../../src/group/states.ts';
-import type { Volume } from '../../src/group/volume.ts';
+import { applyTransitions } from '../../src/group/apply/apply-driver.ts';
+import type { Group } from '../../src/group/order/group.ts';
+import { groupTransitions, volumeTransitions } from '../../src/group/catalog/states.ts';
+import type { Volume } from '../../src/group/apply/volume.ts';
 import { Area, type AreaState } from '../../src/journal/area.ts';
 import type { Journal } from '../../src/journal/journal.ts';
 import type { JournalState } from '../../src/journal/journal-owner.ts';

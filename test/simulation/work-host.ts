@@ -1,5 +1,5 @@
 import { must } from '../../src/platform/assert.ts';
-import { errno } from '../../src/group/export.ts';
+import { errno } from '../../src/group/apply/export.ts';
 import type { ReplyForm } from '../../src/nbd/negotiation.ts';
 import {
   NBD_CMD_BLOCK_STATUS,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   allowedImports,
+  allowedInside,
   checkStructure,
   longFiles,
   maximumLines,
@@ -48,8 +49,8 @@ describe('the one-way rule', () => {
         'src/main.ts':
           "import { serve } from './daemon.ts';\nimport { run } from './cli/run.ts';\n",
         'src/daemon.ts': "import { Server } from './nbd/server.ts';\n",
-        'src/nbd/server.ts': "import type { Group } from '../group/group.ts';\n",
-        'src/group/group.ts': "import { Journal } from '../journal/journal.ts';\n",
+        'src/nbd/server.ts': "import type { Group } from '../group/order/group.ts';\n",
+        'src/group/order/group.ts': "import { Journal } from '../../journal/journal.ts';\n",
         'src/journal/journal.ts': "import { openDisk } from '../platform/disk.ts';\n",
         'src/cli/run.ts':
           "import { connect } from '../control/client-socket.ts';\nimport { inspect } from '../journal/journal.ts';\n",
@@ -62,9 +63,9 @@ describe('the one-way rule', () => {
     ['src/journal/journal.ts', '../volume/apply.ts'],
     ['src/volume/apply.ts', '../history/view.ts'],
     ['src/history/view.ts', '../group/group.ts'],
-    ['src/group/group.ts', '../nbd/server.ts'],
-    ['src/nbd/server.ts', '../replicator/source.ts'],
-    ['src/replicator/source.ts', '../nbd/server.ts'],
+    ['src/group/order/group.ts', '../../nbd/server.ts'],
+    ['src/nbd/server.ts', '../replicator/source/source.ts'],
+    ['src/replicator/source/source.ts', '../../nbd/server.ts'],
     ['src/control/server.ts', '../cli/run.ts'],
     ['src/nbd/server.ts', '../daemon.ts'],
     ['src/cli/run.ts', '../control/server.ts'],
@@ -112,6 +113,56 @@ describe('the one-way rule', () => {
     expect(faults({ 'src/cli/run.ts': 'await import(name);\n' })).toEqual([
       'src/cli/run.ts:1 specifier',
     ]);
+  });
+});
+
+describe('the folders of a divided part', () => {
+  const groupFile = 'src/group/followers/followers.ts';
+
+  it('import what is below them', () => {
+    const text = "import { a } from '../catalog/members.ts';\nimport { b } from './floor.ts';\n";
+    expect(faults({ [groupFile]: text })).toEqual([]);
+  });
+
+  it.each([
+    [groupFile, '../order/group.ts'],
+    ['src/group/order/group.ts', '../roles/promotion.ts'],
+    ['src/group/catalog/names.ts', '../system.ts'],
+    ['src/replicator/source/source-feed.ts', '../follower/follower.ts'],
+    ['src/replicator/follower/follower.ts', '../source/source-feed.ts'],
+    ['src/replicator/protocol/wire.ts', '../transport/transport.ts'],
+  ])('refuse what is above or beside: %s importing %s', (path, specifier) => {
+    expect(faults({ [path]: `\nimport type { Thing } from '${specifier}';\n` })).toEqual([
+      `${path}:2 layer`,
+    ]);
+  });
+
+  it('refuse one planted in this repository', () => {
+    const files = readSources(repositoryRoot).map((file) =>
+      file.path === groupFile
+        ? { ...file, text: `import type { Group } from '../order/group.ts';\n${file.text}` }
+        : file,
+    );
+    const found = checkStructure(files, readDependencies(repositoryRoot), longFiles);
+    expect(found.filter(({ path, rule }) => path === groupFile && rule === 'layer')).toHaveLength(
+      1,
+    );
+  });
+
+  it('take no file beside them', () => {
+    expect(faults({ 'src/group/group.ts': '' })).toEqual(['src/group/group.ts:1 layer']);
+    expect(faults({ 'src/replicator/else/a.ts': '' })).toEqual([
+      'src/replicator/else/a.ts:1 layer',
+    ]);
+  });
+
+  it('form an order', () => {
+    for (const folders of Object.values(allowedInside)) {
+      const above = Object.keys(folders);
+      for (const [folder, below] of Object.entries(folders)) {
+        expect(below.filter((name) => above.indexOf(name) <= above.indexOf(folder))).toEqual([]);
+      }
+    }
   });
 });
 
@@ -174,7 +225,7 @@ describe('names, length and unfinished work', () => {
     expect(faults({ [path]: '' })).toEqual([`${path}:1 name`]);
   });
 
-  it.each(['src/volume/extent-index.ts', 'src/nbd/utilisation.ts', 'src/group/management.ts'])(
+  it.each(['src/volume/extent-index.ts', 'src/nbd/utilisation.ts', 'src/volume/management.ts'])(
     'takes the name %s',
     (path) => {
       expect(faults({ [path]: '' })).toEqual([]);

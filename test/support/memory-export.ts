@@ -9,7 +9,7 @@ import {
   type RangeEffect,
   readPending,
   type VolumeMetrics,
-} from '../../src/group/export.ts';
+} from '../../src/group/apply/export.ts';
 import type { ReceiveSlab, ReceiveSlabs } from '../../src/journal/receive-slab.ts';
 import { assert } from '../../src/platform/assert.ts';
 import type { JnbdError } from '../../src/platform/errors.ts';

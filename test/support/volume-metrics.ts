@@ -1,5 +1,9 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import type { HostOperation, LatencyHistogram, VolumeMetrics } from '../../src/group/export.ts';
+import type {
+  HostOperation,
+  LatencyHistogram,
+  VolumeMetrics,
+} from '../../src/group/apply/export.ts';
 
 const operations: readonly HostOperation[] = [
   'read',

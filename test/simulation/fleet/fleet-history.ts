@@ -1,4 +1,4 @@
-import { type Lineage, type Stretch, stretchOf } from '../../../src/group/lineage.ts';
+import { type Lineage, type Stretch, stretchOf } from '../../../src/group/catalog/lineage.ts';
 
 /** What one record did to a volume; without bytes the range reads as zero. */
 export interface Effect {

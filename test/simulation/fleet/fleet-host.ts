@@ -1,8 +1,8 @@
-import type { ExportClient, ExportSession } from '../../../src/group/export.ts';
-import { stretchOf } from '../../../src/group/lineage.ts';
+import type { ExportClient, ExportSession } from '../../../src/group/apply/export.ts';
+import { stretchOf } from '../../../src/group/catalog/lineage.ts';
 import { must } from '../../../src/platform/assert.ts';
 import { KiB, slabBytes, slabHeadroomBytes } from '../../../src/platform/limits.ts';
-import type { Group } from '../../../src/group/group.ts';
+import type { Group } from '../../../src/group/order/group.ts';
 import type { SimulatedRandom } from '../simulated-random.ts';
 import type { FleetHistory } from './fleet-history.ts';
 

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../../src/platform/errors.ts';
-import type { ConditionCode } from '../../../src/group/conditions.ts';
+import type { ConditionCode } from '../../../src/group/catalog/conditions.ts';
 
 /** Errors that systems tell each other, or a command about following. */
 const followCodes: readonly ErrorCode[] = [

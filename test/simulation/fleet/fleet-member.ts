@@ -1,9 +1,14 @@
-import type { Catalog } from '../../../src/group/catalog.ts';
-import type { ExportClient, ExportSession } from '../../../src/group/export.ts';
-import type { Group } from '../../../src/group/group.ts';
-import { agreesAt, type Lineage, positionOf, stretchOf } from '../../../src/group/lineage.ts';
-import type { GroupRole } from '../../../src/group/states.ts';
-import type { Follower } from '../../../src/replicator/follower.ts';
+import type { Catalog } from '../../../src/group/catalog/catalog.ts';
+import type { ExportClient, ExportSession } from '../../../src/group/apply/export.ts';
+import type { Group } from '../../../src/group/order/group.ts';
+import {
+  agreesAt,
+  type Lineage,
+  positionOf,
+  stretchOf,
+} from '../../../src/group/catalog/lineage.ts';
+import type { GroupRole } from '../../../src/group/catalog/states.ts';
+import type { Follower } from '../../../src/replicator/follower/follower.ts';
 import type { FleetSystem } from '../../replicator/fleet.ts';
 import type { CrashKind } from '../crash-kind.ts';
 import { FleetHost } from './fleet-host.ts';

@@ -1,14 +1,14 @@
-import type { Group } from '../../../src/group/group.ts';
-import { generationOf, positionOf } from '../../../src/group/lineage.ts';
+import type { Group } from '../../../src/group/order/group.ts';
+import { generationOf, positionOf } from '../../../src/group/catalog/lineage.ts';
 import type { JnbdError } from '../../../src/platform/errors.ts';
-import type { TransportRequest } from '../../../src/replicator/transport.ts';
+import type { TransportRequest } from '../../../src/replicator/transport/transport.ts';
 import {
   encodeCaller,
   encodeJournalRead,
   type JournalRead,
   paths,
-} from '../../../src/replicator/wire.ts';
-import { readProblem, type Registration } from '../../../src/replicator/wire-json.ts';
+} from '../../../src/replicator/protocol/wire.ts';
+import { readProblem, type Registration } from '../../../src/replicator/protocol/wire-json.ts';
 import { SimulatedTransport } from '../simulated-transport.ts';
 import type { FleetCampaign } from './fleet-campaign.ts';
 import { type FleetMember, groupName } from './fleet-member.ts';

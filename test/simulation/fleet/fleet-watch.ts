@@ -1,10 +1,10 @@
 import {
   followerTransitions as cursorTransitions,
   roleTransitions,
-} from '../../../src/group/states.ts';
-import type { Group } from '../../../src/group/group.ts';
+} from '../../../src/group/catalog/states.ts';
+import type { Group } from '../../../src/group/order/group.ts';
 import type { JnbdError } from '../../../src/platform/errors.ts';
-import { followerTransitions } from '../../../src/replicator/follower-states.ts';
+import { followerTransitions } from '../../../src/replicator/follower/follower-states.ts';
 import type { FaultCounter } from '../faults.ts';
 import { linkFaultKinds } from '../simulated-links.ts';
 import type { FleetMember } from './fleet-member.ts';

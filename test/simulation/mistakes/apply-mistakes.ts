@@ -37,7 +37,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'what a reader held back is not released when it is done',
     edits: [
       {
-        file: 'group/apply-driver.ts',
+        file: 'group/apply/apply-driver.ts',
         find: "if (!this.#chain.isReleaseHeld || this.#state === 'closed') return;",
         replace: 'if (this.#chain !== undefined) return;',
       },
@@ -49,17 +49,17 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'what is applied is released without a checkpoint',
     edits: [
       {
-        file: 'group/apply-driver.ts',
+        file: 'group/apply/apply-driver.ts',
         find: 'this.#retention.releasable(this.#checkpointed)',
         replace: 'this.#retention.releasable(this.#watermarks.applied)',
       },
       {
-        file: 'group/apply-driver.ts',
+        file: 'group/apply/apply-driver.ts',
         find: 'this.#chain.release(this.#watermarks.released, this.#keptSequence);',
         replace: 'this.#chain.release(this.#watermarks.released, Number.POSITIVE_INFINITY);',
       },
       {
-        file: 'group/apply-driver.ts',
+        file: 'group/apply/apply-driver.ts',
         find: '    this.#watermarks.setApplied(table.lastNumber);',
         replace: '    this.#watermarks.setApplied(table.lastNumber);\n    this.releaseSegments();',
       },
@@ -95,7 +95,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'a checkpoint passes a change that the catalog file does not have yet',
     edits: [
       {
-        file: 'group/group.ts',
+        file: 'group/order/group.ts',
         find: 'mayCheckpoint: () => !this.changes.isFileBehind,',
         replace: 'mayCheckpoint: () => true,',
       },
@@ -107,7 +107,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'records of a volume whose file is missing count as applied',
     edits: [
       {
-        file: 'group/open-volumes.ts',
+        file: 'group/order/open-volumes.ts',
         find: '.filter((volume) => !volume.catalog.journalOnly)',
         replace: '.filter((volume) => volume.file !== undefined)',
       },
@@ -119,7 +119,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'what a new journal-only volume is written is released until a restart',
     edits: [
       {
-        file: 'group/group.ts',
+        file: 'group/order/group.ts',
         find: 'this.storing.add(volume.catalog.id);\n    this.followers.journalOnlyChanged();',
         replace: 'this.storing.add(volume.catalog.id);',
       },
@@ -131,7 +131,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'what a journal-only volume is written is released after a restart',
     edits: [
       {
-        file: 'group/open-group.ts',
+        file: 'group/system/open-group.ts',
         find: '  group.followers.hold();\n',
         replace: '',
       },
@@ -143,7 +143,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'a restart gives back segments that a journal-only volume needs',
     edits: [
       {
-        file: 'group/recovery.ts',
+        file: 'group/order/recovery.ts',
         find: 'const isNeeded = isCheckpoints || first > 0;',
         replace: 'const isNeeded = isCheckpoints;',
       },
@@ -155,7 +155,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'a write is accepted against all that is free, whatever is owed already',
     edits: [
       {
-        file: 'group/space-guard.ts',
+        file: 'group/order/space-guard.ts',
         find: 'this.#freeBytes - this.#owner.owedBytes() - bytes < reserveBytes',
         replace: 'this.#freeBytes - bytes < reserveBytes',
       },
@@ -167,7 +167,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'WRITE_ZEROES that stays allocated is accepted without space for it',
     edits: [
       {
-        file: 'group/host-session.ts',
+        file: 'group/order/host-session.ts',
         find: "this.#refusal(offset, effect === 'zero' ? length : 0)",
         replace: 'this.#refusal(offset, 0)',
       },
@@ -179,7 +179,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'a table whose apply failed counts as applied',
     edits: [
       {
-        file: 'group/apply-driver.ts',
+        file: 'group/apply/apply-driver.ts',
         find: "    this.#become('waiting');\n    this.#failing = true;",
         replace: "    this.#received({ kind: 'applied' });\n    if (this.#clock) return;",
       },
@@ -191,7 +191,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'the start waits for a group whose apply fails',
     edits: [
       {
-        file: 'group/open-group.ts',
+        file: 'group/system/open-group.ts',
         find: 'if (group.isApplyFailing) {',
         replace: 'if (group.isApplyFailing && lastNumber < 0) {',
       },
@@ -275,12 +275,12 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'a table is applied before its last record is durable',
     edits: [
       {
-        file: 'group/apply-driver.ts',
+        file: 'group/apply/apply-driver.ts',
         find: 'if (table && table.lastNumber <= this.#watermarks.durable) this.#dispatch(table);',
         replace: 'if (table) this.#dispatch(table);',
       },
       {
-        file: 'group/apply-driver.ts',
+        file: 'group/apply/apply-driver.ts',
         find: 'this.#watermarks.setApplied(table.lastNumber);',
         replace:
           'this.#watermarks.setApplied(Math.min(this.#watermarks.durable, table.lastNumber));',

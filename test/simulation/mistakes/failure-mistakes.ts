@@ -8,7 +8,7 @@ export const failureMistakes: readonly PlantedMistake[] = [
     does: 'a group with durable records that cannot be read opens as if they were a torn tail',
     edits: [
       {
-        file: 'group/open-group.ts',
+        file: 'group/system/open-group.ts',
         find: '  if (outcome.damage) {',
         replace: '  if (outcome.damage && outcome.lastNumber < 0) {',
       },
@@ -35,7 +35,7 @@ export const failureMistakes: readonly PlantedMistake[] = [
     name: 'head-not-believed',
     rule: 3,
     does: 'recovery does not look at what the head says was durable',
-    edits: [{ file: 'group/recovery.ts', find: '    head.durable,\n', replace: '    0,\n' }],
+    edits: [{ file: 'group/order/recovery.ts', find: '    head.durable,\n', replace: '    0,\n' }],
   },
   {
     name: 'failed-sync-tried-again',
@@ -73,7 +73,7 @@ export const failureMistakes: readonly PlantedMistake[] = [
     does: 'recovery calls the tail durable without a sync',
     edits: [
       {
-        file: 'group/recovery.ts',
+        file: 'group/order/recovery.ts',
         find: '      segment.file.dataSyncSync();',
         replace: '',
       },

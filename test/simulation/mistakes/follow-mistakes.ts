@@ -9,7 +9,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'followers are given records that are not durable yet',
     edits: [
       {
-        file: 'replicator/source-feed.ts',
+        file: 'replicator/source/source-feed.ts',
         find: 'if (!changes.isFileBehind || !last) return watermarks.durable;',
         replace: 'if (!changes.isFileBehind || !last) return watermarks.newest;',
       },
@@ -22,7 +22,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'records are released that a registered follower has not received',
     edits: [
       {
-        file: 'group/follower-holds.ts',
+        file: 'group/followers/follower-holds.ts',
         find: 'retention.set(owner, Math.max(before, follower[this.rule]));',
         replace: 'retention.set(owner, Math.max(before, watermarks.durable));',
       },
@@ -35,12 +35,12 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'who copies is given records that the contents behind them do not show yet',
     edits: [
       {
-        file: 'replicator/source-read.ts',
+        file: 'replicator/source/source-read.ts',
         find: 'return this.#isCopying ? Math.min(servable, watermarks.applied) : servable;',
         replace: 'return watermarks.applied >= 0 ? servable : 0;',
       },
       {
-        file: 'replicator/source-contents.ts',
+        file: 'replicator/source/source-contents.ts',
         find: '  return watermarks.applied >= through;',
         replace: '  return watermarks.applied >= 0 || through > 0;',
       },
@@ -53,7 +53,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'contents say that they show nothing newer than what is applied',
     edits: [
       {
-        file: 'replicator/source-contents.ts',
+        file: 'replicator/source/source-contents.ts',
         find: 'shows: journal.durableNow,',
         replace: 'shows: 0,',
       },
@@ -66,7 +66,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'a system whose contents are not complete can be promoted',
     edits: [
       {
-        file: 'group/promotion.ts',
+        file: 'group/roles/promotion.ts',
         find: '  if (copies.length > 0) {',
         replace: '  if (copies.length < 0) {',
       },
@@ -79,7 +79,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'a follower that was left behind gets nothing of what changed meanwhile',
     edits: [
       {
-        file: 'group/changed-regions.ts',
+        file: 'group/followers/changed-regions.ts',
         find: 'regions.addAll(await scan(group, segments, done, to));',
         replace: 'await scan(group, segments, done, to);',
       },
@@ -92,7 +92,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'nobody is told that a follower was left behind',
     edits: [
       {
-        file: 'group/followers.ts',
+        file: 'group/followers/followers.ts',
         find: 'this.#raiseBehind(cursor);\n    this.#letGo(systemId);',
         replace: 'this.#letGo(systemId);',
       },
@@ -105,7 +105,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'a full journal leaves the follower behind that holds least back',
     edits: [
       {
-        file: 'group/followers.ts',
+        file: 'group/followers/followers.ts',
         find: '(lowest && lowest[rule] <= cursor[rule] ? lowest : cursor)',
         replace: '(lowest && lowest[rule] >= cursor[rule] ? lowest : cursor)',
       },
@@ -118,7 +118,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'who handed a group over goes on as its primary',
     edits: [
       {
-        file: 'group/catalog.ts',
+        file: 'group/catalog/catalog.ts',
         find: "return { ...catalog, number, role: 'secondary', handedOver };",
         replace: 'return { ...catalog, number, handedOver };',
       },
@@ -131,7 +131,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'who is not the heir can be promoted without force',
     edits: [
       {
-        file: 'group/promotion.ts',
+        file: 'group/roles/promotion.ts',
         find: '  if (handedOver && handedOver.to !== systemId) {',
         replace: '  if (handedOver && handedOver.to < 0) {',
       },
@@ -144,7 +144,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'a promotion is not on the device before hosts write',
     edits: [
       {
-        file: 'group/catalog-changes.ts',
+        file: 'group/order/catalog-changes.ts',
         find: '    writeCatalog(this.#disk, this.#path, catalog);\n    this.#catalog = catalog;',
         replace:
           "    if (catalog.role !== 'primary') writeCatalog(this.#disk, this.#path, catalog);\n    this.#catalog = catalog;",
@@ -158,7 +158,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'a promotion goes on in the generation that there was',
     edits: [
       {
-        file: 'group/promotion.ts',
+        file: 'group/roles/promotion.ts',
         find: 'takenOver?.generation ?? 0) + 1,',
         replace: 'takenOver?.generation ?? 0),',
       },
@@ -171,7 +171,7 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'systems follow that nobody allowed to',
     edits: [
       {
-        file: 'replicator/admission.ts',
+        file: 'replicator/peers/admission.ts',
         find: '  if (isLocal || isNamed) return;',
         replace: "  if (isLocal || isNamed || name !== '') return;",
       },
@@ -184,12 +184,12 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'a follower with another history goes on as if it were the same',
     edits: [
       {
-        file: 'replicator/admission.ts',
+        file: 'replicator/peers/admission.ts',
         find: '  if (agreesAt(own, position)) return;',
         replace: '  if (agreesAt(own, position) || position.number >= 0) return;',
       },
       {
-        file: 'replicator/source-refusal.ts',
+        file: 'replicator/source/source-refusal.ts',
         find: '  if (!mayBeLater && !agreesAt(lineage, position)) {',
         replace: '  if (!mayBeLater && !agreesAt(lineage, position) && position.number < 0) {',
       },
@@ -202,17 +202,17 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'a follower takes records of a stretch that it does not know',
     edits: [
       {
-        file: 'replicator/answer-body.ts',
+        file: 'replicator/follower/answer-body.ts',
         find: 'if (isSame && stretch === stretchOf(lineage, last)) return;',
         replace: 'if (isSame || last > 0) return;',
       },
       {
-        file: 'replicator/admission.ts',
+        file: 'replicator/peers/admission.ts',
         find: '  if (agreesAt(own, position)) return;',
         replace: '  if (agreesAt(own, position) || position.number >= 0) return;',
       },
       {
-        file: 'replicator/source-refusal.ts',
+        file: 'replicator/source/source-refusal.ts',
         find: '  if (!mayBeLater && !agreesAt(lineage, position)) {',
         replace: '  if (!mayBeLater && !agreesAt(lineage, position) && position.number < 0) {',
       },

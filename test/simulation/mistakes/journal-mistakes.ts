@@ -32,7 +32,7 @@ export const journalMistakes: readonly PlantedMistake[] = [
     does: "a new volume's directory entry is not synced before the catalog names it",
     edits: [
       {
-        file: 'group/volume-changes.ts',
+        file: 'group/volumes/volume-changes.ts',
         find: '    disk.syncDirectorySync(files.volumes);\n    return file;',
         replace: '    return file;',
       },

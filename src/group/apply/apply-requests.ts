@@ -1,0 +1,97 @@
+import { must } from '../../platform/assert.ts';
+import type { WorkerPort } from '../../platform/worker-port.ts';
+import type { ApplyVolume, FromApply, ToApply } from '../../volume/apply-messages.ts';
+import type { Region } from '../../volume/region-set.ts';
+import type { RegionAnswer, RegionWork } from '../../volume/region-work.ts';
+
+type ContentsAnswer = FromApply & { readonly kind: 'copied' | 'hashed' | 'preserved' };
+
+/** Or why they could not be made. */
+export type Hashed = (FromApply & { kind: 'hashed' })['hashes'];
+
+/** Undefined: it was done. */
+export type PreserveFailure = (FromApply & { kind: 'preserved' })['failure'];
+
+/** What is asked of the apply worker beside applying. It answers in order. */
+export class ApplyRequests {
+  readonly #port: WorkerPort<ToApply, FromApply>;
+  readonly #copies: ((failure: string | undefined) => void)[] = [];
+  readonly #hashes: ((hashes: Hashed) => void)[] = [];
+  readonly #preserves: ((failure: PreserveFailure) => void)[] = [];
+  readonly #regionWork: ((answer: RegionAnswer | undefined) => void)[] = [];
+
+  constructor(port: WorkerPort<ToApply, FromApply>) {
+    this.#port = port;
+  }
+
+  /**
+   * Whoever asks sees to it that nothing of the journal is on its way to the volume. `contents` are all of
+   * their memory, and given away.
+   */
+  copy(
+    volume: ApplyVolume,
+    offset: number,
+    length: number,
+    contents: Uint8Array<ArrayBuffer> | undefined,
+    done: (failure: string | undefined) => void,
+  ): void {
+    this.#copies.push(done);
+    const givenAway = contents ? [contents.buffer] : [];
+    this.#port.post({ kind: 'copy', volume, offset, length, contents }, givenAway);
+  }
+
+  /** Saves what these regions hold, before they are overwritten; durable at `done`. */
+  preserve(
+    regions: readonly Region[],
+    volumes: readonly ApplyVolume[],
+    done: (failure: PreserveFailure) => void,
+  ): void {
+    this.#preserves.push(done);
+    this.#port.post({ kind: 'preserve', regions, volumes });
+  }
+
+  /** Hashes of what the volume's file holds of [offset, offset + length). */
+  hash(volume: ApplyVolume, offset: number, length: number, done: (hashes: Hashed) => void): void {
+    this.#hashes.push(done);
+    this.#port.post({ kind: 'hash', volume, offset, length });
+  }
+
+  /** What was preserved is not needed any more, and nothing is from now on. */
+  dropPreserved(): void {
+    this.#port.post({ kind: 'drop_preserved' });
+  }
+
+  /** Behind what was posted before. `done` gets no answer where the group is closed first. */
+  findRegions(work: RegionWork, done: (answer: RegionAnswer | undefined) => void): void {
+    this.#regionWork.push(done);
+    this.#port.post(work);
+  }
+
+  /** The worker answers no more. */
+  close(): void {
+    for (const done of this.#hashes.splice(0)) done({ failure: 'the group is being closed' });
+    for (const done of this.#regionWork.splice(0)) done(undefined);
+  }
+
+  /** False: it answers something else. */
+  received(message: FromApply): message is ContentsAnswer {
+    switch (message.kind) {
+      case 'copied':
+        must(this.#copies.shift(), 'a copy was under way')(message.failure);
+        return true;
+      case 'hashed':
+        must(this.#hashes.shift(), 'hashes were asked for')(message.hashes);
+        return true;
+      case 'preserved':
+        must(this.#preserves.shift(), 'something was to be preserved')(message.failure);
+        return true;
+      case 'scanned':
+      case 'map_extended':
+      case 'region_failure':
+        must(this.#regionWork.shift(), 'regions were asked for')(message);
+        return true;
+      default:
+        return false;
+    }
+  }
+}

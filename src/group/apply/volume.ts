@@ -1,0 +1,63 @@
+import type { DiskFile } from '../../platform/disk.ts';
+import type { CatalogVolume } from '../catalog/catalog.ts';
+import type { ExportClient } from './export.ts';
+import type { VolumeState } from '../catalog/states.ts';
+import { changeVolumeState } from '../catalog/states.ts';
+import { CountedVolumeMetrics } from './volume-metrics.ts';
+
+/** A host's connection to a volume, as its group sees it. */
+export interface OpenSession {
+  readonly client: ExportClient;
+  /** The highest number somebody there waits for; 0: nobody does. */
+  waitsFor: number;
+  /** The group's `durable` moved. */
+  durableAdvanced(durable: number): void;
+}
+
+/** A volume while its group is open. */
+export class Volume {
+  catalog: CatalogVolume;
+  /** Undefined for volumes that store nothing, and where the file is missing. */
+  readonly file: DiskFile | undefined;
+  readonly backingFile: string;
+  readonly metrics = new CountedVolumeMetrics();
+  readonly sessions = new Set<OpenSession>();
+  #state: VolumeState;
+  #failure = '';
+  #revision = 0;
+  /** A sync of its file failed: it stays abnormal until a restart applies the journal again. */
+  syncFailed = false;
+
+  constructor(catalog: CatalogVolume, file: DiskFile | undefined, backingFile: string) {
+    this.catalog = catalog;
+    this.file = file;
+    this.backingFile = backingFile;
+    this.#state = catalog.state;
+  }
+
+  get state(): VolumeState {
+    return this.#state;
+  }
+
+  /** Why it is abnormal. */
+  get failure(): string {
+    return this.#failure;
+  }
+
+  /** How often its state or its entry in the catalog changed. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** The catalog has another entry of it: another size, or another setting. */
+  describe(entry: CatalogVolume): void {
+    this.catalog = entry;
+    this.#revision += 1;
+  }
+
+  become(state: VolumeState, failure = ''): void {
+    this.#state = changeVolumeState(this.#state, state);
+    this.#revision += 1;
+    this.#failure = failure;
+  }
+}

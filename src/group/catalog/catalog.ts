@@ -1,0 +1,153 @@
+import type { AreaRole } from '../../journal/area.ts';
+import type { AreaLayout } from '../../journal/segment-chain.ts';
+import { assert } from '../../platform/assert.ts';
+import type { Disk } from '../../platform/disk.ts';
+import type { Lineage } from './lineage.ts';
+import { readSealedJson, writeSealedJson } from './sealed-json.ts';
+import type { GroupRole, VolumeState } from './states.ts';
+
+/** What a full journal means for hosts, when it is not apply that is behind. */
+export type OnFull = 'suspend' | 'throttle' | 'fail';
+
+/** Which of a follower's positions lets go of records: durable there, or in its volumes too (K9). */
+export type ReleaseRule = 'received' | 'applied';
+
+/** A secondary's volumes move under whoever reads them: they can be hidden from hosts altogether. */
+export type SecondaryExports = 'read-only' | 'hidden';
+
+export interface CatalogVolume {
+  /** Never used twice in a group. */
+  readonly id: number;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly journalOnly: boolean;
+  readonly state: VolumeState;
+  /** More connections than from this many different hosts are refused; 0: no limit. */
+  readonly maxHosts: number;
+}
+
+/** Another history of the group that is newer than the own one, and who told of it. */
+export interface TakeOver {
+  readonly generation: number;
+  /** Up to this number both are the same, as far as was known when it was told. */
+  readonly fork: number;
+  readonly systemId: number;
+  readonly name: string;
+  /** Where that system listens for followers; null: it did not say. */
+  readonly url: string | null;
+  readonly groupName: string;
+}
+
+export interface CatalogArea {
+  readonly areaId: string;
+  /** Absolute, or relative to the group's directory. */
+  readonly path: string;
+  /** Where it does not say, `journal`. */
+  readonly role?: AreaRole;
+}
+
+/**
+ * What a group is, besides its journal and volumes: one file, replaced whole. `number` is the last
+ * change that came through the journal and is in here; later ones are found there by recovery.
+ */
+export interface Catalog {
+  readonly formatVersion: 1;
+  readonly groupId: string;
+  readonly name: string;
+  /** On this system. Where it does not say, `primary`. */
+  readonly role?: GroupRole;
+  /** Names of systems that may follow from other machines. */
+  readonly allowedFollowers?: readonly string[];
+  /** Which system may be primary, after a handoff to it, until its generation has begun. */
+  readonly handedOver?: { readonly to: number; readonly name: string } | undefined;
+  /** Who began a newer generation elsewhere, while the role is `diverged`. */
+  readonly takenOver?: TakeOver | undefined;
+  /** This system keeps the journal alone (K27): every volume is journal-only here. */
+  readonly journalOnly?: boolean;
+  /** Empty until the group was opened once. */
+  readonly lineage: Lineage;
+  readonly number: number;
+  readonly nextVolumeId: number;
+  readonly volumes: readonly CatalogVolume[];
+  readonly areas: readonly CatalogArea[];
+  readonly areaLayout: AreaLayout;
+  readonly journalCapacityBytes: number;
+  readonly onFull: OnFull;
+  readonly syncIntervalMilliseconds: number;
+  /** Where it does not say, `received`. */
+  readonly release?: ReleaseRule;
+  /** What branches may take; where it does not say, a quarter of the journal's capacity. */
+  readonly branchBudgetBytes?: number;
+  /** How long a follower keeps the file of a volume that its source deleted; where it does not say, 10 minutes. */
+  readonly deleteDelayMilliseconds?: number;
+  /** What hosts get of volumes while the group is secondary here; where it does not say, `read-only`. */
+  readonly secondaryExports?: SecondaryExports;
+  /** Contents of volumes go to followers at most this fast; where it does not say, without a bound. */
+  readonly copyBytesPerSecond?: number;
+}
+
+/** The directories that a user named, or the one of its own. */
+export function journalAreas({ areas }: Catalog): readonly CatalogArea[] {
+  return areas.filter(({ role }) => role !== 'emergency');
+}
+
+/** A change of the catalog as it stands in the journal, so that followers learn it in order. */
+export type CatalogChange =
+  | { readonly change: 'volume_created'; readonly volume: CatalogVolume }
+  | { readonly change: 'volume_changed'; readonly volume: CatalogVolume }
+  | { readonly change: 'volume_deleted'; readonly id: number }
+  /** Nobody but that system may be primary behind this record (SAFETY 16). */
+  | { readonly change: 'handed_over'; readonly to: number; readonly name: string };
+
+export function changeCatalog(catalog: Catalog, change: CatalogChange, number: number): Catalog {
+  assert(number > catalog.number, `catalog change ${number} follows ${catalog.number}`);
+  switch (change.change) {
+    case 'volume_created':
+      return {
+        ...catalog,
+        number,
+        nextVolumeId: Math.max(catalog.nextVolumeId, change.volume.id + 1),
+        volumes: [...catalog.volumes, change.volume],
+      };
+    case 'volume_changed':
+      return {
+        ...catalog,
+        number,
+        volumes: catalog.volumes.map((volume) =>
+          volume.id === change.volume.id ? change.volume : volume,
+        ),
+      };
+    case 'handed_over': {
+      const { to, name } = change;
+      // A follower may know what came of it before it has it durably.
+      const isSettled = catalog.lineage.some(({ firstNumber }) => firstNumber > number);
+      const handedOver = isSettled ? undefined : { to, name };
+      return { ...catalog, number, role: 'secondary', handedOver };
+    }
+    case 'volume_deleted':
+      return { ...catalog, number, volumes: catalog.volumes.filter(({ id }) => id !== change.id) };
+  }
+}
+
+export function encodeChange(change: CatalogChange): Uint8Array {
+  return Buffer.from(JSON.stringify(change));
+}
+
+/** The payload of a catalog record, its checksum proved, as it is to hold in a group of this catalog. */
+export function decodeChange(
+  payload: Uint8Array,
+  { journalOnly = false }: Pick<Catalog, 'journalOnly'> = {},
+): CatalogChange {
+  const change = JSON.parse(Buffer.from(payload).toString('utf8')) as CatalogChange;
+  if (!journalOnly || !('volume' in change)) return change;
+  return { ...change, volume: { ...change.volume, journalOnly } };
+}
+
+export function writeCatalog(disk: Disk, path: string, catalog: Catalog): void {
+  writeSealedJson(disk, path, catalog);
+}
+
+/** Throws JnbdError: catalog_damaged, format_newer. */
+export function readCatalog(disk: Disk, path: string): Catalog | undefined {
+  return readSealedJson<Catalog>(disk, path);
+}

@@ -1,0 +1,37 @@
+import { crc32 } from '../../platform/checksum.ts';
+import type { Disk } from '../../platform/disk.ts';
+import { JnbdError } from '../../platform/errors.ts';
+
+/** Two lines: JSON, and the CRC-32 of the first one's bytes. Replaced whole, synced (invariant 7). */
+export function writeSealedJson(disk: Disk, path: string, value: object): void {
+  const text = JSON.stringify(value);
+  disk.replaceFileSync(path, Buffer.from(`${text}\n${seal(text)}\n`), 'catalog');
+}
+
+/** Undefined where there is no such file. Throws JnbdError: catalog_damaged, format_newer. */
+export function readSealedJson<T extends { readonly formatVersion: 1 }>(
+  disk: Disk,
+  path: string,
+): T | undefined {
+  const contents = disk.readFileSync(path, 'catalog');
+  if (contents === undefined) return undefined;
+  const [text, checksum] = Buffer.from(contents).toString('utf8').split('\n');
+  if (text === undefined || seal(text) !== checksum) {
+    throw new JnbdError(
+      'catalog_damaged',
+      `${path} is damaged: its checksum does not match; restore it from a copy`,
+    );
+  }
+  const value = JSON.parse(text) as T;
+  if (value.formatVersion !== 1) {
+    throw new JnbdError(
+      'format_newer',
+      `${path} has format ${String(value.formatVersion)}; this jnbd reads format 1`,
+    );
+  }
+  return value;
+}
+
+function seal(text: string): string {
+  return crc32(Buffer.from(text)).toString(16).padStart(8, '0');
+}

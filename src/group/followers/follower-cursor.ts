@@ -1,0 +1,77 @@
+import type { Clock } from '../../platform/clock.ts';
+import type { KeptMap } from '../catalog/dirty-map-files.ts';
+import type { FollowerPlace, KeptFollower } from '../catalog/follower-file.ts';
+import type { Member, RememberedMember } from '../catalog/members.ts';
+import { changeFollowerState } from '../catalog/states.ts';
+
+/** What a source knows of one follower. */
+export interface FollowerCursor extends KeptFollower {
+  /** The last number that was put into an answer for it. */
+  readonly sent: number;
+  /** How much of each volume it has, while it copies. */
+  readonly copied: readonly { readonly volume: number; readonly address: number }[];
+  /** When it was last heard of, on the monotonic clock; undefined: not since the start. */
+  readonly heardMilliseconds: number | undefined;
+}
+
+/** What a follower said with a journal read. */
+export interface Acknowledgement {
+  readonly systemId: number;
+  readonly received: number;
+  readonly applied: number;
+  readonly sent: number;
+  readonly copied: FollowerCursor['copied'];
+  /** It asks for contents of parts of volumes. */
+  readonly isResyncing?: boolean;
+  /** Who follows it in turn; undefined: as it said before. */
+  readonly members?: readonly Member[] | undefined;
+}
+
+/** As the files have them when a group is opened. */
+export interface KnownFollowers {
+  readonly kept: readonly KeptFollower[];
+  readonly maps: readonly KeptMap[];
+  readonly members: readonly RememberedMember[];
+}
+
+/** One that has everything up to `from` and says with its first read how much of that it applied. */
+export function newCursor(
+  clock: Clock,
+  systemId: number,
+  name: string,
+  from: number,
+  applied: number,
+): FollowerCursor {
+  return {
+    systemId,
+    name,
+    state: 'registered',
+    received: from,
+    applied: Math.min(from, applied),
+    sent: from,
+    copied: [],
+    registeredAtMilliseconds: clock.wallMilliseconds(),
+    heardMilliseconds: undefined,
+  };
+}
+
+/** What peers say is believed only where it can be true, and never takes anything back (SAFETY 2). */
+export function acknowledged(
+  before: FollowerCursor,
+  told: Acknowledgement,
+  durable: number,
+): FollowerCursor {
+  const received = Math.max(before.received, Math.min(told.received, durable));
+  const applied = Math.max(before.applied, Math.min(told.applied, received));
+  const isCopying = told.copied.length > 0 || told.isResyncing === true;
+  const state = changeFollowerState(before.state, isCopying ? 'copying' : 'following');
+  const { copied } = told;
+  return { ...before, state, received, applied, sent: Math.max(told.sent, received), copied };
+}
+
+export function isSamePlace(
+  before: FollowerPlace | undefined,
+  now: FollowerPlace | undefined,
+): boolean {
+  return now === undefined || (now.url === before?.url && now.groupName === before.groupName);
+}

@@ -1,0 +1,322 @@
+import type { ReceiveSlab, ReceiveSlabs } from '../../journal/receive-slab.ts';
+import { recordHeaderBytes, recordType } from '../../journal/record.ts';
+import type { FileExtent } from '../../platform/disk.ts';
+import { messageOf, systemErrorCode } from '../../platform/errors.ts';
+import { slabBytes } from '../../platform/limits.ts';
+import { BlockTable } from '../../volume/block-table.ts';
+import { nodeKind } from '../../volume/node-kind.ts';
+import type { ReadOwner } from '../../volume/volume-read.ts';
+import type {
+  ExportClient,
+  ExportSession,
+  ExtentList,
+  RangeEffect,
+  VolumeMetrics,
+} from '../apply/export.ts';
+import { errno, readPending } from '../apply/export.ts';
+import type { Group } from './group.ts';
+import { acceptsHostWrites } from '../catalog/states.ts';
+import type { OpenSession, Volume } from '../apply/volume.ts';
+
+const slabNodes = BlockTable.nodesFor(slabBytes, true);
+
+/** Of the one file that is asked about. */
+const extent: FileExtent = { storage: 'data', end: 0, work: 0 };
+/** In tenths of a microsecond. Where more would have to be looked at, space counts as not there. */
+const lookWorkMax = 20_000;
+
+/** One host connection to one volume: the write path of the group as a door uses it. */
+export class HostSession implements ExportSession, OpenSession, ReadOwner {
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  readonly client: ExportClient;
+  readonly metrics: VolumeMetrics;
+  readonly #group: Group;
+  readonly #volume: Volume;
+  readonly #fills: boolean;
+  #errorText = '';
+  waitsFor = 0;
+  #requesting = false;
+  #open = true;
+
+  /** `fills`: it may write to a volume that is `unused`, to give it its first contents. */
+  constructor(group: Group, volume: Volume, client: ExportClient, fills = false) {
+    this.#fills = fills;
+    this.#group = group;
+    this.#volume = volume;
+    this.client = client;
+    this.sizeBytes = volume.catalog.sizeBytes;
+    this.readOnly = group.role !== 'primary';
+    this.metrics = volume.metrics;
+  }
+
+  get slabs(): ReceiveSlabs {
+    return this.#group.slabs;
+  }
+
+  get errorText(): string {
+    return this.#errorText;
+  }
+
+  get newest(): number {
+    return this.#group.watermarks.newest;
+  }
+
+  get durable(): number {
+    return this.#group.watermarks.durable;
+  }
+
+  admit(bytes: number): boolean {
+    const group = this.#group;
+    if (group.refusesWrites) return true;
+    if (group.hosts.isHeld) {
+      group.park(this);
+      return false;
+    }
+    if (
+      group.journal.admits(bytes) &&
+      group.index.admits(slabNodes, group.chain.current.header.sequence + 1)
+    ) {
+      return true;
+    }
+    if (group.journalIsFullFor(bytes)) return true;
+    group.park(this);
+    return false;
+  }
+
+  stampWrite(
+    slab: ReceiveSlab,
+    headerStart: number,
+    headerBytes: 28 | 32,
+    offset: number,
+    length: number,
+  ): number {
+    const refusal = this.#refusal(offset, length);
+    if (refusal !== 0) return -refusal;
+    const { journal, index } = this.#group;
+    const { id, journalOnly } = this.#volume.catalog;
+    const number = journal.stamp(
+      slab,
+      headerStart,
+      headerBytes,
+      recordType.write,
+      id,
+      offset,
+      length,
+    );
+    const { segment, payloadOffset } = journal.place;
+    if (journalOnly) {
+      index.active.note(number, segment.header.sequence, payloadOffset + length);
+    } else {
+      index.active.insertData(id, offset, length, number, segment.header.sequence, payloadOffset);
+    }
+    return number;
+  }
+
+  stampRange(
+    slab: ReceiveSlab,
+    headerStart: number,
+    headerBytes: 28 | 32,
+    effect: RangeEffect,
+    offset: number,
+    length: number,
+  ): number {
+    // What is to stay allocated needs its space as a write does.
+    const refusal = this.#refusal(offset, effect === 'zero' ? length : 0);
+    if (refusal !== 0) return -refusal;
+    const { journal, index } = this.#group;
+    const { id, journalOnly } = this.#volume.catalog;
+    const type = effect === 'zero' ? recordType.zero : recordType.hole;
+    const number = journal.stamp(slab, headerStart, headerBytes, type, id, offset, length);
+    const { segment, payloadOffset } = journal.place;
+    if (journalOnly || length === 0) {
+      index.active.note(number, segment.header.sequence, payloadOffset);
+    } else {
+      const kind = effect === 'zero' ? nodeKind.zero : nodeKind.hole;
+      index.active.insertRange(
+        id,
+        kind,
+        offset,
+        length,
+        number,
+        segment.header.sequence,
+        payloadOffset,
+      );
+    }
+    return number;
+  }
+
+  stampPad(slab: ReceiveSlab, headerStart: number, headerBytes: 28 | 32): void {
+    this.#group.journal.stampPad(slab, headerStart, headerBytes);
+  }
+
+  commitRun(): number {
+    const committed = this.#group.journal.commitRun();
+    this.#group.appended();
+    if (committed) return 0;
+    this.#errorText = this.#group.failureText;
+    return errno.EIO;
+  }
+
+  retire(slab: ReceiveSlab): void {
+    this.#group.retained.retire(slab, this.#group.watermarks.durable);
+  }
+
+  requestDurable(number: number): void {
+    if (number <= this.durable) return;
+    this.waitsFor = Math.max(this.waitsFor, number);
+    this.#requesting = true;
+    this.#group.requestDurable(this);
+    this.#requesting = false;
+    if (this.waitsFor <= this.durable) this.waitsFor = 0;
+  }
+
+  durableAdvanced(durable: number): void {
+    if (this.waitsFor === 0 || this.#requesting) return;
+    if (this.waitsFor <= durable) this.waitsFor = 0;
+    this.client.durableReached(durable);
+  }
+
+  read(offset: number, length: number, bytes: Buffer, start: number, token: number): number {
+    const volume = this.#volume;
+    if (!volume.file || volume.state === 'abnormal') {
+      this.#errorText = volume.catalog.journalOnly
+        ? `volume ${this.#group.name}/${volume.catalog.name} is journal-only: it stores nothing that could be read`
+        : `volume ${this.#group.name}/${volume.catalog.name} is abnormal: ${volume.failure}`;
+      return errno.EIO;
+    }
+    try {
+      const result = this.#group.reader.read(
+        volume.catalog.id,
+        volume.file,
+        offset,
+        length,
+        bytes,
+        start,
+        this,
+        token,
+      );
+      return result === 'done' ? 0 : readPending;
+    } catch (error) {
+      return this.#readFailed(error);
+    }
+  }
+
+  readCompleted(token: number, failure: Error | null): void {
+    if (this.#open) this.client.readCompleted(token, failure ? this.#readFailed(failure) : 0);
+  }
+
+  /**
+   * The socket refers to the file's pages until the host takes them, and apply may change them before.
+   * What it writes is durable (invariant 1), and of a write that is under way together with this
+   * read: a disk promises nothing there, and a read that the thread pool does late sees it as well.
+   * Journal segments are never sent so: used again, their pages would show what is no part of it.
+   */
+  bytesInFile(offset: number, length: number): number {
+    const { file, state, catalog } = this.#volume;
+    if (!file || state === 'abnormal') return 0;
+    const bytes = this.#group.reader.bytesInFile(catalog.id, offset, length);
+    try {
+      return bytes > 0 && file.isCachedSync(offset, bytes) ? bytes : 0;
+    } catch {
+      return 0; // `read` will say why.
+    }
+  }
+
+  get fileDescriptor(): number {
+    return this.#volume.file?.descriptor ?? -1;
+  }
+
+  extents(offset: number, length: number, out: ExtentList): number {
+    out.count = 0;
+    const volume = this.#volume;
+    if (!volume.file) {
+      out.lengths[0] = length;
+      out.states[0] = 0;
+      out.count = 1;
+      return 0;
+    }
+    try {
+      this.#group.extents.list(
+        volume.catalog.id,
+        volume.file,
+        this.sizeBytes,
+        offset,
+        length,
+        (extentLength, state) => {
+          const last = out.count - 1;
+          if (last >= 0 && out.states[last] === state) {
+            out.lengths[last] = (out.lengths[last] ?? 0) + extentLength;
+            return true;
+          }
+          if (out.count === out.lengths.length) return false;
+          out.lengths[out.count] = extentLength;
+          out.states[out.count] = state;
+          out.count += 1;
+          return true;
+        },
+      );
+      return 0;
+    } catch (error) {
+      return this.#readFailed(error);
+    }
+  }
+
+  cache(offset: number, length: number): number {
+    this.#volume.file?.adviseNeeded(offset, length);
+    return 0;
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#volume.sessions.delete(this);
+    this.#group.sessionClosed(this);
+  }
+
+  #readFailed(error: unknown): number {
+    this.#errorText = `reading ${this.#group.name}/${this.#volume.catalog.name}: ${messageOf(error)}`;
+    return errno.EIO;
+  }
+
+  #refusal(offset: number, length: number): number {
+    const group = this.#group;
+    const volume = this.#volume;
+    if (group.refusesWrites) {
+      this.#errorText = group.failureText;
+      return group.state === 'closing' ? errno.ESHUTDOWN : errno.EIO;
+    }
+    if (!acceptsHostWrites(volume.state) && !(this.#fills && volume.state === 'unused')) {
+      this.#errorText = `volume ${group.name}/${volume.catalog.name} is ${volume.state}: ${volume.failure}`;
+      return errno.EIO;
+    }
+    if (group.journalIsFullFor(length + recordHeaderBytes * 2)) {
+      this.#errorText = `the journal of group ${group.name} is full, and what it holds is still needed`;
+      return errno.ENOSPC;
+    }
+    if (length > 0 && group.guard.isShort(length) && !this.#isAllocated(offset, length)) {
+      group.guard.refused();
+      this.#errorText = `the file system below volume ${group.name}/${volume.catalog.name} has no room for this write`;
+      return errno.ENOSPC;
+    }
+    return 0;
+  }
+
+  /** Overwriting what has its space already needs no new. */
+  #isAllocated(offset: number, length: number): boolean {
+    const { file } = this.#volume;
+    if (!file) return true;
+    try {
+      const end = offset + length;
+      let work = 0;
+      for (let at = offset; at < end; at = extent.end) {
+        file.extentSync(at, end, extent);
+        work += extent.work;
+        if (extent.storage === 'hole' || work > lookWorkMax) return false;
+      }
+      return true;
+    } catch (error) {
+      return systemErrorCode(error) === undefined;
+    }
+  }
+}

@@ -1,0 +1,134 @@
+import { JnbdError } from '../../platform/errors.ts';
+import { formatSize } from '../../platform/size-text.ts';
+import type { FollowState } from '../catalog/follow-file.ts';
+import type { Group } from '../order/group.ts';
+import { extendLineage, generationOf } from '../catalog/lineage.ts';
+import { missingContentsBytes } from '../volumes/missing-contents.ts';
+import { clearContests, isContested } from '../order/take-over.ts';
+
+/** What stands against making this system the group's primary, whatever its source is like. */
+export interface PromotionObstacle {
+  readonly text: string;
+  /** `--force` takes the loss that the text tells of; without it there is nothing to lose, only to wait for. */
+  readonly isForcible: boolean;
+}
+
+/**
+ * Contents that are not complete make no volume: they may show what a host wrote later beside what it
+ * wrote before (SAFETY 11).
+ */
+export function promotionObstacle(group: Group, systemId: number): PromotionObstacle | undefined {
+  const { state } = group.follow;
+  const { applied, durable, newest } = group.watermarks;
+  const copies = state?.copies ?? [];
+  const { handedOver, takenOver } = group.catalog;
+  if (takenOver) {
+    const text = `generation ${takenOver.generation} was begun elsewhere, says system ${takenOver.name}, and what was written there behind update ${takenOver.fork} is not here`;
+    return { text, isForcible: true };
+  }
+  if (handedOver && handedOver.to !== systemId) {
+    const text = `it was handed over to system ${handedOver.name}, which may be primary already`;
+    return { text, isForcible: true };
+  }
+  if (state?.resync) {
+    // What it had before is preserved, and becomes what it has.
+    if (state.resync.consistentAt) return undefined;
+    const text = 'its volumes are of no one instant: a resync that followed a copy is under way';
+    return { text, isForcible: true };
+  }
+  if (copies.length > 0) {
+    const missing = formatSize(missingContentsBytes(group));
+    const text = `the contents of ${copies.length} volumes are not complete: ${missing} are missing`;
+    return { text, isForcible: true };
+  }
+  const shows = state?.shows ?? 0;
+  if (newest < shows) {
+    const text = `contents were copied that show updates up to ${shows}, and updates from ${newest + 1} on are missing: the volumes are of no one instant`;
+    return { text, isForcible: true };
+  }
+  if (durable < newest)
+    return { text: `updates up to ${newest} are not durable yet`, isForcible: false };
+  if (applied < shows)
+    return { text: `updates up to ${shows} are not applied yet`, isForcible: false };
+  return undefined;
+}
+
+/**
+ * Makes this system the group's primary: a new generation begins behind the newest record. It is durable
+ * when this returns, and before the first host write (SAFETY 17). Nothing is received any more. A crash
+ * before the catalog is replaced leaves a secondary, after it a primary whose follow file is of no use.
+ *
+ * Every system known to have the group is expected from here on: it finds what it needs when it comes to
+ * follow (SAFETY 18). So much may be held in vain by a crash before the catalog is replaced.
+ *
+ * Throws JnbdError: state_refuses; confirmation_needed where something would be lost; write_failed.
+ */
+export function promoteGroup(group: Group, systemId: number, force: boolean): void {
+  if (group.role === 'primary' && !isContested(group)) return;
+  checkPromotion(group, systemId, force);
+  const { catalog, changes, watermarks, incarnation } = group;
+  const { takenOver } = catalog;
+  expectMembers(group, group.follow.state);
+  const lineage = extendLineage(catalog.lineage, {
+    generation: Math.max(generationOf(catalog.lineage), takenOver?.generation ?? 0) + 1,
+    system: systemId,
+    incarnation,
+    firstNumber: watermarks.newest + 1,
+  });
+  changes.replace({
+    ...catalog,
+    role: 'primary',
+    lineage,
+    handedOver: undefined,
+    takenOver: undefined,
+  });
+  clearContests(group, `group ${group.name} is primary here in a newer generation`);
+  group.follow.remove();
+  for (const volume of group.volumes.values()) {
+    if (volume.state === 'unused' && volume.catalog.state === 'normal') volume.become('normal');
+    const reason = `group ${group.name} is primary here now: connect again to write`;
+    for (const session of volume.sessions) session.client.revoke(reason);
+  }
+}
+
+/** Throws JnbdError: state_refuses; confirmation_needed where something would be lost. */
+export function checkPromotion(group: Group, systemId: number, force: boolean): void {
+  if (group.state !== 'normal') {
+    throw new JnbdError(
+      'state_refuses',
+      `group ${group.name} is ${group.state}: ${group.failureText}`,
+    );
+  }
+  const obstacle = promotionObstacle(group, systemId);
+  if (obstacle && !(obstacle.isForcible && force)) {
+    const advice = obstacle.isForcible ? '; --force promotes it all the same' : '; try again';
+    throw new JnbdError(
+      obstacle.isForcible ? 'confirmation_needed' : 'state_refuses',
+      `group ${group.name} cannot be promoted: ${obstacle.text}${advice}`,
+    );
+  }
+}
+
+/** Those who follow, and those below them, hold what they need already. `source`: whom it followed. */
+export function expectMembers(
+  { name: groupName, catalog, followers, watermarks }: Group,
+  source: FollowState | undefined,
+): void {
+  const { newest } = watermarks;
+  if (source) {
+    const place = { url: source.url, groupName: source.sourceGroup };
+    followers.expect(source.sourceSystemId, source.sourceName, newest, place);
+  }
+  const { takenOver } = catalog;
+  if (takenOver) {
+    const { systemId, name, fork, url, groupName } = takenOver;
+    const place = url === null ? undefined : { url, groupName };
+    followers.expect(systemId, name, Math.min(fork, newest), place);
+  }
+  const below = new Set(followers.members.below().map(({ systemId }) => systemId));
+  for (const { systemId, name, received, url } of followers.members.list()) {
+    if (below.has(systemId)) continue;
+    const place = url === undefined ? undefined : { url, groupName };
+    followers.expect(systemId, name, Math.min(received, newest), place);
+  }
+}

@@ -1,0 +1,70 @@
+import type { AreaLayout } from '../../journal/segment-chain.ts';
+import { JnbdError } from '../../platform/errors.ts';
+import type { Catalog, OnFull, ReleaseRule, SecondaryExports } from '../catalog/catalog.ts';
+import type { Group } from '../order/group.ts';
+import { disconnectHidden } from './secondary-exports.ts';
+
+/** Settings that may change while a group serves. */
+export interface GroupChanges {
+  readonly onFull?: OnFull | undefined;
+  readonly areaLayout?: AreaLayout | undefined;
+  readonly syncIntervalMilliseconds?: number | undefined;
+  readonly release?: ReleaseRule | undefined;
+  readonly copyBytesPerSecond?: number | 'unlimited' | undefined;
+  readonly branchBudgetBytes?: number | undefined;
+  readonly secondaryExports?: SecondaryExports | undefined;
+  readonly deleteDelayMilliseconds?: number | undefined;
+}
+
+const syncIntervalMillisecondsMax = 60_000;
+
+export function checkSyncInterval(milliseconds: number | undefined): void {
+  if (milliseconds === undefined) return;
+  if (milliseconds >= 1 && milliseconds <= syncIntervalMillisecondsMax) return;
+  throw new JnbdError(
+    'argument_invalid',
+    `--sync-interval ${milliseconds}ms is not valid; from 1ms to ${syncIntervalMillisecondsMax / 1000}s`,
+  );
+}
+
+/**
+ * Changes settings: in the catalog first, then in force; a crash in between leaves the new ones. False:
+ * they were so before.
+ */
+export function configureGroup(group: Group, changes: GroupChanges): boolean {
+  checkSyncInterval(changes.syncIntervalMilliseconds);
+  if (group.state !== 'normal') {
+    throw new JnbdError(
+      'state_refuses',
+      `group ${group.name} is ${group.state}: ${group.failureText}`,
+    );
+  }
+  const { catalog } = group;
+  const changed = changedSettings(catalog, changes);
+  const keys = Object.keys({ ...catalog, ...changed }) as (keyof Catalog)[];
+  if (keys.every((key) => changed[key] === catalog[key])) return false;
+  group.changes.replace(changed);
+  group.chain.setLayout(changed.areaLayout);
+  group.journal.setSyncInterval(changed.syncIntervalMilliseconds);
+  group.followers.releaseRuleChanged();
+  disconnectHidden(group);
+  return true;
+}
+
+function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
+  const { copyBytesPerSecond: rate, release, branchBudgetBytes, secondaryExports } = changes;
+  const { deleteDelayMilliseconds } = changes;
+  const { copyBytesPerSecond: _, ...others } = catalog;
+  const unlimited = rate === 'unlimited' ? others : catalog;
+  return {
+    ...unlimited,
+    onFull: changes.onFull ?? catalog.onFull,
+    areaLayout: changes.areaLayout ?? catalog.areaLayout,
+    syncIntervalMilliseconds: changes.syncIntervalMilliseconds ?? catalog.syncIntervalMilliseconds,
+    ...(release === undefined ? {} : { release }),
+    ...(branchBudgetBytes === undefined ? {} : { branchBudgetBytes }),
+    ...(secondaryExports === undefined ? {} : { secondaryExports }),
+    ...(deleteDelayMilliseconds === undefined ? {} : { deleteDelayMilliseconds }),
+    ...(typeof rate === 'number' ? { copyBytesPerSecond: rate } : {}),
+  };
+}

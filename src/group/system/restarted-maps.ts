@@ -1,0 +1,38 @@
+import type { Disk } from '../../platform/disk.ts';
+import { JnbdError } from '../../platform/errors.ts';
+import { type DirtyMap, readDirtyMap, writeDirtyMap } from '../../volume/dirty-map.ts';
+import type { GroupFiles } from '../catalog/group-files.ts';
+import { agreesAt, type Position, positionOf } from '../catalog/lineage.ts';
+import type { RestartPlan } from './restart-journal.ts';
+
+/**
+ * Makes the dirty maps those of the journal that begins anew behind the plan's number. One that was made for
+ * that has everything up to there. Where a group goes back, what a map has beyond that does no harm. Done
+ * again it changes nothing more. Throws format_newer, system errors.
+ */
+export function restartMaps(disk: Disk, files: GroupFiles, plan: RestartPlan): void {
+  const { number, catalog } = plan;
+  const begins = positionOf(catalog.lineage, number);
+  for (const name of disk.listSync(files.directory)) {
+    if (!/^dirty-\d+$/.test(name)) continue;
+    const path = `${files.directory}/${name}`;
+    const map = readIfWhole(disk, path);
+    if (!map || !isKept(map, plan, begins)) continue;
+    writeDirtyMap(disk, path, { ...map, through: begins, own: begins });
+  }
+}
+
+function isKept({ from, through }: DirtyMap, plan: RestartPlan, begins: Position): boolean {
+  if (plan.putBack) return from <= plan.number;
+  return through.number === begins.number && agreesAt(plan.catalog.lineage, through);
+}
+
+/** A damaged one is as good as none. */
+function readIfWhole(disk: Disk, path: string): DirtyMap | undefined {
+  try {
+    return readDirtyMap(disk, path);
+  } catch (error) {
+    if (error instanceof JnbdError && error.code === 'catalog_damaged') return undefined;
+    throw error;
+  }
+}

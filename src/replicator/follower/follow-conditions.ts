@@ -1,0 +1,28 @@
+import type { Group } from '../../group/order/group.ts';
+import { must } from '../../platform/assert.ts';
+import type { JnbdError } from '../../platform/errors.ts';
+import type { FollowerState } from './follower-states.ts';
+
+/** Nothing is received: for a while, or, where it is refused, until somebody does something. */
+export function raiseFollowCondition(group: Group, isRefused: boolean, error: JnbdError): void {
+  const { name, conditions, follow } = group;
+  const { url, sourceName } = must(follow.state, 'a group that follows has a source');
+  const other = isRefused ? 'follow_interrupted' : 'follow_refused';
+  conditions.clear(name, other, `group ${name} has another trouble: ${error.message}`);
+  conditions.raise(name, {
+    code: isRefused ? 'follow_refused' : 'follow_interrupted',
+    severity: isRefused ? 'error' : 'warning',
+    message: `group ${name} receives nothing from system ${sourceName} at ${url}: ${error.message}`,
+    nextCommand:
+      error.code === 'position_released'
+        ? `jnbd group delete ${name} --force, then jnbd follow ${name} --from ${url}`
+        : `jnbd status --connect ${url}`,
+  });
+}
+
+/** It is received again, or is not to be. */
+export function clearFollowConditions({ name, conditions }: Group, state: FollowerState): void {
+  const text = `group ${name} ${state === 'reading' ? 'receives again' : 'is not to receive'}`;
+  conditions.clear(name, 'follow_interrupted', text);
+  conditions.clear(name, 'follow_refused', text);
+}

@@ -1,0 +1,394 @@
+import type { FollowState } from '../../group/catalog/follow-file.ts';
+import type { Group } from '../../group/order/group.ts';
+import { refuseIncomplete } from '../../group/volumes/missing-contents.ts';
+import type { System, SystemWatcher } from '../../group/system/system.ts';
+import { becomeSecondary, isContested, keepNoMore } from '../../group/order/take-over.ts';
+import { VolumeAdoption } from '../../group/volumes/volume-adoption.ts';
+import { must } from '../../platform/assert.ts';
+import { JnbdError } from '../../platform/errors.ts';
+import { MiB } from '../../platform/limits.ts';
+import { parseBatchSize, parsePace } from '../../platform/pace-settings.ts';
+import { Comparisons, type ComparisonState } from './comparisons.ts';
+import { resyncFrom } from './follow-resync.ts';
+import { leaveRing } from '../peers/follow-ring.ts';
+import {
+  checkSettings,
+  checkStillFollows,
+  type FollowRequest,
+  followState,
+  isSameChoice,
+  type SourceChoice,
+  sourceOf,
+} from '../peers/follow-request.ts';
+import { Follower, type FollowerDependencies } from '../follower/follower.ts';
+import { handOver, isGivenTo } from './handoff.ts';
+import { makeSecondary } from './new-secondary.ts';
+import { partsFromSource } from './parting.ts';
+import { register, registrationOf } from '../peers/registration.ts';
+import { forkTold, rewindGroup, rewoundText, withoutRewind } from './rewind.ts';
+import { promoteHere } from './promote-here.ts';
+import { SourceRelief } from './source-relief.ts';
+import { leaveSources, sourcesLeft } from '../peers/sources-left.ts';
+import type { ClientCredentials, Transport, TransportClient } from '../transport/transport.ts';
+import type { Registered, Registration } from '../protocol/wire-json.ts';
+
+export interface FollowedGroupsDependencies
+  extends Omit<FollowerDependencies, 'caller' | 'files' | 'beginResync' | 'refused'> {
+  readonly transport: Transport;
+  /** Rejects with hook_refused. */
+  readonly beforePromote: (group: Group) => Promise<void>;
+  /** For sources at `https:`. */
+  readonly credentials: ClientCredentials | undefined;
+}
+
+const retryMilliseconds = 200;
+const windowBytes = 16 * MiB;
+
+/** The groups of this system that follow another one, each with its follower. */
+export class FollowedGroups implements SystemWatcher {
+  readonly #system: System;
+  readonly #deps: FollowedGroupsDependencies;
+  readonly #followers = new Map<Group, Follower>();
+  /** Changes that one source sent may be under way when another one is followed. */
+  readonly #adoptions = new WeakMap<Group, VolumeAdoption>();
+  readonly #reliefs = new Map<Group, SourceRelief>();
+  readonly #comparisons: Comparisons;
+
+  constructor(system: System, deps: FollowedGroupsDependencies) {
+    this.#system = system;
+    this.#deps = deps;
+    this.#comparisons = new Comparisons({
+      ...deps,
+      system,
+      caller: this.#caller,
+      connect: (url) => this.#connect(url),
+      startFollower: (group) => this.#startFollower(group),
+    });
+    system.watchers.add(this);
+  }
+
+  /** Goes on with what the data directory says. */
+  start(): void {
+    for (const group of this.#system.groups.values()) {
+      if (group.role !== 'secondary') continue;
+      if (group.follow.state) this.#startFollower(group);
+      this.#takeOver(group);
+    }
+  }
+
+  find(group: Group): Follower | undefined {
+    return this.#followers.get(group);
+  }
+
+  /** Undefined: the group's contents are not compared with its source's now. */
+  comparison(group: Group): ComparisonState | undefined {
+    return this.#comparisons.find(group);
+  }
+
+  /**
+   * Follows a group of another system from now on: one that is new here, or one that followed another
+   * source. False: it is so already. Rejects with JnbdError; what was followed before still is.
+   */
+  async follow(wanted: FollowRequest): Promise<{ group: Group; changed: boolean }> {
+    const group = this.#system.groups.get(wanted.group);
+    checkSettings(wanted, group !== undefined);
+    if (!group) return { group: await this.#followNew(wanted), changed: true };
+    if (group.role === 'primary') {
+      const text = `group ${group.name} is primary here; make it a secondary first: jnbd demote ${group.name}`;
+      throw new JnbdError('state_refuses', text);
+    }
+    const { state } = group.follow;
+    const next = followState(wanted, state);
+    const isToRewind = wanted.rewind && this.find(group)?.state === 'refused';
+    const isSame = isSameChoice(state, next) && group.role === 'secondary' && !isToRewind;
+    if (isSame) return { group, changed: false };
+    try {
+      await this.#switchSource(group, next);
+      if (state) void this.#leave(group, state);
+      return { group, changed: true };
+    } catch (error) {
+      const fork = forkTold(error);
+      if (fork === undefined) throw error;
+      if (!wanted.rewind) throw withoutRewind(group, fork, error as JnbdError);
+      return { group: await this.#rewind(group, next, wanted.compare), changed: true };
+    }
+  }
+
+  /** The source keeps nothing for this system any more, where it can be told so. The copy stays. */
+  async unfollow(name: string): Promise<boolean> {
+    const group = this.#system.group(name);
+    const { state } = group.follow;
+    if (!state) return false;
+    refuseIncomplete(group, state);
+    this.#stopFollower(group);
+    group.follow.remove();
+    await this.#leave(group, state);
+    this.#tell('unfollowed', group, `group ${name} follows nobody any more`);
+    return true;
+  }
+
+  /** Receiving stops until `resume`, also over a restart; the source keeps what comes. */
+  suspend(name: string, isSuspended: boolean): boolean {
+    const group = this.#system.group(name);
+    const { state } = group.follow;
+    if (!state || group.role !== 'secondary') {
+      const text = `group ${name} follows nobody here: it is ${group.role}`;
+      throw new JnbdError('state_refuses', text);
+    }
+    if (state.isSuspended === isSuspended) return false;
+    group.follow.write({ ...state, isSuspended });
+    const follower = this.#followers.get(group);
+    // Without one it is being compared.
+    if (!follower) this.#startFollower(group);
+    else if (isSuspended) follower.suspend();
+    else follower.resume();
+    this.#tell(isSuspended ? 'follow_suspended' : 'follow_resumed', group, state.url);
+    return true;
+  }
+
+  /**
+   * False: it was primary already. A resync that is under way is taken back: the group is what it was before.
+   * Rejects with what `promoteGroup` throws, and then it still follows.
+   */
+  async promote(name: string, force: boolean, at?: number): Promise<boolean> {
+    const group = this.#system.group(name);
+    if (group.role === 'primary' && !(force && isContested(group))) return false;
+    this.#stopFollower(group);
+    try {
+      const promoted = await promoteHere(this.#system, group, force, at);
+      const text = `group ${name} is primary here from update ${promoted.watermarks.newest + 1} on`;
+      this.#tell('promoted', promoted, text);
+      return true;
+    } catch (error) {
+      const isToFollow = group.role === 'secondary' && group.state === 'normal';
+      if (group.follow.state && isToFollow) this.#startFollower(group);
+      throw error;
+    }
+  }
+
+  /**
+   * Makes another system the primary and follows it: hosts wait until nothing is on its way, and are
+   * then disconnected. From the record of the handoff on this system takes no writes, whatever becomes
+   * of the other one (SAFETY 16). Rejects with JnbdError, and then nothing has changed.
+   */
+  async handOff(name: string, to: string, waitMilliseconds: number): Promise<number> {
+    const group = this.#system.group(name);
+    const number = await handOver(group, to, waitMilliseconds);
+    this.#startFollower(group);
+    const text = `group ${name} is handed over to system ${to} behind update ${number}`;
+    this.#tell('handed_over', group, text);
+    return number;
+  }
+
+  groupOpened(): void {
+    // Whoever made it decides.
+  }
+
+  groupClosing(group: Group): void {
+    this.#stopFollower(group);
+  }
+
+  close(): void {
+    this.#comparisons.close();
+    for (const relief of this.#reliefs.values()) relief.close();
+    for (const follower of this.#followers.values()) follower.close();
+    this.#followers.clear();
+  }
+
+  async #followNew(wanted: FollowRequest): Promise<Group> {
+    const { url } = wanted;
+    const client = this.#connect(url);
+    try {
+      const port = this.#deps.listenPort();
+      const made = await makeSecondary(this.#system, client, this.#caller, wanted, port);
+      const { group, seeds, sourceName } = made;
+      if (seeds.length > 0) this.#comparisons.beginSeeded(group, seeds);
+      else this.#startFollower(group);
+      this.#tell('followed', group, `group ${group.name} follows system ${sourceName} at ${url}`);
+      return group;
+    } finally {
+      client.close();
+    }
+  }
+
+  /** Asked before anything changes: a source that has another history is refused, and nothing happened. */
+  async #switchSource(group: Group, next: SourceChoice): Promise<void> {
+    const { follow } = group;
+    const { state } = follow;
+    const client = this.#connect(next.url);
+    try {
+      const origin = await this.#registerAt(client, group, next.sourceGroup);
+      await leaveRing(client, this.#caller, group, origin.path);
+      checkStillFollows(group, state);
+      this.#stopFollower(group);
+      follow.write({
+        formatVersion: 1,
+        ...next,
+        ...sourceOf(origin),
+        copies: follow.state?.copies ?? [],
+        shows: follow.state?.shows ?? 0,
+        handoffsAfter: follow.state?.handoffsAfter,
+        resync: follow.state?.resync,
+      });
+      becomeSecondary(group, `group ${group.name} follows system ${origin.name}`);
+      follow.sourcePath = origin.path;
+      this.#startFollower(group);
+      const text = `group ${group.name} follows system ${origin.name} at ${next.url}`;
+      this.#tell('followed', group, text);
+    } finally {
+      client.close();
+    }
+  }
+
+  async #leave(group: Group, before: FollowState): Promise<void> {
+    const urls = sourcesLeft(before, group.follow.state);
+    const { groupId } = group.catalog;
+    const untold = await leaveSources((url) => this.#connect(url), this.#caller, groupId, urls);
+    for (const text of untold) this.#tell('unfollow_untold', group, text);
+  }
+
+  #registerAt(
+    client: TransportClient,
+    group: Group,
+    sourceGroup?: string,
+    otherwise: Partial<Registration> = {},
+  ): Promise<Registered> {
+    const name = sourceGroup ?? group.follow.state?.sourceGroup ?? group.name;
+    const wanted = { ...registrationOf(group, this.#deps.listenPort()), ...otherwise };
+    return register(client, this.#caller, name, wanted);
+  }
+
+  /** Resolves with the group, opened again. */
+  async #rewind(group: Group, next: SourceChoice, mayCompare: boolean): Promise<Group> {
+    this.#stopFollower(group);
+    const { role } = group;
+    const client = this.#connect(next.url);
+    const ask = (wanted: Partial<Registration>): Promise<Registered> =>
+      this.#registerAt(client, group, next.sourceGroup, wanted);
+    const isWanted = (): boolean => group.role === role && !this.#followers.has(group);
+    try {
+      const parts = { client, caller: this.#caller, clock: this.#deps.clock };
+      const comparison = mayCompare ? parts : undefined;
+      const deps = { system: this.#system, register: ask, isWanted, comparison };
+      const rewound = await rewindGroup(deps, group, next);
+      this.#startFollower(rewound.group);
+      this.#tell('rewound', rewound.group, rewoundText(rewound));
+      return rewound.group;
+    } catch (error) {
+      const isHere = this.#system.groups.get(group.name) === group && isWanted();
+      if (isHere) keepNoMore(group);
+      if (isHere && group.follow.state && role === 'secondary') this.#startFollower(group);
+      throw error;
+    } finally {
+      client.close();
+    }
+  }
+
+  #startFollower(group: Group): void {
+    this.#stopFollower(group);
+    const state = must(group.follow.state, 'a group that follows has a source');
+    const { disk, clock, load, event, listenPort } = this.#deps;
+    const files = this.#system.filesOf(group);
+    const follower = new Follower(
+      group,
+      this.#adoptionOf(group),
+      this.#connect(state.url, state.links),
+      {
+        pace: { pace: parsePace(state.pace), batchSize: parseBatchSize(state.batchSize) },
+        links: state.links,
+        whenFull: state.whenFull ?? 'keep',
+      },
+      {
+        clock,
+        load,
+        event,
+        listenPort,
+        caller: this.#caller,
+        disk,
+        files,
+        beginResync: (registered, isWanted) => this.#resync(group, registered, isWanted),
+        refused: (error) => this.#refused(group, error),
+      },
+    );
+    this.#followers.set(group, follower);
+    if ((state.relief ?? []).length > 0) this.#startRelief(group);
+    follower.start();
+  }
+
+  #refused(group: Group, error: JnbdError): void {
+    if (partsFromSource(group, error)) {
+      this.#stopFollower(group);
+    } else if (error.code === 'position_released' && !group.catalog.journalOnly) {
+      this.#stopFollower(group);
+      this.#comparisons.begin(group);
+    }
+  }
+
+  #adoptionOf(group: Group): VolumeAdoption {
+    const { disk, clock } = this.#deps;
+    let adoption = this.#adoptions.get(group);
+    if (!adoption) {
+      adoption = new VolumeAdoption(disk, group, this.#system.filesOf(group), () =>
+        clock.soon(() => this.#takeOver(group)),
+      );
+      this.#adoptions.set(group, adoption);
+    }
+    return adoption;
+  }
+
+  async #resync(group: Group, registered: Registered, isWanted: () => boolean): Promise<void> {
+    const resynced = await resyncFrom(this.#system, group, registered, isWanted);
+    this.#tell('resync_begun', resynced.group, resynced.text);
+    this.#startFollower(resynced.group);
+  }
+
+  /** What is handed over to this system, is its own as soon as all of it is here. */
+  #takeOver(group: Group): void {
+    const { systemId } = this.#system;
+    const { clock, beforePromote } = this.#deps;
+    if (!isGivenTo(group, systemId, this.#followers.get(group)?.sourceLineage)) return;
+    beforePromote(group)
+      .then(() => this.promote(group.name, false))
+      .catch((error: unknown) => {
+        if (!(error instanceof JnbdError)) throw error;
+        clock.after(retryMilliseconds, () => {
+          if (this.#system.groups.get(group.name) === group) this.#takeOver(group);
+        });
+      });
+  }
+
+  #startRelief(group: Group): void {
+    const { clock, event } = this.#deps;
+    const relief = new SourceRelief(group, {
+      clock,
+      event,
+      caller: this.#caller,
+      connect: (url) => this.#connect(url),
+      registerAt: (client) => this.#registerAt(client, group),
+      switchSource: (next) => this.#switchSource(group, next),
+    });
+    this.#reliefs.set(group, relief);
+  }
+
+  #stopFollower(group: Group): void {
+    this.#comparisons.cancel(group);
+    this.#reliefs.get(group)?.close();
+    this.#reliefs.delete(group);
+    this.#followers.get(group)?.close();
+    this.#followers.delete(group);
+  }
+
+  #connect(url: string, connections = 1): TransportClient {
+    const { transport, credentials } = this.#deps;
+    const trust = credentials ? { credentials } : {};
+    return transport.connect({ url, connections, windowBytes, ...trust });
+  }
+
+  get #caller(): { systemId: number; name: string } {
+    return { systemId: this.#system.systemId, name: this.#system.name };
+  }
+
+  #tell(code: string, group: Group, message: string): void {
+    this.#deps.event(code, message, { group: group.name });
+  }
+}

@@ -1,0 +1,31 @@
+import type { Group } from '../../group/order/group.ts';
+import { checkPromotion, expectMembers, promoteGroup } from '../../group/roles/promotion.ts';
+import { planRollBack } from '../../group/roles/resync.ts';
+import { promoteAt } from '../../group/roles/promotion-at.ts';
+import type { System } from '../../group/system/system.ts';
+
+/**
+ * Makes this system primary of a group that follows nobody now; a resync that was under way is taken back.
+ * Resolves with the group, opened again where it had to be. Rejects with what `promoteGroup` throws.
+ */
+export async function promoteHere(
+  system: System,
+  group: Group,
+  force: boolean,
+  at: number | undefined,
+): Promise<Group> {
+  if (at !== undefined && at !== group.watermarks.newest) {
+    return (await promoteAt(system, group, at, force)).group;
+  }
+  const { systemId } = system;
+  const source = group.follow.state;
+  const plan = planRollBack(group, systemId);
+  if (!plan) {
+    promoteGroup(group, systemId, force);
+    return group;
+  }
+  checkPromotion(group, systemId, force);
+  const promoted = await system.restartGroup(group, plan);
+  expectMembers(promoted, source);
+  return promoted;
+}

@@ -1,0 +1,58 @@
+import type { Acknowledgement } from '../../group/followers/follower-cursor.ts';
+import type { Clock } from '../../platform/clock.ts';
+import type { FromSource } from './source-messages.ts';
+import type { SourceReader } from './source-reader.ts';
+import type { JournalRead } from '../protocol/wire.ts';
+
+/** One that has nothing new to say is still told of, so that it counts as heard. */
+const repeatMilliseconds = 1000;
+
+interface Told extends Acknowledgement {
+  readonly membersText: string;
+  readonly atMilliseconds: number;
+}
+
+/** What reads say of how far followers are goes to the main thread, all of one turn in one message. */
+export class SourceAcknowledgements {
+  readonly #clock: Clock;
+  readonly #post: (message: FromSource) => void;
+  readonly #told = new WeakMap<SourceReader, Told>();
+  readonly #pending = new Map<SourceReader, Acknowledgement & { readonly groupId: string }>();
+
+  constructor(clock: Clock, post: (message: FromSource) => void) {
+    this.#clock = clock;
+    this.#post = post;
+  }
+
+  note(groupId: string, reader: SourceReader, read: JournalRead): void {
+    const { systemId, sent } = reader;
+    const { received, applied, copied } = read;
+    const isResyncing = read.ranges.length > 0;
+    const membersText = JSON.stringify(read.members);
+    const told = this.#told.get(reader);
+    const members = membersText === told?.membersText ? undefined : read.members;
+    const now = this.#clock.monotonicMilliseconds();
+    const isNews =
+      told === undefined ||
+      received !== told.received ||
+      applied !== told.applied ||
+      sent !== told.sent ||
+      copied.length > 0 ||
+      told.copied.length > 0 ||
+      isResyncing !== told.isResyncing ||
+      membersText !== told.membersText ||
+      now - told.atMilliseconds >= repeatMilliseconds;
+    if (!isNews) return;
+    const acknowledgement = { systemId, received, applied, sent, copied, isResyncing };
+    this.#told.set(reader, { ...acknowledgement, membersText, atMilliseconds: now });
+    if (this.#pending.size === 0) this.#clock.soon(() => this.#postPending());
+    const pending = this.#pending.get(reader)?.members;
+    this.#pending.set(reader, { groupId, ...acknowledgement, members: members ?? pending });
+  }
+
+  #postPending(): void {
+    const acknowledgements = [...this.#pending.values()];
+    this.#pending.clear();
+    this.#post({ kind: 'acknowledged', acknowledgements });
+  }
+}

@@ -1,0 +1,215 @@
+import type { Group } from '../../group/order/group.ts';
+import type { GroupWatcher } from '../../group/order/group-watcher.ts';
+import type { Volume } from '../../group/apply/volume.ts';
+import type { Clock } from '../../platform/clock.ts';
+import { pathThrough } from '../peers/follow-ring.ts';
+import type {
+  GroupPicture,
+  JournalProgress,
+  SourceSegmentPlace,
+  SourceVolume,
+  ToSource,
+} from './source-messages.ts';
+
+/**
+ * Tells the source worker of one group, on the thread that serves hosts: what changes rarely at once,
+ * watermarks and segments only when the worker asked, once in a turn, however often they moved.
+ */
+export class SourceFeed implements GroupWatcher {
+  readonly #group: Group;
+  readonly #systemId: number;
+  readonly #clock: Clock;
+  readonly #post: (message: ToSource) => void;
+  readonly #shared = new SharedArrayBuffer(8);
+  readonly #durable = new BigInt64Array(this.#shared);
+  readonly #segments = new Set<number>();
+  /** Of the chain, as it was told of last. */
+  #revision = -1;
+  #told: JournalProgress | undefined;
+  /** What the last picture was made of. */
+  #pictured: readonly unknown[] = [];
+  #isAsked = false;
+  #isScheduled = false;
+  #isClosed = false;
+
+  /** `systemId`: of this system. */
+  constructor(group: Group, systemId: number, clock: Clock, post: (message: ToSource) => void) {
+    this.#group = group;
+    this.#systemId = systemId;
+    this.#clock = clock;
+    this.#post = post;
+    Atomics.store(this.#durable, 0, BigInt(group.watermarks.durable));
+    group.watchers.add(this);
+    this.#postNews();
+  }
+
+  get group(): Group {
+    return this.#group;
+  }
+
+  durableAdvanced(durable: number): void {
+    Atomics.store(this.#durable, 0, BigInt(durable));
+    if (this.#isAsked || this.#group.catalog !== this.#pictured[0]) this.#moved();
+  }
+
+  appliedAdvanced(): void {
+    this.#moved();
+  }
+
+  changed(): void {
+    this.#moved();
+  }
+
+  asked(isUrgent: boolean): void {
+    this.#isAsked = true;
+    if (isUrgent) this.#schedule();
+    else this.#moved();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#group.watchers.delete(this);
+    this.#post({ kind: 'group_gone', groupId: this.#group.catalog.groupId });
+  }
+
+  #moved(): void {
+    if (this.#isClosed) return;
+    // At once: whoever was just registered is known to the worker before it is told so.
+    this.#postPicture();
+    if (this.#isAsked && this.#isProgressOld()) this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#isClosed) return;
+    this.#isScheduled = true;
+    this.#clock.soon(() => {
+      this.#isScheduled = false;
+      if (!this.#isClosed) this.#postNews();
+    });
+  }
+
+  #isProgressOld(): boolean {
+    const told = this.#told;
+    if (!told) return true;
+    const { released, applied, durable, newest } = this.#group.watermarks;
+    const { watermarks } = told;
+    return (
+      durable !== watermarks.durable ||
+      newest !== watermarks.newest ||
+      applied !== watermarks.applied ||
+      released !== watermarks.released ||
+      this.#servable() > told.servable ||
+      this.#group.chain.revision !== this.#revision
+    );
+  }
+
+  /** The picture first: whoever is given a number knows its stretch. */
+  #postNews(): void {
+    this.#postPicture();
+    const isWanted = this.#isAsked || !this.#told;
+    if (!isWanted || !this.#group.isReadable) return;
+    this.#isAsked = false;
+    const progress = this.#progress();
+    this.#told = progress;
+    this.#post({ kind: 'progress', groupId: this.#group.catalog.groupId, progress });
+  }
+
+  #postPicture(): void {
+    const parts = this.#pictureParts();
+    if (parts.every((part, at) => part === this.#pictured[at])) return;
+    this.#pictured = parts;
+    this.#post({ kind: 'group', picture: this.#picture(), durable: this.#shared });
+  }
+
+  #pictureParts(): readonly unknown[] {
+    const group = this.#group;
+    return [
+      group.catalog,
+      group.state,
+      group.isReadable,
+      group.followers.revision,
+      group.follow.state?.shows,
+      group.follow.state === undefined,
+      group.follow.sourcePath,
+      volumeStates(group),
+    ];
+  }
+
+  #picture(): GroupPicture {
+    const group = this.#group;
+    const { groupId, name, lineage, number, copyBytesPerSecond } = group.catalog;
+    return {
+      groupId,
+      name,
+      role: group.role,
+      state: group.state,
+      stateText: group.state === 'normal' ? '' : group.failureText,
+      isReadable: group.isReadable,
+      lineage,
+      volumes: [...group.volumes.values()].map((volume) => sourceVolume(volume, group)),
+      catalogNumber: number,
+      contentsFrom: group.follow.state?.shows ?? 0,
+      followers: group.followers
+        .list()
+        .map(({ systemId, name: follower, state }) => ({ systemId, name: follower, state })),
+      path: pathThrough(group, this.#systemId),
+      copyBytesPerSecond,
+    };
+  }
+
+  #progress(): JournalProgress {
+    const { chain, watermarks } = this.#group;
+    const { released, applied, durable, newest } = watermarks;
+    return {
+      ...this.#segmentChanges(),
+      tail: chain.tail,
+      watermarks: { released, applied, durable, newest },
+      servable: Math.max(this.#told?.servable ?? 0, this.#servable()),
+      usedBytes: chain.usedBytes,
+      capacityBytes: chain.capacityBytes,
+      members: this.#group.followers.members.list(),
+    };
+  }
+
+  /** A number whose stretch is not in the catalog on disk may be given another one after a crash. */
+  #servable(): number {
+    const { changes, catalog, watermarks } = this.#group;
+    const last = catalog.lineage.at(-1);
+    if (!changes.isFileBehind || !last) return watermarks.durable;
+    return Math.min(watermarks.durable, last.firstNumber - 1);
+  }
+
+  #segmentChanges(): Pick<JournalProgress, 'added' | 'removed'> {
+    const { chain } = this.#group;
+    if (chain.revision === this.#revision) return { added: [], removed: [] };
+    this.#revision = chain.revision;
+    const added: SourceSegmentPlace[] = [];
+    const removed = new Set(this.#segments);
+    for (const { header, file, beginsAt } of chain.live()) {
+      const { sequence, salt, timeBaseMilliseconds } = header;
+      if (removed.delete(sequence)) continue;
+      this.#segments.add(sequence);
+      added.push({ sequence, path: file.path, salt, timeBaseMilliseconds, beginsAt });
+    }
+    for (const sequence of removed) this.#segments.delete(sequence);
+    return { added, removed: [...removed] };
+  }
+}
+
+/** Another number whenever the state of a volume is another, or there is one more. */
+function volumeStates({ volumes }: Group): number {
+  let revision = 0;
+  for (const volume of volumes.values()) revision += 1 + volume.revision;
+  return revision;
+}
+
+/** Its contents are not copied where it has none, and where what it shows may not be what was applied. */
+function sourceVolume(
+  { catalog, backingFile, file, state }: Volume,
+  { role }: Group,
+): SourceVolume {
+  const { id, sizeBytes } = catalog;
+  const isIncomplete = role === 'secondary' && state === 'unused';
+  const isReadable = file !== undefined && state !== 'abnormal' && !isIncomplete;
+  return { id, path: isReadable ? backingFile : '', sizeBytes };
+}

@@ -1,0 +1,176 @@
+import { positionOf, type Position, stretchOf } from '../../group/catalog/lineage.ts';
+import { assert } from '../../platform/assert.ts';
+import type { Clock } from '../../platform/clock.ts';
+import { segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
+import type { SourceFiles } from './source-files.ts';
+import type { GroupPicture, JournalProgress } from './source-messages.ts';
+import { SourceSegment } from './source-segment.ts';
+import type { Member, Stretch, WireWatermarks } from '../protocol/wire.ts';
+
+/** Where a number stands, and how far that holds. */
+export interface NumberPlace {
+  readonly segment: SourceSegment;
+  /** The next number that stands in another segment, or would. */
+  readonly before: number;
+}
+
+/**
+ * What the source worker knows of one group, from messages alone. It may lag behind the truth, never
+ * run ahead of it: a number that it takes for durable is, and stands where it thinks.
+ */
+export class SourceJournal {
+  readonly files: SourceFiles;
+  readonly #clock: Clock;
+  readonly #durable: BigInt64Array;
+  /** In order of sequence. */
+  #segments: SourceSegment[] = [];
+  #picture: GroupPicture;
+  #watermarks: WireWatermarks = { released: 0, applied: 0, durable: 0, newest: 0 };
+  #servable = 0;
+  #usedBytes = 0;
+  #capacityBytes = 0;
+  #members: readonly Member[] = [];
+  #heardMilliseconds: number;
+  #revision = 0;
+  /** Since when there has been something that is not durable; undefined: there is nothing. */
+  #undurableSince: number | undefined;
+
+  constructor(clock: Clock, files: SourceFiles, picture: GroupPicture, durable: SharedArrayBuffer) {
+    this.#clock = clock;
+    this.files = files;
+    this.#picture = picture;
+    this.#durable = new BigInt64Array(durable);
+    this.#heardMilliseconds = clock.monotonicMilliseconds();
+  }
+
+  get picture(): GroupPicture {
+    return this.#picture;
+  }
+
+  set picture(picture: GroupPicture) {
+    const paths = new Set(picture.volumes.map(({ path }) => path));
+    for (const { path } of this.#picture.volumes) if (!paths.has(path)) this.files.forget(path);
+    this.#picture = picture;
+  }
+
+  get watermarks(): WireWatermarks {
+    return this.#watermarks;
+  }
+
+  /** The highest number that anybody may be given. */
+  get servable(): number {
+    return this.#servable;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  get capacityBytes(): number {
+    return this.#capacityBytes;
+  }
+
+  get members(): readonly Member[] {
+    return this.#members;
+  }
+
+  /** How often it was heard of. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** How old what is known of the journal is. */
+  get ageMilliseconds(): number {
+    return this.#clock.monotonicMilliseconds() - this.#heardMilliseconds;
+  }
+
+  /** What is durable this instant: no volume shows anything above it. */
+  get durableNow(): number {
+    return Number(Atomics.load(this.#durable, 0));
+  }
+
+  advance(progress: JournalProgress): void {
+    const { watermarks, servable } = progress;
+    assert(servable >= this.#servable, `servable went back from ${this.#servable} to ${servable}`);
+    const removed = new Set(progress.removed);
+    for (const segment of this.#segments) {
+      if (removed.has(segment.place.sequence)) segment.isGone = true;
+    }
+    this.#segments = this.#segments.filter(({ isGone }) => !isGone);
+    for (const place of progress.added) {
+      this.#segments.push(new SourceSegment(this.files, place));
+    }
+    const { tail } = progress;
+    for (const segment of this.#segments.slice(-progress.added.length - 1)) {
+      const isTail = segment.place.sequence === tail.sequence;
+      segment.endOffset = isTail ? tail.offset : segmentBytes;
+    }
+    const hasUndurable = watermarks.newest > watermarks.durable;
+    const now = this.#clock.monotonicMilliseconds();
+    this.#undurableSince = hasUndurable ? (this.#undurableSince ?? now) : undefined;
+    this.#watermarks = watermarks;
+    this.#servable = servable;
+    this.#usedBytes = progress.usedBytes;
+    this.#capacityBytes = progress.capacityBytes;
+    this.#members = progress.members;
+    this.#heardMilliseconds = now;
+    this.#revision += 1;
+  }
+
+  /** Undefined: it is not in any segment that is there. */
+  placeOf(number: number): NumberPlace | undefined {
+    let before = Number.POSITIVE_INFINITY;
+    for (let i = this.#segments.length - 1; i >= 0; i -= 1) {
+      const segment = this.#segments[i];
+      if (!segment) break;
+      const { beginsAt } = segment.place;
+      if (beginsAt <= number) return { segment, before };
+      before = Math.min(before, beginsAt);
+    }
+    return undefined;
+  }
+
+  positionOf(number: number): Position {
+    return positionOf(this.#picture.lineage, number);
+  }
+
+  /** The stretch that a number belongs to, and the first number of the next one. */
+  stretchOf(number: number): { readonly stretch: Stretch | undefined; readonly before: number } {
+    const { lineage } = this.#picture;
+    const next = lineage.find(({ firstNumber }) => firstNumber > number);
+    return {
+      stretch: stretchOf(lineage, number),
+      before: next?.firstNumber ?? Number.POSITIVE_INFINITY,
+    };
+  }
+
+  /** What stands behind the record `number` in the journal, durable or not; it ends at `offset`. */
+  bytesBehind(number: number, offset: number): number {
+    if (number >= this.#watermarks.newest) return 0;
+    const place = this.placeOf(number + 1);
+    if (!place) return 0;
+    let bytes = Math.max(0, place.segment.endOffset - offset);
+    let before = Number.POSITIVE_INFINITY;
+    for (let i = this.#segments.length - 1; this.#segments[i] !== place.segment; i -= 1) {
+      const segment = this.#segments[i];
+      if (!segment) break;
+      // What a later segment begins again does not count where it stood before.
+      if (segment.place.beginsAt >= before) continue;
+      before = segment.place.beginsAt;
+      bytes += segment.endOffset - segmentHeaderBytes;
+    }
+    return bytes;
+  }
+
+  /** Age of what is not durable yet, as far as it was heard of. */
+  get undurableMilliseconds(): number {
+    const since = this.#undurableSince;
+    return since === undefined ? 0 : this.#clock.monotonicMilliseconds() - since;
+  }
+
+  /** Nothing of it is served any more. */
+  close(): void {
+    this.#picture = { ...this.#picture, state: 'closed', isReadable: false, volumes: [] };
+    this.files.close();
+  }
+}

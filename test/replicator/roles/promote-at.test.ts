@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest';
+import { MiB } from '../../../src/platform/limits.ts';
+import { HistoryTrial, volumeBytes } from './history-trial.ts';
+
+/** Beta has updates that it has not applied, and alpha is lost. */
+async function lagging(seed: string) {
+  const trial = await HistoryTrial.begin(seed);
+  const { alpha } = trial;
+  (await trial.write(alpha, 100)).close();
+  const beta = await trial.follower('beta', alpha);
+  const gamma = await trial.follower('gamma', beta);
+  beta.group().driver.hold(true);
+  const { applied } = beta.group().watermarks;
+  const times: number[] = [];
+  const host = trial.host(alpha);
+  for (let i = 0; i < 60; i += 1) {
+    await trial.writeOne(host);
+    times.push(trial.fleet.clock.wallMilliseconds());
+    await trial.pass(1000);
+  }
+  await host.flush();
+  await beta.until(() => beta.group().watermarks.durable === alpha.group().watermarks.newest);
+  await gamma.until(() => gamma.group().watermarks.durable === alpha.group().watermarks.newest);
+  alpha.kill();
+  return { trial, alpha, beta, gamma, applied, times };
+}
+
+describe('promote --at', () => {
+  test('keeps a branch of what stands behind, and the others come back', async () => {
+    const { trial, alpha, beta, gamma, applied } = await lagging('at number');
+    const { newest } = beta.group().watermarks;
+    const at = applied + 25;
+    await expect(beta.verb('promote', { group: 'g', at: String(applied - 1) })).rejects.toThrow(
+      'are in its volumes',
+    );
+    await expect(beta.verb('promote', { group: 'g', at: String(newest + 1) })).rejects.toThrow(
+      `its newest update here is ${newest}`,
+    );
+    await expect(beta.verb('promote', { group: 'g', at: `2:${at}` })).rejects.toThrow(
+      'is of generation 1 here',
+    );
+    await trial.promote(beta, alpha, `1:${at}`);
+    expect(beta.group().watermarks.newest).toBe(at);
+    expect(beta.status()).toMatchObject({
+      role: 'primary',
+      generation: 2,
+      branches: [{ name: `1-${at + 1}`, fork: at, newest }],
+    });
+    expect(trial.expected(beta).equals(await trial.contents(beta))).toBe(true);
+    (await trial.write(beta, 30)).close();
+    expect(trial.expected(beta).equals(await trial.contents(beta))).toBe(true);
+    await gamma.until(() => gamma.status().role === 'diverged', 60_000);
+    await alpha.start();
+    for (const system of [gamma, alpha]) {
+      await system.verb('follow', { group: 'g', from: beta.url, rewind: true, compare: true });
+      await system.caughtUp(beta);
+      await system.until(() => system.group().follow.state?.resync === undefined, 60_000);
+      expect(trial.expected(beta).equals(await trial.contents(system))).toBe(true);
+    }
+  });
+
+  test('finds the update of a time', async () => {
+    const { trial, alpha, beta, applied, times } = await lagging('at time');
+    const at = new Date((times[9] ?? 0) + 500).toISOString();
+    await expect(beta.verb('promote', { group: 'g', at: '2001-01-01T00:00:00Z' })).rejects.toThrow(
+      'has in its volumes what is later than 2001',
+    );
+    await expect(beta.verb('promote', { group: 'g', at: 'yesterday' })).rejects.toThrow(
+      'is no position',
+    );
+    await trial.promote(beta, alpha, at);
+    expect(beta.group().watermarks.newest).toBe(applied + 10);
+    expect(trial.expected(beta).equals(await trial.contents(beta))).toBe(true);
+  });
+
+  test('undoes no change of volumes', async () => {
+    const trial = await HistoryTrial.begin('at volumes');
+    const { alpha } = trial;
+    const beta = await trial.follower('beta', alpha);
+    beta.group().driver.hold(true);
+    (await trial.write(alpha, 5)).close();
+    const { newest } = alpha.group().watermarks;
+    await alpha.verb('volume resize', { volume: 'g/v', size: volumeBytes + MiB });
+    await beta.until(() => beta.group().watermarks.durable > newest);
+    await expect(beta.verb('promote', { group: 'g', at: String(newest) })).rejects.toThrow(
+      'made, changed or deleted a volume',
+    );
+    await beta.verb('promote', { group: 'g', dryRun: true, at: 'latest' });
+  });
+
+  test.each(Array.from({ length: 20 }, (_, seed) => seed))(
+    'is done or not after a crash at any time, seed %i',
+    async (seed) => {
+      const { trial, beta, alpha, applied } = await lagging(`at crash ${seed}`);
+      const at = applied + 5 + seed;
+      const { newest } = beta.group().watermarks;
+      const promoting = beta.verb('promote', { group: 'g', at: String(at) });
+      promoting.catch(() => undefined);
+      await trial.pass(trial.fleet.random.fraction() * 120);
+      if (seed % 2 === 0) beta.losePower();
+      else beta.kill();
+      await beta.start();
+      const { role, watermarks } = beta.group();
+      expect(watermarks.newest).toBe(role === 'primary' ? at : newest);
+      const contents = trial.historyOf(alpha).contents('g/v', volumeBytes, watermarks.newest);
+      expect(contents.equals(await trial.contents(beta))).toBe(true);
+    },
+  );
+});
