@@ -1,6 +1,7 @@
 import type { Disk } from '../../platform/disk.ts';
 import type { CatalogVolume } from './catalog.ts';
 import type { Lineage } from './lineage.ts';
+import { closedGroup } from './closed-group.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
 
 /** How far the copy of one volume has come: everything below `address` is on this system's disk. */
@@ -77,6 +78,7 @@ export class FollowFile {
   readonly #disk: Disk;
   readonly #path: string;
   #state: FollowState | undefined;
+  #isClosed = false;
   /** Whom the source gets its records from, itself first, as it said last; not on disk. */
   sourcePath: readonly number[] = [];
 
@@ -92,15 +94,22 @@ export class FollowFile {
     return this.#state;
   }
 
-  /** Durable when it returns. Throws system errors; what was written before then still holds. */
+  /** Durable when it returns. Throws group_state, system errors; what was written before then still holds. */
   write(state: FollowState): void {
+    if (this.#isClosed) throw closedGroup(this.#path);
     writeSealedJson(this.#disk, this.#path, state);
     this.#state = state;
   }
 
   remove(): void {
+    if (this.#isClosed) throw closedGroup(this.#path);
     if (this.#state) this.#disk.removeFileSync(this.#path);
     this.sourcePath = [];
     this.#state = undefined;
+  }
+
+  /** The file is another opening's. */
+  close(): void {
+    this.#isClosed = true;
   }
 }

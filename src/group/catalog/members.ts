@@ -55,6 +55,7 @@ export class Members {
   /** Of the last life: who was not told of again since. */
   #remembered: readonly RememberedMember[];
   #written = '';
+  #isClosed = false;
 
   /**
    * `remembered`: as the file has them. `followers`: those of this system. `untold`: the file could not be
@@ -136,6 +137,7 @@ export class Members {
   /** With positions as they are now. */
   close(): void {
     if (this.list().length > 0) this.#write(true);
+    this.#isClosed = true;
   }
 
   #toRemember(members: readonly Member[]): RememberedMember[] {
@@ -147,6 +149,7 @@ export class Members {
   }
 
   #write(isWanted = false): void {
+    if (this.#isClosed) return;
     const members = this.list();
     const text = identities(members);
     if (text === this.#written && !isWanted) return;

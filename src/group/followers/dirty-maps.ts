@@ -71,7 +71,7 @@ export class DirtyMaps {
 
   /**
    * Everything that changes behind `from` is noted from now on. False: that cannot be written, or volumes
-   * store nothing here, and then the follower comes back by a comparison only.
+   * store nothing here, or the group is closed, and then the follower comes back by a comparison only.
    */
   begin(systemId: number, from: number): boolean {
     const own = positionOf(this.#group.catalog.lineage, from);
@@ -88,7 +88,7 @@ export class DirtyMaps {
   ): boolean {
     this.#forget(systemId);
     const { catalog } = this.#group;
-    if (this.#group.storing.size === 0) return false;
+    if (this.#isClosed || this.#group.storing.size === 0) return false;
     try {
       const map = { groupId: catalog.groupId, systemId, from, through, own, regions };
       writeDirtyMap(this.#deps.disk, this.#files.dirtyMap(systemId), map);

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { messageOf } from '../../platform/errors.ts';
+import { closedGroup } from '../catalog/closed-group.ts';
 import type { FollowerCursor } from './follower-cursor.ts';
 import { type KeptFollower, writeFollowers } from '../catalog/follower-file.ts';
 
@@ -32,8 +33,13 @@ export class FollowerRecord {
     this.#failed = failed;
   }
 
-  /** Throws system errors, and then the file is as it was. */
+  /** Throws group_state, system errors, and then the file is as it was. */
   write(followers: Iterable<FollowerCursor>): void {
+    if (this.#isClosed) throw closedGroup(this.#path);
+    this.#put(followers);
+  }
+
+  #put(followers: Iterable<FollowerCursor>): void {
     const kept = [...followers].map(
       ({ sent: _, copied: _copied, heardMilliseconds: _heard, ...kept }): KeptFollower => kept,
     );
@@ -55,7 +61,7 @@ export class FollowerRecord {
 
   #writeNow(): void {
     try {
-      this.write(this.#present());
+      this.#put(this.#present());
     } catch (error) {
       this.#timer?.cancel();
       this.#timer = undefined;

@@ -8,6 +8,7 @@ import { messageOf } from '../../platform/errors.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
 import type { Catalog, CatalogChange } from '../catalog/catalog.ts';
 import { changeCatalog, encodeChange, writeCatalog } from '../catalog/catalog.ts';
+import { closedGroup } from '../catalog/closed-group.ts';
 import type { Conditions } from '../catalog/conditions.ts';
 import { extendLineage, generationOf, type Stretch } from '../catalog/lineage.ts';
 
@@ -37,6 +38,8 @@ export class CatalogChanges {
   #catalog: Catalog;
   #durable = 0;
   #retry: Timer | undefined;
+  #isClosing = false;
+  #isStopped = false;
   #lastInTurn: Promise<void> = Promise.resolve();
 
   constructor(
@@ -117,8 +120,9 @@ export class CatalogChanges {
     for (const pending of this.#pending.splice(0)) pending.failed(error);
   }
 
-  /** For settings of this system alone, which are not in the journal. */
+  /** For settings of this system alone, which are not in the journal. Throws group_state, system errors. */
   replace(catalog: Catalog): void {
+    if (this.#isClosing) throw closedGroup(this.#path);
     writeCatalog(this.#disk, this.#path, catalog);
     this.#catalog = catalog;
     this.#fileFollowed();
@@ -153,7 +157,14 @@ export class CatalogChanges {
     });
   }
 
+  /** The group is being closed: only what becomes durable in the journal meanwhile still changes the file. */
+  close(): void {
+    this.#isClosing = true;
+  }
+
+  /** It is closed, and the file another opening's. */
   stop(): void {
+    this.#isStopped = true;
     this.#retry?.cancel();
   }
 
@@ -174,6 +185,7 @@ export class CatalogChanges {
   }
 
   #writeFile(): void {
+    if (this.#isStopped) return;
     try {
       writeCatalog(this.#disk, this.#path, this.#catalog);
       this.#fileFollowed();

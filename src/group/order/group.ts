@@ -238,6 +238,7 @@ export class Group {
     if (this.#state === 'closed' || this.#state === 'closing') return;
     const wasServing = this.#journal !== undefined;
     this.#become('closing');
+    this.changes.close();
     this.#failureText = `group ${this.name} is shutting down`;
     for (const session of this.#sessions()) session.client.revoke(this.#failureText);
     this.hosts.wake();
@@ -257,6 +258,7 @@ export class Group {
     this.changes.stop();
     this.followers.close();
     await this.#driver?.close();
+    this.follow.close();
     this.#head.close();
     this.guard.close();
     this.deleted.close();

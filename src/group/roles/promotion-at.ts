@@ -49,7 +49,8 @@ export async function promoteAt(
     });
     const promoted = await system.restartGroup(group, {
       number,
-      catalog: { ...catalog, role: 'primary', lineage, handedOver: undefined },
+      // Settings may have changed meanwhile.
+      catalog: { ...group.catalog, role: 'primary', lineage, handedOver: undefined },
       follow: null,
       made: [],
     });

@@ -61,11 +61,11 @@ export async function beginResync(
   checkBeginning(group, origin);
   checkWanted(group, origin);
   const files = system.filesOf(group);
-  const { catalog, follow } = group;
+  const { follow } = group;
   if (!follow.state?.resync) forgetEarlier(system.disk, files);
   const regions = wantedRegions(system.disk, files, group, origin);
   const { volumes } = origin.catalog;
-  const here = new Set(catalog.volumes.map(({ id }) => id));
+  const here = new Set(group.catalog.volumes.map(({ id }) => id));
   const consistentAt = await consistentStateOf(system.disk, group);
   for (const { id } of consistentAt?.volumes ?? []) here.add(id);
   const { through } = origin;
@@ -74,6 +74,8 @@ export async function beginResync(
   checkWanted(group, origin);
   writeRegions(system.disk, files, regions);
   const knownShows = follow.state?.shows ?? 0;
+  // As it is now: settings may have changed meanwhile.
+  const { catalog } = group;
   const isSettled = generationOf(lineage) > generationOf(catalog.lineage);
   const plan: RestartPlan = {
     number: through,

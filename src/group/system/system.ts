@@ -13,6 +13,7 @@ import { formatExactSize, formatSize } from '../../platform/size-text.ts';
 import { indexTablesMax } from '../../volume/block-index.ts';
 import { nodeBytes } from '../../volume/block-table.ts';
 import type { Catalog } from '../catalog/catalog.ts';
+import { closedGroup } from '../catalog/closed-group.ts';
 import { lockDirectory, type SystemIdentity } from '../catalog/data-directory.ts';
 import type { GroupDependencies, GroupLimits } from '../order/group-dependencies.ts';
 import type { Group } from '../order/group.ts';
@@ -245,11 +246,13 @@ export class System {
 
   /**
    * Closes the group, begins its journal anew as planned, and opens it again; hosts and followers are
-   * disconnected. Rejects where that cannot be planned (write_failed, disk_full, state_refuses), and then
+   * disconnected. Rejects where that cannot be planned (write_failed, disk_full, state_refuses, group_state), and then
    * nothing has changed. Once planned it is done, if need be by the next start.
    */
   async restartGroup(group: Group, plan: RestartPlan): Promise<Group> {
     const { name } = group;
+    // Whoever planned it may have waited while this one was deleted, and another one made.
+    if (this.groups.get(name) !== group) throw closedGroup(this.#files(name).restart);
     this.#claim(name);
     try {
       planRestart(this.#deps.disk, this.#files(name), plan);

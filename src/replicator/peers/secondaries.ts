@@ -72,7 +72,8 @@ export class Secondaries {
       return { group, changed: changed || isNew };
     } catch (error) {
       const isRefused = error instanceof JnbdError && saidNo.includes(error.kind);
-      if (isNew && isRefused) dropFollower(group, secondary);
+      const now = this.#system.groups.get(group.name);
+      if (isNew && isRefused && now) dropFollower(now, secondary);
       throw error;
     } finally {
       client.close();
@@ -86,8 +87,10 @@ export class Secondaries {
     for (const { listens } of known) {
       if (listens) await this.#tellRemoved(group, secondary, listens.url);
     }
-    const changed = dropFollower(group, secondary) || known.length > 0;
-    return { group, changed };
+    // Its journal may have begun anew meanwhile.
+    const now = this.#system.group(name);
+    const changed = dropFollower(now, secondary) || known.length > 0;
+    return { group: now, changed };
   }
 
   async #tellRemoved(group: Group, secondary: string, url: string): Promise<void> {
