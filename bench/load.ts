@@ -89,6 +89,17 @@ async function runClient(args: readonly string[], target: LoadTarget): Promise<M
   return { ...done, bytesWritten: args.includes('--read') ? 0 : done.bytes };
 }
 
+/** Seconds until a FLUSH is answered: then all that was written before is durable. */
+export async function flush(target: Pick<LoadTarget, 'uri' | 'preSharedKeyFile'>): Promise<number> {
+  const keys = target.preSharedKeyFile;
+  const { stdout } = await runChecked(
+    await benchClient(),
+    ['--uri', target.uri, '--flush', ...(keys === undefined ? [] : ['--tls-psk-file', keys])],
+    { timeoutSeconds: 600 },
+  );
+  return (JSON.parse(stdout) as { seconds: number }).seconds;
+}
+
 let compiled: Promise<string> | undefined;
 
 /** `scripts/bench-client.c`, compiled into the cache when it changed. */

@@ -19,7 +19,8 @@ const nbdUsage = `usage: scripts/bench nbd [options]
 
 Puts the same loads on jnbd and on other NBD servers, in turn, over the same disk.
 
-  --quick           small volumes, few rows, two rounds of two seconds; fails under half a bar
+  --quick           small volumes, few rows, two rounds of two seconds; fails under half a bar,
+                    after up to three rounds more of what is
   --rows ROW,...    only these rows: ${rows.map((row) => row.id).join(', ')}
   --only SERVER,... only these servers: ${[...peerNames, ownName].join(', ')}
   --seconds S       seconds a row (30)
@@ -130,7 +131,8 @@ async function nbd(args: string[]): Promise<number> {
     servers: listOf('only', values.only, [...peerNames, ownName]),
     seconds: numberOf('seconds', values.seconds ?? (values.quick ? '2' : '30')),
     rounds: numberOf('rounds', values.rounds ?? (values.quick ? '2' : '3')),
-    sizeBytes: sizeOf(values.size ?? (values.quick ? '512MiB' : '8GiB')),
+    extraRounds: values.quick ? 3 : 0,
+    sizeBytes: sizeOf(values.size ?? (values.quick ? '1GiB' : '8GiB')),
     directory: values.dir ?? defaultDirectory(),
     json: values.json,
     readme: values.readme ? `${repository}/README.md` : undefined,

@@ -6,10 +6,12 @@ export function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** One row, one server, one round. `seconds` includes the time until all was applied. */
+/** One row, one server, one round. `seconds` includes the last FLUSH and the time until all was applied. */
 export interface Result extends Measurement {
   readonly round: number;
   readonly server: string;
+  /** What of `seconds` was the FLUSH behind the last write. */
+  readonly flushSeconds: number;
   /** What of `seconds` was waiting, after the last answer, for the rest to be applied. */
   readonly settlingSeconds: number;
 }
@@ -22,6 +24,8 @@ export interface RowReport {
   /** Median over the rounds of ours to the best other server of the round; null without both. */
   readonly ratio: number | null;
   readonly ratios: readonly number[];
+  /** The same as if the clock had stopped before the last FLUSH. */
+  readonly ratioWithoutFlush: number | null;
   /** Median rate of each server in `unit`. */
   readonly rates: Readonly<Record<string, number>>;
   readonly results: readonly Result[];
@@ -40,13 +44,8 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2;
 }
 
-export function reportRow(
-  row: Row,
-  bar: number | undefined,
-  own: string,
-  results: readonly Result[],
-): RowReport {
-  const servers = [...new Set(results.map((result) => result.server))];
+/** Of each round: ours to the best other. */
+function ratiosOf(row: Row, own: string, results: readonly Result[]): number[] {
   const ratios: number[] = [];
   for (const round of new Set(results.map((result) => result.round))) {
     const inRound = results.filter((result) => result.round === round);
@@ -55,6 +54,22 @@ export function reportRow(
     if (!ours || others.length === 0) continue;
     ratios.push(rateOf(row, ours) / Math.max(...others.map((result) => rateOf(row, result))));
   }
+  return ratios;
+}
+
+export function reportRow(
+  row: Row,
+  bar: number | undefined,
+  own: string,
+  results: readonly Result[],
+): RowReport {
+  const servers = [...new Set(results.map((result) => result.server))];
+  const ratios = ratiosOf(row, own, results);
+  const withoutFlush = ratiosOf(
+    row,
+    own,
+    results.map((result) => ({ ...result, seconds: result.seconds - result.flushSeconds })),
+  );
   const rates = servers.map((server) => {
     const rounds = results.filter((result) => result.server === server);
     return [server, median(rounds.map((result) => rateOf(row, result)))] as const;
@@ -66,6 +81,7 @@ export function reportRow(
     bar: bar ?? null,
     ratio: ratios.length > 0 ? median(ratios) : null,
     ratios,
+    ratioWithoutFlush: withoutFlush.length > 0 ? median(withoutFlush) : null,
     rates: Object.fromEntries(rates),
     results,
   };
@@ -83,7 +99,13 @@ function rateText(unit: Row['unit'], rate: number | undefined): string {
 
 /** The table for people, in Markdown. */
 export function markdownTable(reports: readonly RowReport[], servers: readonly string[]): string {
-  const head = ['thousand operations/s', ...servers, 'ratio to the best other', 'bar'];
+  const head = [
+    'thousand operations/s',
+    ...servers,
+    'ratio to the best other',
+    'bar',
+    'ratio without the last flush',
+  ];
   const lines = [head, head.map(() => '---')];
   for (const report of reports) {
     lines.push([
@@ -91,6 +113,7 @@ export function markdownTable(reports: readonly RowReport[], servers: readonly s
       ...servers.map((server) => rateText(report.unit, report.rates[server])),
       report.ratio === null ? '-' : report.ratio.toFixed(2),
       report.bar === null ? '-' : String(report.bar),
+      report.ratioWithoutFlush === null ? '-' : report.ratioWithoutFlush.toFixed(2),
     ]);
   }
   return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n');

@@ -3,6 +3,7 @@
  *
  * One command stream, `depth` commands in flight, offsets random (or sequential) and aligned to the block
  * size. Prints one JSON object: operations are writes or reads; flushes are counted beside them.
+ * With --flush it sends one flush and nothing else, and prints how long that took.
  * Exit: 0 done; 1 the server failed a command or the connection; 2 usage.
  */
 #include <errno.h>
@@ -20,7 +21,7 @@ static const char *uri, *psk_file;
 static uint64_t size_bytes, block_bytes = 4096;
 static unsigned depth = 1, flush_every = 0;
 static double seconds = 3;
-static bool fua = false, reading = false, sequential = false;
+static bool fua = false, reading = false, sequential = false, flushing = false;
 
 /* Latency counts: 32 steps to each power of two of nanoseconds, so 3 % wide. */
 #define STEPS 32
@@ -150,10 +151,19 @@ static void run(struct nbd_handle *nbd)
          percentile_us(0.99), percentile_us(0.999), latency_max_ns / 1000.0);
 }
 
+/* What other connections wrote before is durable then. */
+static void flush_once(struct nbd_handle *nbd)
+{
+  uint64_t start = now_ns();
+  if (nbd_flush(nbd, 0) == -1) fail("flush");
+  printf("{\"seconds\":%.6f}\n", (now_ns() - start) / 1e9);
+}
+
 static void usage(void)
 {
   fputs("usage: bench-client --uri URI [--seconds S] [--depth N] [--block-size BYTES] [--size BYTES]\n"
-        "                    [--read] [--fua] [--flush-every N] [--sequential] [--tls-psk-file FILE]\n",
+        "                    [--read] [--fua] [--flush-every N] [--sequential] [--tls-psk-file FILE]\n"
+        "       bench-client --uri URI --flush [--tls-psk-file FILE]\n",
         stderr);
   exit(2);
 }
@@ -166,6 +176,7 @@ int main(int argc, char **argv)
     { "size", required_argument, 0, 'z' },       { "read", no_argument, 0, 'r' },
     { "fua", no_argument, 0, 'f' },              { "flush-every", required_argument, 0, 'e' },
     { "sequential", no_argument, 0, 'q' },       { "tls-psk-file", required_argument, 0, 'p' },
+    { "flush", no_argument, 0, 'l' },
     { 0 },
   };
   int option;
@@ -181,6 +192,7 @@ int main(int argc, char **argv)
     case 'e': flush_every = (unsigned)atoi(optarg); break;
     case 'q': sequential = true; break;
     case 'p': psk_file = optarg; break;
+    case 'l': flushing = true; break;
     default: usage();
     }
   }
@@ -190,6 +202,12 @@ int main(int argc, char **argv)
   if (nbd == NULL) fail("create");
   if (psk_file && nbd_set_tls_psk_file(nbd, psk_file) == -1) fail("pre-shared keys");
   if (nbd_connect_uri(nbd, uri) == -1) fail("connect");
+  if (flushing) {
+    flush_once(nbd);
+    nbd_shutdown(nbd, 0);
+    nbd_close(nbd);
+    return 0;
+  }
   int64_t export_bytes = nbd_get_size(nbd);
   if (export_bytes < (int64_t)block_bytes) fail("size");
   if (size_bytes == 0 || size_bytes > (uint64_t)export_bytes) size_bytes = (uint64_t)export_bytes;

@@ -24,6 +24,9 @@ export const tableRangesMax = 4096;
 export const nodeBytes = 24;
 /** Ranges of fewer whole blocks than this become nodes. */
 const rangeBlocksMin = 64;
+/** So many blocks, one behind the other, have their heads in one cache line: long writes fill it. */
+const stretchBits = 4;
+const stretchMask = 2 ** stretchBits - 1;
 const two32 = 2 ** 32;
 const two24 = 2 ** 24;
 /** A table spans at most this many segments (16 bits of its places). */
@@ -368,6 +371,8 @@ export class BlockTable {
   }
 
   #hash(keyLow: number, keyHigh: number): number {
-    return Math.imul(keyLow ^ Math.imul(keyHigh, 0x85ebca6b), 0x9e3779b1) >>> this.#hashShift;
+    const stretch = (keyLow >>> stretchBits) ^ Math.imul(keyHigh, 0x85ebca6b);
+    const bucket = Math.imul(stretch, 0x9e3779b1) >>> this.#hashShift;
+    return (bucket & ~stretchMask) | (keyLow & stretchMask);
   }
 }
