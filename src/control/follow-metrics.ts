@@ -51,9 +51,11 @@ export function followMetrics(
         name: `jnbd_follower_lag_${unit}`,
         help: `${units[unit]} at a follower: not received there, or not applied.`,
         values: (group) =>
-          secondaries(group).flatMap(({ name, lag }) =>
-            lagValues({ group: group.name, follower: name }, lag, unit),
-          ),
+          secondaries(group)
+            .filter(({ state }) => state !== 'away')
+            .flatMap(({ name, lag }) =>
+              lagValues({ group: group.name, follower: name }, lag, unit),
+            ),
       },
     ],
   );

@@ -9,6 +9,9 @@ import type { GroupStatus } from './schema-status.ts';
 type Pair = GroupStatus['pairs'][number];
 type Lag = GroupStatus['secondaries'][number]['lag']['received'];
 
+/** One that is a secondary's own, and was not heard for so long, is shown as away. */
+const awaySeconds = 20;
+
 /** Whom the group follows, and how far it is behind. */
 export function upstreamStatus(
   group: Group,
@@ -45,21 +48,37 @@ export function upstreamStatus(
 
 /** Who follows the group, and how far each is behind. */
 export function secondariesStatus(group: Group, lagClock: LagClock): GroupStatus['secondaries'] {
-  const lagOf = (reached: number): Lag => ({
+  const lagOf = (reached: number, lateSeconds: number): Lag => ({
     updates: Math.max(0, group.watermarks.newest - reached),
     bytes: journalBytesAfter(group, reached),
-    seconds: lagClock.ageSeconds(group, reached),
+    seconds: Math.max(lateSeconds, lagClock.ageSeconds(group, reached)),
   });
   const { followers } = group;
-  return followers.list().map(({ systemId, name, state, sent, received, applied }) => ({
-    name,
-    state,
-    sent,
-    received,
-    applied,
-    lag: { received: lagOf(received), applied: lagOf(applied) },
-    dirtyBytes: followers.maps.find(systemId)?.bytes ?? null,
-  }));
+  return followers.list().map((cursor) => {
+    const { systemId, name, sent, received, applied } = cursor;
+    const isAway = mayBeElsewhere(group, cursor, lagClock);
+    const late = isAway || !isActive(cursor) ? 0 : lagClock.lateSeconds(cursor.dueMilliseconds);
+    return {
+      name,
+      state: isAway ? 'away' : cursor.state,
+      sent,
+      received,
+      applied,
+      lag: { received: lagOf(received, late), applied: lagOf(applied, late) },
+      dirtyBytes: followers.maps.find(systemId)?.bytes ?? null,
+    };
+  });
+}
+
+/** It reads, or should. */
+function isActive({ state }: FollowerCursor): boolean {
+  return state !== 'suspended' && state !== 'behind';
+}
+
+/** What followed this system while it was primary, and is not heard, most likely follows another one now. */
+function mayBeElsewhere({ role }: Group, cursor: FollowerCursor, lagClock: LagClock): boolean {
+  if (role === 'primary' || !isActive(cursor)) return false;
+  return lagClock.lateSeconds(cursor.dueMilliseconds) > awaySeconds;
 }
 
 /** Who has the group beside this system. */
@@ -74,6 +93,7 @@ export function pairsStatus(
   group: Group,
   systemName: string,
   resync: ResyncProgress | undefined,
+  lagClock: LagClock,
 ): Pair[] {
   const volumes = [...group.volumes.values()].map(({ catalog }) => catalog);
   const { state } = group.follow;
@@ -94,7 +114,9 @@ export function pairsStatus(
       return {
         volume: name,
         secondary: cursor.name,
-        state: pairStateOf(cursor, copied !== undefined),
+        state: mayBeElsewhere(group, cursor, lagClock)
+          ? 'suspended'
+          : pairStateOf(cursor, copied !== undefined),
         copyCompletionBytes: copied?.address ?? (cursor.state === 'registered' ? 0 : sizeBytes),
       };
     }),

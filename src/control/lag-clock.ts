@@ -69,6 +69,12 @@ export class LagClock {
     return Math.max(0, now - (this.#groups.get(group)?.before(reached) ?? now)) / 1000;
   }
 
+  /** Since when something should have been heard; 0 while it need not be. `due` is monotonic. */
+  lateSeconds(due: number | undefined): number {
+    if (due === undefined) return 0;
+    return Math.max(0, this.#clock.monotonicMilliseconds() - due) / 1000;
+  }
+
   close(): void {
     this.#timer?.cancel();
   }

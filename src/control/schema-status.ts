@@ -56,7 +56,10 @@ export const condition = z.strictObject({
 
 export const secondaryStatus = z.strictObject({
   name: z.string(),
-  state: z.string(),
+  state: z.string().meta({
+    description:
+      '`away`: it is not heard any more, and this system is not the primary; it may follow another one',
+  }),
   sent: updateNumber,
   received: updateNumber,
   applied: updateNumber,

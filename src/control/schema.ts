@@ -102,7 +102,8 @@ export const verbs = {
     isAlone: true,
     parameters: z.strictObject({
       data: option('--data <DIR>', 'the data directory (default ./jnbd-data)', path),
-      name: option('--name <NAME>', 'name of a new system (default jnbd)', groupName),
+      name: option('--name <NAME>', 'name of a new system (default: of its host)', groupName),
+      rename: option('--rename <NAME>', 'give the system another name', groupName),
       nbd: repeatable(
         '--nbd <ADDRESS>',
         'serve NBD on HOST:PORT or unix:PATH; repeatable (default 127.0.0.1:10809)',

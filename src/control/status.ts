@@ -166,7 +166,7 @@ export class StatusReport {
       history: { from: applied, promisedSeconds: 0 },
       volumes: [...group.volumes.values()].map((volume) => this.#volume(group, volume, doors)),
       deletedVolumes: deletedStatus(group),
-      pairs: pairsStatus(group, this.#sources.system.name, followed?.resync),
+      pairs: pairsStatus(group, this.#sources.system.name, followed?.resync, lagClock),
       upstream,
       secondaries: secondariesStatus(group, lagClock),
       allowedSecondaries: [...(catalog.allowedFollowers ?? [])],

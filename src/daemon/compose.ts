@@ -16,6 +16,7 @@ import { Verbs } from '../control/verbs.ts';
 import { missingContentsBytes } from '../group/volumes/missing-contents.ts';
 import { listBranches } from '../group/system/branches.ts';
 import type { Group } from '../group/order/group.ts';
+import { systemNameOf } from '../group/catalog/names.ts';
 import { SystemExports } from '../group/system/exports.ts';
 import { System, type SystemDependencies } from '../group/system/system.ts';
 import { openNbdSource } from '../nbd/import-source.ts';
@@ -60,8 +61,10 @@ export type SourceListenOptions = Omit<TransportListenOptions, 'rightsOf'>;
 export interface DaemonOptions {
   /** Absolute. */
   readonly dataDirectory: string;
-  /** For a new system. */
+  /** For a new system; undefined: as its host. */
   readonly name: string | undefined;
+  /** In place of the name that the system has. */
+  readonly rename?: string | undefined;
   readonly version: string;
   readonly memoryBytes: number;
   readonly nbdAddresses: readonly ListenAddress[];
@@ -112,14 +115,16 @@ export async function composeDaemon(
     happened();
   };
   const system = await System.open({ ...world, event, fatal }, dataDirectory, {
-    name: options.name,
+    name: options.name ?? systemNameOf(options.hostName ?? ''),
+    rename: options.rename,
     memoryBytes,
   });
-  if (options.name !== undefined && options.name !== system.name) {
+  const { name, rename } = options;
+  if (name !== undefined && name !== system.name && rename === undefined) {
     await system.close();
     throw new JnbdError(
       'exists_differently',
-      `the system in ${dataDirectory} is named ${system.name}, not ${options.name}; leave --name out`,
+      `the system in ${dataDirectory} is named ${system.name}, not ${name}; leave --name out, or give it that name with --rename ${name}`,
     );
   }
   const exports = new SystemExports(system, disk);

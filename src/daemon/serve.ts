@@ -103,6 +103,7 @@ export async function startDaemon(settings: Parameters<'serve'>): Promise<Runnin
     {
       dataDirectory,
       name: settings.name,
+      rename: settings.rename,
       version,
       memoryBytes: settings.memory ?? memoryBytesDefault,
       nbdAddresses,

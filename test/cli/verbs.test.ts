@@ -1,7 +1,9 @@
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { verbs } from '../../src/control/schema.ts';
 import { type Status, status as statusSchema } from '../../src/control/schema-status.ts';
+import { systemNameOf } from '../../src/group/catalog/names.ts';
 import { must } from '../../src/platform/assert.ts';
 import { build, jnbd } from '../support/built-program.ts';
 import { Daemon } from '../support/daemon.ts';
@@ -276,7 +278,7 @@ describe('status', () => {
     const result = await run('status');
     const status: Status = statusSchema.parse(result.json);
     expect(status.system).toMatchObject({
-      name: 'jnbd',
+      name: systemNameOf(hostname()),
       nbd: [`127.0.0.1:${daemon.port}`],
       dataDirectory: daemon.dataDirectory,
     });
@@ -315,7 +317,7 @@ describe('status', () => {
 
   it('reads well for people', async () => {
     const { stdout } = await jnbd(['status'], { environment: { JNBD_DATA: daemon.dataDirectory } });
-    expect(stdout).toMatch(/^system jnbd, jnbd \d/);
+    expect(stdout).toMatch(/^system [A-Za-z0-9._-]+, jnbd \d/);
     expect(stdout).toMatch(/^g1 +normal/m);
     expect(stdout).toMatch(/^g1\/v1 +normal +20MiB/m);
     expect(stdout).not.toContain('\u001b');

@@ -15,6 +15,14 @@ export interface SystemIdentity {
 /** What a start that did not end may have left in an empty directory, and what a file system puts there. */
 const leftovers = new Set(['lock', 'jnbd.json.tmp', 'lost+found']);
 
+/** What a system is to be called. */
+export interface SystemNames {
+  /** One that is new. */
+  readonly name: string | undefined;
+  /** One that is new, or has another name. */
+  readonly rename?: string | undefined;
+}
+
 interface DirectoryDependencies {
   readonly disk: Disk;
   readonly random: Random;
@@ -27,7 +35,7 @@ interface DirectoryDependencies {
 export function lockDirectory(
   deps: DirectoryDependencies,
   directory: string,
-  name: string | undefined,
+  names: SystemNames,
 ): { lock: FileLock; identity: SystemIdentity } {
   const { disk } = deps;
   attempt(`read data directory ${directory}`, () => checkOurs(disk, directory));
@@ -42,7 +50,9 @@ export function lockDirectory(
     );
   }
   try {
-    return { lock, identity: readIdentity(disk, directory) ?? makeIdentity(deps, directory, name) };
+    const known = readIdentity(disk, directory);
+    if (!known) return { lock, identity: makeIdentity(deps, directory, names) };
+    return { lock, identity: rename(disk, directory, known, names.rename) };
   } catch (error) {
     lock.release();
     throw error;
@@ -90,19 +100,36 @@ function readIdentity(disk: Disk, directory: string): SystemIdentity | undefined
 function makeIdentity(
   { disk, random }: DirectoryDependencies,
   directory: string,
-  name: string | undefined,
+  { name, rename: newName }: SystemNames,
 ): SystemIdentity {
   const identity: SystemIdentity = {
     format: 'jnbd',
     formatVersion: 1,
     systemId: randomIdentifier(random),
-    name: name ?? 'jnbd',
+    name: newName ?? name ?? 'jnbd',
   };
+  writeIdentity(disk, directory, identity);
+  return identity;
+}
+
+/** Others know the system by its id: they learn the name when it registers, or answers, next. */
+function rename(
+  disk: Disk,
+  directory: string,
+  known: SystemIdentity,
+  name: string | undefined,
+): SystemIdentity {
+  if (name === undefined || name === known.name) return known;
+  const identity = { ...known, name };
+  writeIdentity(disk, directory, identity);
+  return identity;
+}
+
+function writeIdentity(disk: Disk, directory: string, identity: SystemIdentity): void {
   checkName('system', identity.name);
   const path = `${directory}/jnbd.json`;
   const contents = Buffer.from(`${JSON.stringify(identity)}\n`);
   attempt(`write ${path}`, () => disk.replaceFileSync(path, contents, 'catalog'));
-  return identity;
 }
 
 function decodeIdentity(contents: Uint8Array, path: string): SystemIdentity {

@@ -12,7 +12,14 @@ export interface FollowerCursor extends KeptFollower {
   readonly copied: readonly { readonly volume: number; readonly address: number }[];
   /** When it was last heard of, on the monotonic clock; undefined: not since the start. */
   readonly heardMilliseconds: number | undefined;
+  /** When it is to be heard again at the latest, on the monotonic clock; undefined: nobody knows. */
+  readonly dueMilliseconds: number | undefined;
 }
+
+/** What says nothing of the sort asks again, or tries to, within this. */
+const returnMilliseconds = 10_000;
+/** A read that is no later than this may be on its way. */
+const travelMilliseconds = 1000;
 
 /** What a follower said with a journal read. */
 export interface Acknowledgement {
@@ -23,6 +30,8 @@ export interface Acknowledgement {
   readonly copied: FollowerCursor['copied'];
   /** It asks for contents of parts of volumes. */
   readonly isResyncing?: boolean;
+  /** By then it says something again, if nothing is wrong; undefined: it did not say. */
+  readonly dueMilliseconds?: number | undefined;
   /** Who follows it in turn; undefined: as it said before. */
   readonly members?: readonly Member[] | undefined;
 }
@@ -52,7 +61,30 @@ export function newCursor(
     copied: [],
     registeredAtMilliseconds: clock.wallMilliseconds(),
     heardMilliseconds: undefined,
+    dueMilliseconds: clock.monotonicMilliseconds() + returnMilliseconds,
   };
+}
+
+/** As the file has it, at the start: it comes back. */
+export function keptCursor(clock: Clock, follower: KeptFollower): FollowerCursor {
+  return {
+    ...follower,
+    sent: follower.received,
+    copied: [],
+    heardMilliseconds: undefined,
+    dueMilliseconds: clock.monotonicMilliseconds() + returnMilliseconds,
+  };
+}
+
+/** It has said something just now. */
+export function heardCursor(
+  clock: Clock,
+  cursor: FollowerCursor,
+  dueMilliseconds = returnMilliseconds,
+): FollowerCursor {
+  const heardMilliseconds = clock.monotonicMilliseconds();
+  const due = heardMilliseconds + dueMilliseconds + travelMilliseconds;
+  return { ...cursor, heardMilliseconds, dueMilliseconds: due };
 }
 
 /** What peers say is believed only where it can be true, and never takes anything back (SAFETY 2). */

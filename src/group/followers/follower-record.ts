@@ -41,7 +41,13 @@ export class FollowerRecord {
 
   #put(followers: Iterable<FollowerCursor>): void {
     const kept = [...followers].map(
-      ({ sent: _, copied: _copied, heardMilliseconds: _heard, ...kept }): KeptFollower => kept,
+      ({
+        sent: _,
+        copied: _copied,
+        heardMilliseconds: _heard,
+        dueMilliseconds: _due,
+        ...kept
+      }): KeptFollower => kept,
     );
     writeFollowers(this.#deps.disk, this.#path, this.#groupId, kept);
     this.#timer?.cancel();

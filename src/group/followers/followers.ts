@@ -7,7 +7,9 @@ import {
   type Acknowledgement,
   acknowledged,
   type FollowerCursor,
+  heardCursor,
   isSamePlace,
+  keptCursor,
   type KnownFollowers,
   newCursor,
 } from './follower-cursor.ts';
@@ -61,13 +63,7 @@ export class Followers {
     this.members = new Members(deps, files.members, known.members, () => this.list(), untold);
     this.#floor = new Floor(group, this.members, () => this.list());
     for (const follower of known.kept) {
-      const { systemId, received } = follower;
-      this.#cursors.set(systemId, {
-        ...follower,
-        sent: received,
-        copied: [],
-        heardMilliseconds: undefined,
-      });
+      this.#cursors.set(follower.systemId, keptCursor(deps.clock, follower));
     }
   }
 
@@ -171,8 +167,7 @@ export class Followers {
 
   /** One that was away: the file knows it, and holds no more than it needs. */
   #welcome(cursor: FollowerCursor): FollowerCursor {
-    const heardMilliseconds = this.#deps.clock.monotonicMilliseconds();
-    this.#cursors.set(cursor.systemId, { ...cursor, heardMilliseconds });
+    this.#cursors.set(cursor.systemId, heardCursor(this.#deps.clock, cursor));
     this.#record.writeLater();
     this.#holds.set(cursor);
     this.#group.release();
@@ -301,10 +296,9 @@ export class Followers {
     const before = this.#cursors.get(told.systemId);
     if (before && told.members) this.members.followerTold(told.systemId, told.members);
     if (!before || before.state === 'suspended' || before.state === 'behind') return;
-    const cursor: FollowerCursor = {
-      ...acknowledged(before, told, this.#group.watermarks.durable),
-      heardMilliseconds: this.#deps.clock.monotonicMilliseconds(),
-    };
+    const { clock } = this.#deps;
+    const known = acknowledged(before, told, this.#group.watermarks.durable);
+    const cursor = heardCursor(clock, known, told.dueMilliseconds);
     const { state, received, applied } = cursor;
     this.#cursors.set(told.systemId, cursor);
     if (state !== before.state) {

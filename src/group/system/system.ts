@@ -14,7 +14,7 @@ import { indexTablesMax } from '../../volume/block-index.ts';
 import { nodeBytes } from '../../volume/block-table.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { closedGroup } from '../catalog/closed-group.ts';
-import { lockDirectory, type SystemIdentity } from '../catalog/data-directory.ts';
+import { lockDirectory, type SystemIdentity, type SystemNames } from '../catalog/data-directory.ts';
 import type { GroupDependencies, GroupLimits } from '../order/group-dependencies.ts';
 import type { Group } from '../order/group.ts';
 import { emergencyDirectory, GroupFiles, ownJournalDirectory } from '../catalog/group-files.ts';
@@ -111,10 +111,10 @@ export class System {
   static async open(
     deps: SystemDependencies,
     directory: string,
-    options: { name: string | undefined; memoryBytes: number },
+    options: SystemNames & { readonly memoryBytes: number },
   ): Promise<System> {
     const memory = divideMemory(options.memoryBytes);
-    const { lock, identity } = lockDirectory(deps, directory, options.name);
+    const { lock, identity } = lockDirectory(deps, directory, options);
     const system = new System(deps, directory, memory, lock, identity);
     try {
       await system.#openGroups();

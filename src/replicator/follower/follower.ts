@@ -20,7 +20,7 @@ import { FullJournal } from './full-journal.ts';
 import { changeFollowerState, type FollowerState } from './follower-states.ts';
 import { type JournalReadOwner, SentRead } from './journal-read.ts';
 import { LinkMeter } from './link-meter.ts';
-import { decidePace, type PaceDecision, type PaceSituation } from './pace.ts';
+import { decidePace, type PaceDecision, type PaceSituation, quietMillisecondsMax } from './pace.ts';
 import { paceSituation } from './pace-situation.ts';
 import { noMeasures, noteRead, noteStart, type PaceMeasures } from './pace-measures.ts';
 import { register, registrationOf } from '../peers/registration.ts';
@@ -136,7 +136,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
 
   /** Age of the oldest record that the source has and this system does not, as far as is known. */
   lagSeconds(): number {
-    return this.#lag.seconds(this.#now(), this.#state !== 'reading');
+    return this.#lag.seconds(this.#now(), this.#state !== 'reading', this.#reads[0]);
   }
 
   start(): void {
@@ -294,6 +294,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
         applied,
         batchBytes,
         waitMilliseconds,
+        againMilliseconds: waitMilliseconds + quietMillisecondsMax(this.#settings.pace),
         isRetry: this.#isRetry,
         ...wanted,
       },

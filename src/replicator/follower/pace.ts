@@ -69,7 +69,8 @@ export interface PaceDecision {
 
 /** Bounds that hold whatever the inputs say; an interval is its own bound. */
 export const pauseMillisecondsMax = 1000;
-export const longPollMilliseconds = 25_000;
+/** A read that finds nothing new is answered after so long: by that both sides hear that the other one is there. */
+export const longPollMilliseconds = 3000;
 export const applyShareMin = 0.25;
 
 /** So little is not worth a read of its own, unless this much time has passed. */
@@ -93,6 +94,11 @@ const sourceFillHigh = [0.5, 0.8] as const;
 const sourceFillHighOurs = [0.2, 0.5] as const;
 const eventLoopDelayHigh = [10, 100] as const;
 const processorShareHigh = [0.75, 1] as const;
+
+/** For how long a follower that is well may ask for nothing. */
+export function quietMillisecondsMax({ pace }: PaceSettings): number {
+  return pace.mode === 'interval' ? pace.intervalMilliseconds : pauseMillisecondsMax;
+}
 
 /** 0 up to the first bound, 1 from the second one on. */
 function ramp(value: number, [low, high]: readonly [number, number]): number {

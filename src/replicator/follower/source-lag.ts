@@ -1,4 +1,13 @@
-import type { JournalAnswer } from '../protocol/wire.ts';
+import type { JournalAnswer, JournalRead } from '../protocol/wire.ts';
+
+/** A read under way. */
+interface AskedRead {
+  readonly asked: Pick<JournalRead, 'waitMilliseconds'>;
+  readonly startedAtMilliseconds: number;
+}
+
+/** An answer that is no later than this may be on its way. */
+const travelMilliseconds = 1000;
 
 /** How old what the source has and this system has not is, as far as is known. All times are monotonic. */
 export class SourceLag {
@@ -12,9 +21,14 @@ export class SourceLag {
     this.#behindSince = isBehind ? now - oldestUnsentMilliseconds : undefined;
   }
 
-  /** `isSilent`: nobody knows what the source did since it was heard last. */
-  seconds(now: number, isSilent: boolean): number {
+  /**
+   * `isSilent`: nobody knows what the source did since it was heard last. `oldest`: of the reads under way;
+   * when its answer should have been here, what the source did since is not known either.
+   */
+  seconds(now: number, isSilent: boolean, oldest?: AskedRead): number {
     const since = this.#behindSince ?? (isSilent ? this.#heardAt : undefined);
-    return since === undefined ? 0 : (now - since) / 1000;
+    const due = oldest && oldest.startedAtMilliseconds + oldest.asked.waitMilliseconds;
+    const late = due === undefined ? 0 : now - due - travelMilliseconds;
+    return Math.max(0, late, since === undefined ? 0 : now - since) / 1000;
   }
 }

@@ -1,3 +1,4 @@
+import type { FollowerCursor } from '../../group/followers/follower-cursor.ts';
 import type { FollowerPlace } from '../../group/catalog/follower-file.ts';
 import type { Group } from '../../group/order/group.ts';
 import { agreesAt, forkOf, generationOf } from '../../group/catalog/lineage.ts';
@@ -43,6 +44,7 @@ export async function admit(
     );
   }
   checkComplete(system, group);
+  checkNames(system, group, registration);
   if (registration.position !== null) {
     checkHistory(system, group, registration, registration.position);
     const { systemId, name, position } = registration;
@@ -149,6 +151,29 @@ function checkCaller(
   throw new JnbdError(
     'follower_not_allowed',
     `system ${name} may not follow group ${group.name} of system ${system.name}; allow it there: jnbd secondary allow ${group.name} ${name}`,
+  );
+}
+
+/**
+ * Commands, permissions and certificates name systems: two that go by one name at the same time would be
+ * mistaken for each other. One that is not heard any more may have come back with an empty directory.
+ */
+function checkNames(system: System, group: Group, { systemId, name }: Registration): void {
+  const { followers, clock } = group;
+  if (followers.find(systemId)?.name === name) return;
+  const isPresent = ({ heardMilliseconds, dueMilliseconds = 0 }: FollowerCursor): boolean =>
+    heardMilliseconds !== undefined && clock.monotonicMilliseconds() <= dueMilliseconds;
+  const isTaken = followers
+    .list()
+    .some((each) => each.name === name && each.systemId !== systemId && isPresent(each));
+  if (name !== system.name && !isTaken) return;
+  const whose =
+    name === system.name
+      ? 'which is that of its source too; give it another'
+      : `which another follower of group ${group.name} has too; where that one is gone, try again in some seconds, else give it another`;
+  throw new JnbdError(
+    'exists_differently',
+    `the system that asks is named ${name}, ${whose}: stop it, and start it with jnbd serve --rename NAME`,
   );
 }
 

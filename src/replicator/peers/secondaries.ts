@@ -49,7 +49,10 @@ export class Secondaries {
     const { secondary, url, groupThere, journalOnly, journalCapacityBytes } = wish;
     const group = this.#system.group(wish.group);
     if (secondary === this.#system.name) {
-      throw new JnbdError('follow_loop', `system ${secondary} cannot follow itself`);
+      throw new JnbdError(
+        'follow_loop',
+        `system ${secondary} is this one, and cannot follow itself; if another one goes by the same name, give it another: stop it, and start it with jnbd serve --rename NAME`,
+      );
     }
     const isNew = allowFollower(group, secondary);
     const client = this.#connect(url);

@@ -72,6 +72,8 @@ export interface JournalRead {
   readonly batchBytes: number;
   /** How long the source may wait when there is nothing to answer; 0: not at all. */
   readonly waitMilliseconds: number;
+  /** It asks again by then, counted from this read; undefined: it did not say. */
+  readonly againMilliseconds?: number | undefined;
   /** An earlier answer did not arrive whole: what was sent behind `position` and `copied` is asked again. */
   readonly isRetry: boolean;
   /** The volumes whose contents are wanted, each from its address on. Others are not copied. */
@@ -201,6 +203,9 @@ export function encodeJournalRead(read: JournalRead): WireHeaders {
     'jnbd-applied': String(read.applied),
     'jnbd-batch-bytes': String(read.batchBytes),
     'jnbd-wait-ms': String(read.waitMilliseconds),
+    ...(read.againMilliseconds === undefined
+      ? {}
+      : { 'jnbd-again-ms': String(read.againMilliseconds) }),
     'jnbd-retry': read.isRetry ? '1' : '0',
     ...(copied.length === 0
       ? {}
@@ -231,6 +236,11 @@ export function decodeJournalRead(headers: WireHeaders): JournalRead {
       wholeNumber(headers, 'jnbd-wait-ms', Number.MAX_SAFE_INTEGER),
       waitMillisecondsMax,
     ),
+    ...(headers['jnbd-again-ms'] === undefined
+      ? {}
+      : {
+          againMilliseconds: wholeNumber(headers, 'jnbd-again-ms', Number.MAX_SAFE_INTEGER),
+        }),
     isRetry: wholeNumber(headers, 'jnbd-retry', 1) === 1,
     copied: decodeCopied(headers['jnbd-copied']),
     ranges: decodeRanges(headers['jnbd-ranges']),

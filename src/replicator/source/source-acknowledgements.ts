@@ -26,12 +26,14 @@ export class SourceAcknowledgements {
 
   note(groupId: string, reader: SourceReader, read: JournalRead): void {
     const { systemId, sent } = reader;
-    const { received, applied, copied } = read;
+    const { received, applied, copied, againMilliseconds } = read;
     const isResyncing = read.ranges.length > 0;
     const membersText = JSON.stringify(read.members);
     const told = this.#told.get(reader);
     const members = membersText === told?.membersText ? undefined : read.members;
     const now = this.#clock.monotonicMilliseconds();
+    // What comes within the time of a repetition is not told.
+    const dueMilliseconds = againMilliseconds && againMilliseconds + repeatMilliseconds;
     const isNews =
       told === undefined ||
       received !== told.received ||
@@ -40,10 +42,12 @@ export class SourceAcknowledgements {
       copied.length > 0 ||
       told.copied.length > 0 ||
       isResyncing !== told.isResyncing ||
+      dueMilliseconds !== told.dueMilliseconds ||
       membersText !== told.membersText ||
       now - told.atMilliseconds >= repeatMilliseconds;
     if (!isNews) return;
-    const acknowledgement = { systemId, received, applied, sent, copied, isResyncing };
+    const said = { received, applied, copied, isResyncing };
+    const acknowledgement = { systemId, sent, dueMilliseconds, ...said };
     this.#told.set(reader, { ...acknowledgement, membersText, atMilliseconds: now });
     if (this.#pending.size === 0) this.#clock.soon(() => this.#postPending());
     const pending = this.#pending.get(reader)?.members;
