@@ -236,20 +236,20 @@ function folderOf(path: string): string {
   return folder === 'src' ? path : folder;
 }
 
-interface FolderEdge {
+interface Edge {
   readonly to: string;
   readonly path: string;
   readonly line: number;
 }
 
-/** One violation for each import that closes a cycle between folders. */
-function checkCycles(edges: ReadonlyMap<string, readonly FolderEdge[]>): Violation[] {
+/** One violation for each import that closes a cycle between folders, or between files. */
+function checkCycles(edges: ReadonlyMap<string, readonly Edge[]>): Violation[] {
   const violations: Violation[] = [];
   const done = new Set<string>();
   const trail: string[] = [];
-  const visit = (folder: string): void => {
-    trail.push(folder);
-    for (const edge of edges.get(folder) ?? []) {
+  const visit = (place: string): void => {
+    trail.push(place);
+    for (const edge of edges.get(place) ?? []) {
       const start = trail.indexOf(edge.to);
       if (start !== -1) {
         const cycle = [...trail.slice(start), edge.to].join(' -> ');
@@ -259,15 +259,16 @@ function checkCycles(edges: ReadonlyMap<string, readonly FolderEdge[]>): Violati
       }
     }
     trail.pop();
-    done.add(folder);
+    done.add(place);
   };
-  for (const folder of edges.keys()) if (!done.has(folder)) visit(folder);
+  for (const place of edges.keys()) if (!done.has(place)) visit(place);
   return violations;
 }
 
 function checkSource(files: readonly SourceFile[], dependencies: readonly string[]): Violation[] {
   const violations: Violation[] = [];
-  const edges = new Map<string, FolderEdge[]>();
+  const fileEdges = new Map<string, Edge[]>();
+  const folderEdges = new Map<string, Edge[]>();
   for (const file of files) {
     violations.push(...checkPlace(file));
     const { imports, unreadable } = readImports(file.text);
@@ -279,15 +280,16 @@ function checkSource(files: readonly SourceFile[], dependencies: readonly string
     for (const found of imports) {
       violations.push(...checkImport(file, found, dependencies));
       if (!found.specifier.startsWith('.')) continue;
+      const target = posix.join(posix.dirname(file.path), found.specifier);
+      const at = { path: file.path, line: found.line };
+      const known = fileEdges.get(file.path) ?? [];
+      fileEdges.set(file.path, [...known, { to: target, ...at }]);
       const from = folderOf(file.path);
-      const to = folderOf(posix.join(posix.dirname(file.path), found.specifier));
-      if (from === to) continue;
-      const known = edges.get(from) ?? [];
-      known.push({ to, path: file.path, line: found.line });
-      edges.set(from, known);
+      const to = folderOf(target);
+      if (from !== to) folderEdges.set(from, [...(folderEdges.get(from) ?? []), { to, ...at }]);
     }
   }
-  return [...violations, ...checkCycles(edges)];
+  return [...violations, ...checkCycles(folderEdges), ...checkCycles(fileEdges)];
 }
 
 function checkShape(file: SourceFile, long: Readonly<Record<string, string>>): Violation[] {

@@ -5,7 +5,7 @@ import { releaseRuleDefault } from '../group/followers/follower-holds.ts';
 import type { Group } from '../group/order/group.ts';
 import { generationOf } from '../group/catalog/lineage.ts';
 import type { System } from '../group/system/system.ts';
-import { tailUpdates } from '../group/order/take-over.ts';
+import { tailUpdates } from '../group/catalog/taken-over.ts';
 import type { Volume } from '../group/apply/volume.ts';
 import { deleteDelayMillisecondsDefault } from '../group/order/deleted-volumes.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -221,7 +221,13 @@ export class StatusReport {
 function takenOver(group: Group): GroupStatus['takenOver'] {
   if (!group.catalog.takenOver) return null;
   const { generation, fork, name: system, url } = group.catalog.takenOver;
-  return { generation, fork, system, url, updates: tailUpdates(group) };
+  return {
+    generation,
+    fork,
+    system,
+    url,
+    updates: tailUpdates(group.catalog, group.watermarks.newest),
+  };
 }
 
 /** K2: hidden from hosts, so `unused`. */

@@ -166,8 +166,8 @@ describe('the folders of a divided part', () => {
   });
 });
 
-describe('cycles between folders', () => {
-  it('finds one inside a part, where the layer table has nothing to say', () => {
+describe('cycles', () => {
+  it('finds one between folders of a part, where the layer table has nothing to say', () => {
     expect(
       faults({
         'src/nbd/server.ts': "import { a } from './wire/codec.ts';\n",
@@ -177,13 +177,14 @@ describe('cycles between folders', () => {
     ).toEqual(['src/nbd/wire/deep/constants.ts:2 cycle']);
   });
 
-  it('lets files of one folder import each other', () => {
+  it('finds one between files of one folder, of types alone too', () => {
     expect(
       faults({
         'src/nbd/a.ts': "import type { B } from './b.ts';\n",
-        'src/nbd/b.ts': "import type { A } from './a.ts';\n",
+        'src/nbd/b.ts': "\nimport { c } from './c.ts';\n",
+        'src/nbd/c.ts': "import type { A } from './a.ts';\n",
       }),
-    ).toEqual([]);
+    ).toEqual(['src/nbd/c.ts:1 cycle']);
   });
 });
 

@@ -1,4 +1,5 @@
 import type { DiskFile } from '../../platform/disk.ts';
+import type { ApplyVolume } from '../../volume/apply-messages.ts';
 import type { CatalogVolume } from '../catalog/catalog.ts';
 import type { ExportClient } from './export.ts';
 import type { VolumeState } from '../catalog/states.ts';
@@ -60,4 +61,11 @@ export class Volume {
     this.#revision += 1;
     this.#failure = failure;
   }
+}
+
+/** A file that is missing stops apply: what its volume was sent is not given back (SAFETY 6). */
+export function volumesToApply(volumes: Iterable<Volume>): ApplyVolume[] {
+  return [...volumes]
+    .filter((volume) => !volume.catalog.journalOnly)
+    .map((volume) => ({ id: volume.catalog.id, path: volume.backingFile }));
 }

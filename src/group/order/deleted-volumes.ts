@@ -1,12 +1,14 @@
+import type { Watermarks } from '../../journal/watermarks.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { messageOf, systemErrorCode } from '../../platform/errors.ts';
 import type { Catalog, CatalogVolume } from '../catalog/catalog.ts';
-import type { Group } from './group.ts';
 import type { GroupWatcher } from './group-watcher.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { readSealedJson, writeSealedJson } from '../catalog/sealed-json.ts';
+import type { ApplyDriver } from '../apply/apply-driver.ts';
 import { Volume } from '../apply/volume.ts';
+import type { Followers } from '../followers/followers.ts';
 
 /** Where the catalog does not say (SAFETY 34). */
 export const deleteDelayMillisecondsDefault = 10 * 60_000;
@@ -33,6 +35,17 @@ interface Dependencies {
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
 }
 
+/** What is asked of the group that the volumes were in. */
+interface LosingGroup {
+  readonly name: string;
+  readonly catalog: Catalog;
+  readonly watermarks: Watermarks;
+  readonly driver: ApplyDriver;
+  readonly followers: Followers;
+  readonly volumes: Map<string, Volume>;
+  readonly watchers: Set<GroupWatcher>;
+}
+
 const retryMilliseconds = 10_000;
 
 /**
@@ -48,7 +61,7 @@ export class DeletedVolumes implements GroupWatcher {
   readonly #open = new Map<number, Volume>();
   /** Of these, apply is told that they are gone when it has come behind their deletion. */
   readonly #applying = new Set<number>();
-  #group: Group | undefined;
+  #group: LosingGroup | undefined;
   #timer: Timer | undefined;
 
   /** Throws JnbdError: catalog_damaged, format_newer. */
@@ -123,7 +136,7 @@ export class DeletedVolumes implements GroupWatcher {
   }
 
   /** The group has its volumes: what it names itself is not deleted, the rest is opened for apply. */
-  start(group: Group): void {
+  start(group: LosingGroup): void {
     this.#group = group;
     group.watchers.add(this);
     const named = new Set(group.catalog.volumes.map(({ id }) => id));

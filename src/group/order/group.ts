@@ -27,14 +27,13 @@ import { Followers } from '../followers/followers.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import type { GroupWatcher } from './group-watcher.ts';
 import { JournalWatch } from './journal-watch.ts';
-import { volumesToApply } from './open-volumes.ts';
 import type { OpenedGroup } from './opened-group.ts';
 import { relocator } from './recovery.ts';
 import { keepsFile, preservingOf } from '../catalog/resync-state.ts';
 import { SpaceGuard } from './space-guard.ts';
-import { roleText } from './take-over.ts';
+import { roleText } from '../catalog/taken-over.ts';
 import { changeGroupState, type GroupRole, type GroupState } from '../catalog/states.ts';
-import type { OpenSession, Volume } from '../apply/volume.ts';
+import { type OpenSession, type Volume, volumesToApply } from '../apply/volume.ts';
 import { type Parked, WaitingHosts } from './waiting-hosts.ts';
 
 /**
@@ -134,7 +133,9 @@ export class Group {
   /** The sentence for hosts while `refusesWrites`. */
   get failureText(): string {
     if (this.#state !== 'normal') return this.#failureText;
-    return this.role === 'primary' ? this.hosts.closedText : roleText(this);
+    return this.role === 'primary'
+      ? this.hosts.closedText
+      : roleText(this.catalog, this.watermarks.newest);
   }
   get refusesWrites(): boolean {
     return this.#state !== 'normal' || this.role !== 'primary' || this.hosts.closedText !== '';

@@ -1,7 +1,6 @@
 import { assert } from '../../platform/assert.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { messageOf, systemErrorCode } from '../../platform/errors.ts';
-import type { ApplyVolume } from '../../volume/apply-messages.ts';
 import type { CatalogChange, CatalogVolume } from '../catalog/catalog.ts';
 import type { ConditionCode } from '../catalog/conditions.ts';
 import type { Group } from './group.ts';
@@ -89,13 +88,6 @@ function addAbnormal(
     message: `volume ${group.name}/${entry.name}: ${why}`,
     nextCommand: `ls -l ${files.volumes}`,
   });
-}
-
-/** A file that is missing stops apply: what its volume was sent is not given back (SAFETY 6). */
-export function volumesToApply(volumes: Iterable<Volume>): ApplyVolume[] {
-  return [...volumes]
-    .filter((volume) => !volume.catalog.journalOnly)
-    .map((volume) => ({ id: volume.catalog.id, path: volume.backingFile }));
 }
 
 /** Files of volumes that were deleted just before the system stopped. */

@@ -2,6 +2,7 @@ import type { TakeOver } from '../catalog/catalog.ts';
 import type { Group } from './group.ts';
 import { forkOf, generationOf, type Lineage, lineageThrough } from '../catalog/lineage.ts';
 import { changeRole } from '../catalog/states.ts';
+import { followCommand, tailUpdates } from '../catalog/taken-over.ts';
 
 /** The records that no other history has are kept for whoever wants them. */
 const tailOwner = 'diverged tail';
@@ -89,12 +90,6 @@ export function clearContests(group: Group, text: string): void {
   }
 }
 
-/** Updates that no other history has, as far as is known. */
-export function tailUpdates({ catalog, watermarks }: Group): number {
-  const { takenOver } = catalog;
-  return takenOver ? Math.max(0, watermarks.newest - takenOver.fork) : 0;
-}
-
 /**
  * What stands behind `fork` is wanted until the journal begins anew, whoever lets go of it meanwhile. Throws
  * write_failed, disk_full, system errors.
@@ -125,7 +120,7 @@ function raiseDiverged(group: Group): void {
   const { takenOver } = catalog;
   if (!takenOver) return;
   const { generation, fork, name: other } = takenOver;
-  const tail = tailUpdates(group);
+  const tail = tailUpdates(catalog, watermarks.newest);
   const what =
     tail === 0
       ? 'this system has nothing that is not there too'
@@ -134,28 +129,11 @@ function raiseDiverged(group: Group): void {
     code: 'diverged',
     severity: 'error',
     message: `group ${name} went on as generation ${generation} on another system, says ${other}: hosts are refused here, and ${what}`,
-    nextCommand: followCommand(group),
+    nextCommand: followCommand(catalog, watermarks.newest),
   });
-}
-
-/** What makes a diverged system follow. */
-function followCommand(group: Group): string {
-  const { takenOver } = group.catalog;
-  const url = takenOver?.url ?? `http://${takenOver?.name ?? 'HOST'}:10810`;
-  const there =
-    takenOver && takenOver.groupName !== group.name ? ` --source-group ${takenOver.groupName}` : '';
-  return `jnbd follow ${group.name} --from ${url}${there}${tailUpdates(group) > 0 ? ' --rewind' : ''}`;
 }
 
 /** Another system is primary too, in the same generation: one of them has to begin a newer one. */
 export function isContested({ conditions }: Group): boolean {
   return conditions.list().some(({ code }) => code === 'two_primaries');
-}
-
-/** The sentence for hosts of a group that is not primary here. */
-export function roleText(group: Group): string {
-  const { takenOver } = group.catalog;
-  return group.role === 'diverged' && takenOver
-    ? `it is diverged on this system: generation ${takenOver.generation} was begun elsewhere, says system ${takenOver.name}; next: ${followCommand(group)}`
-    : `it is ${group.role} on this system: hosts write to its primary`;
 }

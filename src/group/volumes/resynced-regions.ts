@@ -9,7 +9,7 @@ import type { FollowState } from '../catalog/follow-file.ts';
 import type { Group } from '../order/group.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import type { GroupWatcher } from '../order/group-watcher.ts';
-import { volumesToApply } from '../order/open-volumes.ts';
+import { volumesToApply } from '../apply/volume.ts';
 import { readRegions, writeRegions } from '../catalog/resync-files.ts';
 import { keepsFile } from '../catalog/resync-state.ts';
 

@@ -43,7 +43,7 @@ export class SourceGroup {
     this.buffers = deps.buffers;
     this.clock = deps.clock;
     this.#post = post;
-    this.hashes = new SourceHashes(this);
+    this.hashes = new SourceHashes(this.journal, this.rate, deps.clock);
   }
 
   /** The follower, if it is registered. */

@@ -1,8 +1,10 @@
+import type { Clock } from '../../platform/clock.ts';
 import { JnbdError, messageOf } from '../../platform/errors.ts';
 import { hashPieceBytes, hashPieces, UnitHashes } from '../../volume/unit-hashes.ts';
+import type { CopyRate } from './copy-rate.ts';
 import { sendProblem } from './forwarded-requests.ts';
 import { encodeHashAnswer, type HashRange } from '../protocol/hash-wire.ts';
-import type { SourceGroup } from './source-group.ts';
+import type { SourceJournal } from './source-journal.ts';
 import type { SourceVolume } from './source-messages.ts';
 import type { Answer } from '../transport/transport.ts';
 
@@ -15,19 +17,23 @@ const creditMin = 4096;
  * same contents that copies are made of: what is applied, and of what is being applied any part.
  */
 export class SourceHashes {
-  readonly #group: SourceGroup;
+  readonly #journal: SourceJournal;
+  readonly #rate: CopyRate;
+  readonly #clock: Clock;
   #requests = 0;
   #turn: Promise<void> = Promise.resolve();
 
-  constructor(group: SourceGroup) {
-    this.#group = group;
+  constructor(journal: SourceJournal, rate: CopyRate, clock: Clock) {
+    this.#journal = journal;
+    this.#rate = rate;
+    this.#clock = clock;
   }
 
   /** Answers in its turn. Throws JnbdError at once where it never will. */
   answer(volume: number, range: HashRange, answer: Answer): void {
     const found = this.#check(volume, range);
     if (this.#requests >= requestsMax) {
-      const { name } = this.#group.journal.picture;
+      const { name } = this.#journal.picture;
       const text = `hashes of group ${name} are made for ${requestsMax} requests already; try again`;
       throw new JnbdError('memory_exhausted', text);
     }
@@ -43,7 +49,7 @@ export class SourceHashes {
   }
 
   #check(volume: number, { offset }: HashRange): SourceVolume {
-    const { picture, watermarks } = this.#group.journal;
+    const { picture, watermarks } = this.#journal;
     const { name, state, isReadable, contentsFrom, volumes } = picture;
     if (!isReadable || state !== 'normal' || watermarks.applied < contentsFrom) {
       throw new JnbdError('group_state', `the contents of group ${name} are not complete here`);
@@ -70,8 +76,7 @@ export class SourceHashes {
     answer: Answer,
     isGone: () => boolean,
   ): Promise<void> {
-    const { journal, rate } = this.#group;
-    const { files } = journal;
+    const { files } = this.#journal;
     // Others' reads may close the file meanwhile.
     const file = {
       nextDataSync: (position: number) => files.file(path, 'volume').nextDataSync(position),
@@ -90,11 +95,11 @@ export class SourceHashes {
         const count = await files.read(path, 'volume', buffer, 0, piece.length, piece.offset);
         buffer.fill(0, count, piece.length);
         hashes.add(buffer.subarray(0, piece.length));
-        rate.spend(piece.length);
+        this.#rate.spend(piece.length);
       }
       answer.head(200, {
         // After reading: apply may have written more meanwhile, but nothing that is not durable now.
-        ...encodeHashAnswer({ sizeBytes, shows: journal.durableNow }),
+        ...encodeHashAnswer({ sizeBytes, shows: this.#journal.durableNow }),
         'content-type': 'application/octet-stream',
         'content-length': String(hashes.bytes.length),
       });
@@ -109,14 +114,13 @@ export class SourceHashes {
 
   /** Others have their turn between two pieces. */
   async #credit(): Promise<void> {
-    const { rate, clock } = this.#group;
     for (;;) {
-      const pause = rate.millisecondsUntil(creditMin);
+      const pause = this.#rate.millisecondsUntil(creditMin);
       await new Promise<void>((resolve) => {
-        if (pause > 0) clock.after(pause, resolve);
-        else clock.soon(resolve);
+        if (pause > 0) this.#clock.after(pause, resolve);
+        else this.#clock.soon(resolve);
       });
-      if (rate.credit >= creditMin) return;
+      if (this.#rate.credit >= creditMin) return;
     }
   }
 }

@@ -107,7 +107,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'records of a volume whose file is missing count as applied',
     edits: [
       {
-        file: 'group/order/open-volumes.ts',
+        file: 'group/apply/volume.ts',
         find: '.filter((volume) => !volume.catalog.journalOnly)',
         replace: '.filter((volume) => volume.file !== undefined)',
       },
