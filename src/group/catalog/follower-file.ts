@@ -22,6 +22,8 @@ export interface KeptFollower {
   readonly listens?: FollowerPlace | undefined;
   /** It has not asked to follow yet: it had the group before this system became its primary. */
   readonly isExpected?: boolean;
+  /** Replies to hosts are to wait for what it has durably. */
+  readonly synchronous?: boolean;
 }
 
 interface FollowerFile {

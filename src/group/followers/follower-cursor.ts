@@ -76,6 +76,12 @@ export function keptCursor(clock: Clock, follower: KeptFollower): FollowerCursor
   };
 }
 
+/** What registering again leaves as it was. */
+export function keptOver(before: FollowerCursor): Partial<FollowerCursor> {
+  const { registeredAtMilliseconds, synchronous = false } = before;
+  return { registeredAtMilliseconds, synchronous };
+}
+
 /** It has said something just now. */
 export function heardCursor(
   clock: Clock,

@@ -10,6 +10,7 @@ import {
   heardCursor,
   isSamePlace,
   keptCursor,
+  keptOver,
   type KnownFollowers,
   newCursor,
 } from './follower-cursor.ts';
@@ -132,7 +133,7 @@ export class Followers {
       state: before ? changeFollowerState(before.state, state) : state,
       heardMilliseconds: this.#deps.clock.monotonicMilliseconds(),
       listens: listens ?? before?.listens,
-      ...(before ? { registeredAtMilliseconds: before.registeredAtMilliseconds } : {}),
+      ...(before ? keptOver(before) : {}),
     };
     this.#replace(systemId, cursor);
     clearBehind(this.#group, cursor, 'was registered again');
@@ -197,6 +198,15 @@ export class Followers {
     if (this.#cursors.get(systemId)?.state !== 'suspended') return;
     const cursor = this.#change(systemId, 'registered');
     if (cursor) this.#tell('follower_resumed', cursor);
+  }
+
+  /** Whether replies to hosts are to wait for it. Throws follower_not_found, write_failed, disk_full. */
+  setSynchronous(systemId: number, synchronous: boolean): void {
+    const before = this.#known(systemId);
+    if ((before.synchronous ?? false) === synchronous) return;
+    const cursor = { ...before, synchronous };
+    this.#replace(systemId, cursor);
+    this.#tell(synchronous ? 'follower_synchronous' : 'follower_asynchronous', cursor);
   }
 
   /** Its records are kept no longer, so that others can go on (SAFETY 14); what they change is noted. */
@@ -334,15 +344,16 @@ export class Followers {
     this.#group.release();
   }
 
+  #known(systemId: number): FollowerCursor {
+    const cursor = this.#cursors.get(systemId);
+    if (cursor) return cursor;
+    const text = `no system ${systemId} follows group ${this.#group.catalog.name}`;
+    throw new JnbdError('follower_not_found', text);
+  }
+
   /** Undefined: it is so already. Throws follower_not_found, write_failed, disk_full. */
   #change(systemId: number, state: FollowerState): FollowerCursor | undefined {
-    const before = this.#cursors.get(systemId);
-    if (!before) {
-      throw new JnbdError(
-        'follower_not_found',
-        `no system ${systemId} follows group ${this.#group.catalog.name}`,
-      );
-    }
+    const before = this.#known(systemId);
     if (before.state === state) return undefined;
     const cursor = { ...before, state: changeFollowerState(before.state, state) };
     this.#replace(systemId, cursor);

@@ -154,6 +154,21 @@ describe('a registered follower', () => {
 });
 
 describe('over a restart', () => {
+  test('and over being registered again, a synchronous follower stays one', async () => {
+    const setting = await serve('synchronous', { sizeBytes: 4 * MiB });
+    const { machine } = setting;
+    followers(machine).register(7, 'b', 1);
+    followers(machine).setSynchronous(7, true);
+    followers(machine).register(7, 'c', 0);
+    expect(followers(machine).find(7)).toMatchObject({ name: 'c', synchronous: true });
+    await machine.stop();
+    await machine.start();
+    expect(followers(machine).find(7)?.synchronous).toBe(true);
+    followers(machine).setSynchronous(7, false);
+    expect(followers(machine).find(7)?.synchronous).toBe(false);
+    expect(() => followers(machine).setSynchronous(8, true)).toThrow(/no system 8/);
+  });
+
   for (const end of ['kill', 'losePower'] as const) {
     test(`everything from its position on is still there (${end})`, {
       timeout: 60_000,
