@@ -199,7 +199,7 @@ export async function composeDaemon(
   for (const group of system.groups.values()) source.add(group);
   system.watchers.add({
     groupOpened: (group) => source.add(group),
-    groupClosing: (group) => source.remove(group),
+    groupClosing: (group) => source.remove(group, system.isRestarting(group.name)),
   });
   const lagClock = new LagClock(clock, system);
   const copyClock = new CopyClock(

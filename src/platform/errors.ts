@@ -68,6 +68,7 @@ const errorKinds = {
   follow_loop: 'refused',
   follower_not_found: 'not_found',
   group_state: 'refused',
+  group_opening: 'retryable',
   generation_newer: 'refused',
   diverged: 'refused',
   position_released: 'refused',

@@ -56,6 +56,7 @@ export const errorCodes: Record<ErrorCode, string> = {
   follower_not_allowed: 'a fleet',
   follower_not_found: 'a fleet',
   group_state: 'a fleet',
+  group_opening: 'a fleet',
   generation_newer: 'a fleet',
   diverged: 'a fleet',
   position_released: 'a fleet',

@@ -76,7 +76,7 @@ export class System {
   /** Names of groups that could not be made or deleted to the end; what is there is nobody's. */
   readonly #left = new Set<string>();
   /** Groups whose journal begins anew: they are closed, and opened again. */
-  readonly #restarting = new Map<string, Promise<unknown>>();
+  readonly #restarting = new Map<string, { readonly groupId: string; opened: Promise<unknown> }>();
   #isClosing = false;
 
   private constructor(
@@ -127,14 +127,20 @@ export class System {
 
   group(name: string): Group {
     const group = this.groups.get(name);
-    if (!group && this.isRestarting(name)) {
-      throw new JnbdError('group_state', `the journal of group ${name} begins anew; try again`);
-    }
+    if (!group && this.isRestarting(name)) throw opening(name);
     if (!group) {
       const names = [...this.groups.keys()].join(', ') || 'none';
       throw new JnbdError('group_not_found', `group ${name} does not exist; there are: ${names}`);
     }
     return group;
+  }
+
+  /** By its id. Throws group_opening. */
+  findById(groupId: string): Group | undefined {
+    for (const [name, restarting] of this.#restarting) {
+      if (restarting.groupId === groupId && !this.groups.has(name)) throw opening(name);
+    }
+    return [...this.groups.values()].find(({ catalog }) => catalog.groupId === groupId);
   }
 
   async createGroup(
@@ -256,9 +262,11 @@ export class System {
     this.#claim(name);
     try {
       planRestart(this.#deps.disk, this.#files(name), plan);
-      const restarted = this.#closeAndOpen(group);
-      this.#restarting.set(name, restarted);
-      return await restarted;
+      const restarting = { groupId: group.catalog.groupId, opened: Promise.resolve<unknown>(0) };
+      this.#restarting.set(name, restarting);
+      const opened = this.#closeAndOpen(group);
+      restarting.opened = opened;
+      return await opened;
     } finally {
       this.#restarting.delete(name);
       this.#busy.delete(name);
@@ -296,7 +304,7 @@ export class System {
   /** Closes every group: what is owed is synced. */
   async close(): Promise<void> {
     this.#isClosing = true;
-    await Promise.allSettled(this.#restarting.values());
+    await Promise.allSettled([...this.#restarting.values()].map(({ opened }) => opened));
     await Promise.all([...this.groups.values()].map((group) => group.close()));
     this.#lock.release();
   }
@@ -375,4 +383,8 @@ export class System {
       }
     }
   }
+}
+
+function opening(name: string): JnbdError {
+  return new JnbdError('group_opening', `the journal of group ${name} begins anew; try again`);
 }

@@ -143,7 +143,7 @@ async function answerUnfollow(
   { identity, headers }: IncomingRequest,
 ): Promise<JsonAnswer> {
   const caller = decodeCaller(headers);
-  const group = [...system.groups.values()].find(({ catalog }) => catalog.groupId === groupId);
+  const group = system.findById(groupId);
   const { state } = group?.follow ?? {};
   if (!group || state?.sourceSystemId !== caller.systemId) {
     return jsonAnswer(200, { result: 'already_done' });

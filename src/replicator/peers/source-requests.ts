@@ -56,17 +56,13 @@ export async function answerRequest(
   }
 }
 
-function findGroup(system: System, groupId: string): Group | undefined {
-  return [...system.groups.values()].find(({ catalog }) => catalog.groupId === groupId);
-}
-
 function history(
   { system, isOpenToAll, asked }: SourceRequestsDependencies,
   groupId: string,
   { headers, identity, peer }: IncomingRequest,
 ): JsonAnswer {
   const caller = decodeCaller(headers);
-  const group = findGroup(system, groupId);
+  const group = system.findById(groupId);
   checkCertificate(identity, caller.name, group?.name ?? '', 'read', isOpenToAll);
   if (group) {
     const asker = decodeAsker(headers);
@@ -124,7 +120,7 @@ function unregister(
   { headers, identity }: IncomingRequest,
 ): JsonAnswer {
   const caller = decodeCaller(headers);
-  const group = findGroup(system, groupId);
+  const group = system.findById(groupId);
   const known = group?.followers.find(systemId);
   const isItself = systemId === caller.systemId && (known?.name ?? caller.name) === caller.name;
   if (!isItself) throw new JnbdError('follower_not_allowed', 'a system unregisters itself only');

@@ -158,6 +158,7 @@ const statusOfCode: Partial<Record<ErrorCode, number>> = {
   address_not_allowed: 403,
   position_released: 410,
   shutting_down: 503,
+  group_opening: 503,
 };
 
 const statusOfKind: Record<JnbdError['kind'], number> = {

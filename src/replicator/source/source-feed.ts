@@ -66,10 +66,11 @@ export class SourceFeed implements GroupWatcher {
     else this.#moved();
   }
 
-  close(): void {
+  /** `isOpening`: the group comes back. */
+  close(isOpening: boolean): void {
     this.#isClosed = true;
     this.#group.watchers.delete(this);
-    this.#post({ kind: 'group_gone', groupId: this.#group.catalog.groupId });
+    this.#post({ kind: 'group_gone', groupId: this.#group.catalog.groupId, isOpening });
   }
 
   #moved(): void {

@@ -84,7 +84,8 @@ export type ToSource =
       /** A BigInt64: the group's `durable`, stored before anything that it covers is applied. */
       readonly durable: SharedArrayBuffer;
     }
-  | { readonly kind: 'group_gone'; readonly groupId: string }
+  /** `isOpening`: it comes back. */
+  | { readonly kind: 'group_gone'; readonly groupId: string; readonly isOpening: boolean }
   | { readonly kind: 'progress'; readonly groupId: string; readonly progress: JournalProgress }
   /** To a forwarded request. */
   | {

@@ -44,6 +44,8 @@ export class SourceWorker {
   readonly #deps: SourceWorkerDependencies;
   readonly #port: WorkerPort<FromSource, ToSource>;
   readonly #groups = new Map<string, SourceGroup>();
+  /** Ids of groups that are closed for a while. */
+  readonly #opening = new Set<string>();
   readonly #buffers = new BatchBuffers(buffersMax, bufferBytes);
   readonly #cold = new ColdReads();
   readonly #forwarded: ForwardedRequests;
@@ -72,6 +74,8 @@ export class SourceWorker {
       case 'group_gone':
         this.#groups.get(message.groupId)?.close();
         this.#groups.delete(message.groupId);
+        if (message.isOpening) this.#opening.add(message.groupId);
+        else this.#opening.delete(message.groupId);
         return;
       case 'progress':
         this.#groups.get(message.groupId)?.advance(message.progress);
@@ -110,6 +114,7 @@ export class SourceWorker {
 
   #group({ picture, durable }: ToSource & { readonly kind: 'group' }): void {
     const { groupId } = picture;
+    this.#opening.delete(groupId);
     const known = this.#groups.get(groupId);
     if (known) {
       known.change(picture);
@@ -164,6 +169,9 @@ export class SourceWorker {
   ): { readonly group: SourceGroup; readonly reader: SourceReader } {
     const { systemId, name } = decodeCaller(headers);
     const group = this.#groups.get(groupId);
+    if (this.#opening.has(groupId)) {
+      throw new JnbdError('group_opening', `group ${groupId} is being opened again; try again`);
+    }
     if (!group) {
       throw new JnbdError('group_not_found', `there is no group ${groupId} on this system`);
     }

@@ -51,16 +51,16 @@ export class Source {
   /** Followers of the group may read from now on. */
   add(group: Group): void {
     const { groupId } = group.catalog;
-    this.remove(group);
+    this.remove(group, false);
     const post = (message: ToSource): void => this.#deps.port.post(message);
     const { clock, systemId } = this.#deps;
     this.#feeds.set(groupId, new SourceFeed(group, systemId, clock, post));
   }
 
-  /** Before the group's files are removed. */
-  remove(group: Group): void {
+  /** Before the group's files are removed; `isOpening`: it is only closed for a while. */
+  remove(group: Group, isOpening: boolean): void {
     const { groupId } = group.catalog;
-    this.#feeds.get(groupId)?.close();
+    this.#feeds.get(groupId)?.close(isOpening);
     this.#feeds.delete(groupId);
   }
 
@@ -78,7 +78,7 @@ export class Source {
       this.#stopped = stopped;
       this.#deps.port.post({ kind: 'stop', milliseconds });
     });
-    for (const feed of this.#feeds.values()) feed.close();
+    for (const feed of this.#feeds.values()) feed.close(false);
     this.#feeds.clear();
     await this.#deps.port.close();
   }

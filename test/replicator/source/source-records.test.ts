@@ -21,7 +21,7 @@ function known(machine: SimulatedMachine): SourceJournal {
     }
     if (message.kind === 'progress') journal?.advance(message.progress);
   });
-  feed.close();
+  feed.close(false);
   if (!journal) throw new Error('the feed told of the journal');
   return journal;
 }

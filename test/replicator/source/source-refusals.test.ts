@@ -41,9 +41,22 @@ describe('a read is refused', () => {
     reader.take(waiting);
     const last = reader.ask({ waitMilliseconds: 10_000 });
     await machine.pass(5);
-    source.source.remove(machine.group());
+    source.source.remove(machine.group(), false);
     await machine.until(() => last.isDone, 1000);
     expect(reader.take(last)).toMatchObject({ code: 'shutting_down' });
+    expect(await reader.read()).toMatchObject({ code: 'group_not_found' });
+  });
+
+  test('for a group that is closed for a while, and none when it is back', async () => {
+    const { machine, source, reader } = await followed('opening');
+    source.source.remove(machine.group(), true);
+    await machine.pass(5);
+    expect(await reader.read()).toMatchObject({ code: 'group_opening' });
+    source.source.add(machine.group());
+    await machine.pass(5);
+    expect(await reader.read()).not.toMatchObject({ code: 'group_opening' });
+    source.source.remove(machine.group(), false);
+    await machine.pass(5);
     expect(await reader.read()).toMatchObject({ code: 'group_not_found' });
   });
 
