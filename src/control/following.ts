@@ -1,32 +1,5 @@
 import type { Group } from '../group/order/group.ts';
-import type { GroupSettings } from '../group/catalog/new-group.ts';
-
-/** What a follower is asked to do; left out is what stays as it is, or gets its default. */
-export interface FollowWish {
-  readonly group: string;
-  readonly url: string;
-  readonly sourceGroup: string | undefined;
-  readonly journalOnly: boolean;
-  readonly rewind: boolean;
-  readonly compare: boolean;
-  readonly pace: string | undefined;
-  readonly batchSize: string | undefined;
-  readonly links: number | undefined;
-  readonly whenFull: 'keep' | 'drop' | undefined;
-  readonly relief: readonly string[] | undefined;
-  readonly seeds: readonly { readonly volume: string; readonly path: string }[];
-  readonly settings: GroupSettings;
-}
-
-/** A system that is to follow, asked from here. */
-export interface SecondaryWish {
-  readonly group: string;
-  readonly secondary: string;
-  readonly url: string;
-  readonly groupThere: string | undefined;
-  readonly journalOnly: boolean;
-  readonly journalCapacityBytes: number | undefined;
-}
+import type { FollowWish, SecondaryWish } from '../group/catalog/follow-wish.ts';
 
 /** Following and being followed, as verbs and status need it; the replicator does it. */
 export interface Following {
@@ -40,8 +13,7 @@ export interface Following {
   suspend(group: string, isSuspended: boolean): boolean;
   /** Resolves with the last update of the group as it was here. */
   handOff(group: string, to: string, waitMilliseconds: number): Promise<number>;
-  /** False: it was primary already. */
-  /** `at`: as of that update; what is behind it becomes a branch. */
+  /** `at`: as of that update; what is behind it becomes a branch. False: it was primary already. */
   promote(group: string, force: boolean, at: number | undefined): Promise<boolean>;
   /** Undefined: the group follows nobody. */
   upstream(group: Group): UpstreamState | undefined;

@@ -3,6 +3,7 @@
  * requests by it, the command line is built from it, and the documentation lists it.
  */
 import { z } from 'zod';
+import type { Problem } from '../platform/problem.ts';
 import { branchVerbs } from './schema-branch.ts';
 import { followVerbs } from './schema-follow.ts';
 import { systemEvent } from './schema-events.ts';
@@ -365,15 +366,6 @@ export interface AnswerLine {
   readonly progress?: { readonly bytes: number; readonly totalBytes: number };
   readonly result?: unknown;
   readonly error?: Problem;
-}
-
-/** RFC 9457, with the stable code of the error and its kind. */
-export interface Problem {
-  readonly type: string;
-  readonly title: string;
-  readonly status: number;
-  readonly detail: string;
-  readonly code: string;
 }
 
 /** Where a verb that changes something is posted. */

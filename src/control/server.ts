@@ -8,8 +8,7 @@ import { JnbdError, messageOf, systemErrorCode } from '../platform/errors.ts';
 import { MiB } from '../platform/limits.ts';
 import type { ListenAddress } from '../platform/network.ts';
 import { controlSocketPath, reachSocket } from './client-socket.ts';
-import { toProblem } from './problem.ts';
-import type { Problem } from './schema.ts';
+import { type Problem, toProblem } from '../platform/problem.ts';
 import { type ControlService, sees, type VisibleGroups } from './service.ts';
 
 type TcpAddress = Extract<ListenAddress, { kind: 'tcp' }>;

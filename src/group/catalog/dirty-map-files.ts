@@ -35,7 +35,7 @@ export function readKeptMaps(
   for (const { systemId, state } of followers) {
     if (state !== 'behind') continue;
     const path = files.dirtyMap(systemId);
-    const map = readIfWhole(disk, path);
+    const map = readMapIfWhole(disk, path);
     const through = map && throughOf(map, catalog, checkpoint);
     if (!map || through === undefined) continue;
     behind.add(path);
@@ -49,7 +49,7 @@ export function readKeptMaps(
 }
 
 /** A damaged one is as good as none: its follower is compared when it comes back. Throws format_newer. */
-function readIfWhole(disk: Disk, path: string): DirtyMap | undefined {
+export function readMapIfWhole(disk: Disk, path: string): DirtyMap | undefined {
   try {
     return readDirtyMap(disk, path);
   } catch (error) {

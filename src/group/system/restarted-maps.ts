@@ -1,8 +1,8 @@
 import type { Disk } from '../../platform/disk.ts';
-import { JnbdError } from '../../platform/errors.ts';
-import { type DirtyMap, readDirtyMap, writeDirtyMap } from '../../volume/dirty-map.ts';
+import { type DirtyMap, writeDirtyMap } from '../../volume/dirty-map.ts';
 import type { PreservedVolume } from '../../volume/preserved-blocks.ts';
 import type { Catalog } from '../catalog/catalog.ts';
+import { readMapIfWhole } from '../catalog/dirty-map-files.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { agreesAt, type Position, positionOf } from '../catalog/lineage.ts';
 
@@ -25,7 +25,7 @@ export function restartMaps(disk: Disk, files: GroupFiles, plan: Restart): void 
   for (const name of disk.listSync(files.directory)) {
     if (!/^dirty-\d+$/.test(name)) continue;
     const path = `${files.directory}/${name}`;
-    const map = readIfWhole(disk, path);
+    const map = readMapIfWhole(disk, path);
     if (!map || !isKept(map, plan, begins)) continue;
     writeDirtyMap(disk, path, { ...map, through: begins, own: begins });
   }
@@ -34,14 +34,4 @@ export function restartMaps(disk: Disk, files: GroupFiles, plan: Restart): void 
 function isKept({ from, through }: DirtyMap, plan: Restart, begins: Position): boolean {
   if (plan.putBack) return from <= plan.number;
   return through.number === begins.number && agreesAt(plan.catalog.lineage, through);
-}
-
-/** A damaged one is as good as none. */
-function readIfWhole(disk: Disk, path: string): DirtyMap | undefined {
-  try {
-    return readDirtyMap(disk, path);
-  } catch (error) {
-    if (error instanceof JnbdError && error.code === 'catalog_damaged') return undefined;
-    throw error;
-  }
 }

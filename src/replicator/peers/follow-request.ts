@@ -1,6 +1,6 @@
-import type { FollowState, WhenFull } from '../../group/catalog/follow-file.ts';
+import type { FollowState } from '../../group/catalog/follow-file.ts';
+import type { FollowWish } from '../../group/catalog/follow-wish.ts';
 import type { Group } from '../../group/order/group.ts';
-import type { GroupSettings } from '../../group/catalog/new-group.ts';
 import type { GroupOrigin } from '../../group/system/secondary-group.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import { parseBatchSize, parsePace } from '../../platform/pace-settings.ts';
@@ -8,29 +8,6 @@ import type { Registered } from '../protocol/wire-json.ts';
 
 /** How a group follows when nothing else was said. */
 export const followDefaults = { pace: 'immediate', batchSize: 'adaptive', links: 2 } as const;
-
-/** What `jnbd follow` says; what it does not say stays as it is, or gets its default. */
-export interface FollowRequest {
-  readonly group: string;
-  /** `http://HOST:PORT` or `https://HOST:PORT`. */
-  readonly url: string;
-  /** The group's name there, where it is another one. */
-  readonly sourceGroup: string | undefined;
-  readonly journalOnly: boolean;
-  /** Goes back to where the histories part, if they do. */
-  readonly rewind: boolean;
-  /** With `rewind`: also where the own journal does not tell what differs. */
-  readonly compare: boolean;
-  readonly pace: string | undefined;
-  readonly batchSize: string | undefined;
-  readonly links: number | undefined;
-  readonly whenFull: WhenFull | undefined;
-  /** Sources to read from while that at `url` is busy. */
-  readonly relief: readonly string[] | undefined;
-  /** Of a group that is not here yet: images that volumes begin with, by their names. */
-  readonly seeds: readonly { readonly volume: string; readonly path: string }[];
-  readonly settings: GroupSettings;
-}
 
 /** What of a group's following is the user's choice. */
 export type SourceChoice = Omit<
@@ -51,7 +28,7 @@ export function sourceOf(
   return { sourceSystemId: answer.systemId, sourceName: answer.name };
 }
 
-export function followState(wanted: FollowRequest, before: FollowState | undefined): SourceChoice {
+export function followState(wanted: FollowWish, before: FollowState | undefined): SourceChoice {
   return {
     url: wanted.url,
     preferred: wanted.url,
@@ -77,7 +54,7 @@ export function isSameChoice(state: FollowState | undefined, choice: SourceChoic
 
 /** Throws JnbdError argument_invalid. */
 export function checkSettings(
-  { group, pace, batchSize, seeds, rewind, compare }: FollowRequest,
+  { group, pace, batchSize, seeds, rewind, compare }: FollowWish,
   isHere: boolean,
 ): void {
   if (seeds.length > 0 && isHere) {

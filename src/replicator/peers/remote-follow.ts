@@ -2,12 +2,12 @@
  * Setting up following from the source (K11): it asks another system to follow it, and to follow it no
  * more. Both sides of the exchange; PROTOCOL.md, "Asking to be followed".
  */
+import type { FollowWish } from '../../group/catalog/follow-wish.ts';
 import { z } from 'zod';
 import type { Group } from '../../group/order/group.ts';
 import type { System } from '../../group/system/system.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import { namePattern, updateNumberMax } from '../../platform/limits.ts';
-import type { FollowRequest } from './follow-request.ts';
 import { checkCertificate, peerUrl } from './peer-rights.ts';
 import type { IncomingRequest, TransportClient } from '../transport/transport.ts';
 import { wholeAnswer } from '../transport/whole-answer.ts';
@@ -33,7 +33,7 @@ const followAnswerSchema = z.object({ result: z.enum(['done', 'already_done']) }
 
 /** What a system that is asked can do. */
 export interface Follows {
-  follow(wanted: FollowRequest): Promise<{ group: Group; changed: boolean }>;
+  follow(wanted: FollowWish): Promise<{ group: Group; changed: boolean }>;
   unfollow(name: string): Promise<boolean>;
 }
 

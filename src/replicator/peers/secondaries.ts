@@ -1,4 +1,5 @@
 import { allowFollower, dropFollower } from '../../group/system/followers-allowed.ts';
+import type { SecondaryWish } from '../../group/catalog/follow-wish.ts';
 import type { Group } from '../../group/order/group.ts';
 import type { System } from '../../group/system/system.ts';
 import { type ErrorKind, JnbdError } from '../../platform/errors.ts';
@@ -6,19 +7,6 @@ import { KiB } from '../../platform/limits.ts';
 import { askToFollow, askToUnfollow } from './remote-follow.ts';
 import type { ClientCredentials, Transport, TransportClient } from '../transport/transport.ts';
 import type { Caller } from '../protocol/wire.ts';
-
-/** What `jnbd secondary add` says. */
-export interface SecondaryWish {
-  readonly group: string;
-  /** Name of the system that is to follow. */
-  readonly secondary: string;
-  /** Where it listens. */
-  readonly url: string;
-  /** What the group is to be called there. */
-  readonly groupThere: string | undefined;
-  readonly journalOnly: boolean;
-  readonly journalCapacityBytes: number | undefined;
-}
 
 export interface SecondariesDependencies {
   readonly transport: Transport;

@@ -11,6 +11,7 @@ import {
   volumeSizeBytesMax,
   volumesPerGroupMax,
 } from '../../platform/limits.ts';
+import { toProblem } from '../../platform/problem.ts';
 import { regionsMax } from '../../volume/region-set.ts';
 import { pathSystemsMax, type Position, type Stretch, type WireHeaders } from './wire.ts';
 
@@ -161,30 +162,10 @@ const statusOfCode: Partial<Record<ErrorCode, number>> = {
   group_opening: 503,
 };
 
-const statusOfKind: Record<JnbdError['kind'], number> = {
-  usage: 400,
-  not_found: 404,
-  refused: 409,
-  retryable: 503,
-  timed_out: 504,
-  unreachable: 502,
-  damage: 500,
-  fatal: 500,
-};
-
 /** The answer (RFC 9457) that tells of an error. */
 export function problemAnswer(error: JnbdError, details: ProblemDetails = {}): JsonAnswer {
-  const { code, kind, message } = error;
-  const status = statusOfCode[code] ?? statusOfKind[kind];
-  const title = code.replaceAll('_', ' ');
-  return answerOf(status, 'application/problem+json', {
-    type: `urn:jnbd:error:${code}`,
-    title,
-    status,
-    detail: message,
-    code,
-    ...details,
-  });
+  const problem = toProblem(error, statusOfCode[error.code]);
+  return answerOf(problem.status, 'application/problem+json', { ...problem, ...details });
 }
 
 /** What an answer with a status of 400 or above says. One that cannot be read is a protocol_violated. */

@@ -1,3 +1,4 @@
+import type { FollowWish } from '../../group/catalog/follow-wish.ts';
 import type { FollowState } from '../../group/catalog/follow-file.ts';
 import type { Group } from '../../group/order/group.ts';
 import { refuseIncomplete } from '../../group/volumes/missing-contents.ts';
@@ -14,7 +15,6 @@ import { leaveRing } from '../peers/follow-ring.ts';
 import {
   checkSettings,
   checkStillFollows,
-  type FollowRequest,
   followState,
   isSameChoice,
   type SourceChoice,
@@ -89,7 +89,7 @@ export class FollowedGroups implements SystemWatcher {
    * Follows a group of another system from now on: one that is new here, or one that followed another
    * source. False: it is so already. Rejects with JnbdError; what was followed before still is.
    */
-  async follow(wanted: FollowRequest): Promise<{ group: Group; changed: boolean }> {
+  async follow(wanted: FollowWish): Promise<{ group: Group; changed: boolean }> {
     const group = this.#system.groups.get(wanted.group);
     checkSettings(wanted, group !== undefined);
     if (!group) return { group: await this.#followNew(wanted), changed: true };
@@ -195,7 +195,7 @@ export class FollowedGroups implements SystemWatcher {
     this.#followers.clear();
   }
 
-  async #followNew(wanted: FollowRequest): Promise<Group> {
+  async #followNew(wanted: FollowWish): Promise<Group> {
     const { url } = wanted;
     const client = this.#connect(url);
     try {

@@ -1,9 +1,10 @@
+import type { FollowWish } from '../../group/catalog/follow-wish.ts';
 import type { Group } from '../../group/order/group.ts';
 import { type BlockSource, openFileSource } from '../../group/volumes/import.ts';
 import type { System } from '../../group/system/system.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import { formatExactSize } from '../../platform/size-text.ts';
-import { type FollowRequest, followState, originOf } from '../peers/follow-request.ts';
+import { followState, originOf } from '../peers/follow-request.ts';
 import { register, unregister } from '../peers/registration.ts';
 import type { TransportClient } from '../transport/transport.ts';
 import type { Caller } from '../protocol/wire.ts';
@@ -30,7 +31,7 @@ export async function makeSecondary(
   system: System,
   client: TransportClient,
   caller: Caller,
-  wanted: FollowRequest,
+  wanted: FollowWish,
   listenPort: number,
 ): Promise<NewSecondary> {
   const { journalOnly, settings } = wanted;
@@ -67,7 +68,7 @@ export async function closeSeeds(seeds: readonly Seed[]): Promise<void> {
   for (const { image } of seeds) await image.close();
 }
 
-function openImages({ disk }: System, { seeds, journalOnly }: FollowRequest): Seed[] {
+function openImages({ disk }: System, { seeds, journalOnly }: FollowWish): Seed[] {
   if (seeds.length > 0 && journalOnly) {
     throw new JnbdError('argument_invalid', 'follow: --journal-only stores nothing: no --seed');
   }
@@ -88,7 +89,7 @@ function openImages({ disk }: System, { seeds, journalOnly }: FollowRequest): Se
   }
 }
 
-function checkSeed({ volume: name, image }: Seed, told: Registered, wanted: FollowRequest): void {
+function checkSeed({ volume: name, image }: Seed, told: Registered, wanted: FollowWish): void {
   const { volumes } = told.catalog;
   const volume = volumes.find((each) => each.name === name && !each.journalOnly);
   if (!volume) {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { systemNameOf } from '../../src/group/catalog/names.ts';
-import { MiB, namePattern } from '../../src/platform/limits.ts';
-import { Fleet } from './fleet.ts';
+import { systemNameOf } from '../../../src/group/catalog/names.ts';
+import { MiB, namePattern } from '../../../src/platform/limits.ts';
+import { Fleet } from '../fleet.ts';
 
 test('every name of a host is made one of a system', () => {
   expect(systemNameOf('db-1.example.com')).toBe('db-1.example.com');

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { MiB } from '../../src/platform/limits.ts';
-import { Fleet, type FleetSystem } from './fleet.ts';
+import { MiB } from '../../../src/platform/limits.ts';
+import { Fleet, type FleetSystem } from '../fleet.ts';
 
 async function pair(seed: string, pace?: string): Promise<[FleetSystem, FleetSystem]> {
   const fleet = new Fleet(seed);
