@@ -89,6 +89,7 @@ export const maximumLines = 400;
 export const longFiles: Readonly<Record<string, string>> = {};
 
 const forbiddenWords = new Set(['util', 'utils', 'helper', 'helpers', 'manager', 'common', 'misc']);
+const testPattern = /^test\/.*\.test\.ts$/;
 const unfinishedPattern = /\b(?:TO[D]O|FIX[M]E)\b/;
 
 interface Import {
@@ -180,11 +181,11 @@ function allowedFor(path: string, target: string): readonly string[] | undefined
   return allowedInside[own]?.[folderInside(path)]?.map((folder) => `${own}/${folder}`);
 }
 
-/** A file of a divided part is in one of its folders. */
+/** A file of a divided part is in one of its folders; so is a test of it. */
 function checkPlace({ path }: SourceFile): Violation[] {
   const folders = allowedInside[partOf(path)];
   if (folders === undefined || Object.hasOwn(folders, folderInside(path))) return [];
-  const message = `src/${partOf(path)} is divided: put it into ${Object.keys(folders).join(', ')}, or add a folder to scripts/check-structure.ts`;
+  const message = `${path.split('/', 2).join('/')} is divided: put it into ${Object.keys(folders).join(', ')}, or add a folder to scripts/check-structure.ts`;
   return [{ path, line: 1, rule: 'layer', message }];
 }
 
@@ -270,7 +271,6 @@ function checkSource(files: readonly SourceFile[], dependencies: readonly string
   const fileEdges = new Map<string, Edge[]>();
   const folderEdges = new Map<string, Edge[]>();
   for (const file of files) {
-    violations.push(...checkPlace(file));
     const { imports, unreadable } = readImports(file.text);
     for (const line of unreadable) {
       const message =
@@ -337,6 +337,7 @@ export function checkStructure(
   const gone = Object.keys(long).filter((path) => !given.has(path));
   return [
     ...checkSource(source, dependencies),
+    ...[...source, ...files.filter(({ path }) => testPattern.test(path))].flatMap(checkPlace),
     ...files.flatMap((file) => checkShape(file, long)),
     ...gone.map((path): Violation => {
       return {

@@ -154,6 +154,8 @@ describe('the folders of a divided part', () => {
     expect(faults({ 'src/replicator/else/a.ts': '' })).toEqual([
       'src/replicator/else/a.ts:1 layer',
     ]);
+    expect(faults({ 'test/group/a.test.ts': '' })).toEqual(['test/group/a.test.ts:1 layer']);
+    expect(faults({ 'test/group/setting.ts': '' })).toEqual([]);
   });
 
   it('form an order', () => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { JnbdError } from '../../src/platform/errors.ts';
-import { MiB } from '../../src/platform/limits.ts';
-import { Fleet } from './fleet.ts';
+import { JnbdError } from '../../../src/platform/errors.ts';
+import { MiB } from '../../../src/platform/limits.ts';
+import { Fleet } from '../fleet.ts';
 
 test('whose group begins its journal anew is no source that has it not', async () => {
   const fleet = new Fleet('opening');
