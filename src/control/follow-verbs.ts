@@ -1,6 +1,7 @@
 import type { Group } from '../group/order/group.ts';
 import { allowFollower } from '../group/system/followers-allowed.ts';
 import { demoteGroup } from '../group/roles/demotion.ts';
+import { expectBranch } from '../group/system/branches.ts';
 import type { System } from '../group/system/system.ts';
 import { promotionObstacle } from '../group/roles/promotion.ts';
 import { checkNumber } from '../group/roles/promotion-at.ts';
@@ -79,7 +80,11 @@ export class FollowVerbs {
     const obstacle =
       group.role === 'primary' ? undefined : promotionObstacle(group, system.systemId);
     const at = text === undefined ? undefined : await updateAt(system.disk, group, text);
-    if (dryRun && at !== undefined) checkNumber(group, at);
+    const isCut = at !== undefined && at !== group.watermarks.newest && group.role !== 'primary';
+    if (isCut) checkNumber(group, at);
+    const files = system.filesOf(group);
+    const branch = isCut ? expectBranch(system.disk, group, files, at) : undefined;
+    const others = group.role === 'primary' ? [] : await following.others(group, dryRun);
     const changed = dryRun ? false : await following.promote(name, force ?? false, at);
     const isDone = group.role === 'primary' && !changed;
     return {
@@ -87,6 +92,8 @@ export class FollowVerbs {
       position: at ?? position,
       lost,
       rollsBack,
+      branch: branch ? { first: branch.first, newest: branch.newest, bytes: branch.bytes } : null,
+      others: others.map((each) => ({ ...each })),
       obstacle: dryRun ? (obstacle?.text ?? null) : null,
       group: report.group(system.group(name)),
     };

@@ -15,8 +15,21 @@ export interface Following {
   handOff(group: string, to: string, waitMilliseconds: number): Promise<number>;
   /** `at`: as of that update; what is behind it becomes a branch. False: it was primary already. */
   promote(group: string, force: boolean, at: number | undefined): Promise<boolean>;
+  /** How far others are that have the group, those first that have most; asked now, or as was told last. */
+  others(group: Group, isAsked: boolean): Promise<readonly OtherCopy[]>;
   /** Undefined: the group follows nobody. */
   upstream(group: Group): UpstreamState | undefined;
+}
+
+/** Another system that has the group, beside the source. */
+export interface OtherCopy {
+  readonly name: string;
+  readonly url: string | null;
+  readonly newest: number;
+  /** Updates that are not here. */
+  readonly aheadUpdates: number;
+  readonly newerGeneration: number | null;
+  readonly isHeard: boolean;
 }
 
 /** How a group's following goes. */

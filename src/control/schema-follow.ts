@@ -10,7 +10,7 @@ import {
   option,
   repeatable,
 } from './schema-parameters.ts';
-import { groupStatus, lag, secondaryStatus } from './schema-status.ts';
+import { groupStatus, lag, secondaryStatus, updateNumber } from './schema-status.ts';
 import {
   batchSize,
   count,
@@ -123,6 +123,29 @@ export const followVerbs = {
         description:
           'a resync is under way: volumes become what they were before it, as of position',
       }),
+      branch: z
+        .strictObject({ first: updateNumber, newest: updateNumber, bytes: z.int().nonnegative() })
+        .nullable()
+        .meta({ description: 'with --at: the updates that become a branch; null: there are none' }),
+      others: z
+        .array(
+          z.strictObject({
+            name: z.string(),
+            url: z.string().nullable(),
+            newest: updateNumber,
+            aheadUpdates: updateNumber.meta({ description: 'those that are not here' }),
+            newerGeneration: z
+              .int()
+              .nullable()
+              .meta({ description: 'it knows of one: another system was promoted already' }),
+            isHeard: z.boolean().meta({
+              description: 'it answered now (asked with --dry-run only); else it is as told last',
+            }),
+          }),
+        )
+        .meta({
+          description: 'others that have the group, beside the source; those first that have most',
+        }),
       obstacle: z
         .string()
         .nullable()
@@ -130,7 +153,9 @@ export const followVerbs = {
       group: groupStatus,
     }),
     details:
-      'With --at what stands behind that update becomes a branch; it must not be in the volumes yet.\n' +
+      'With --at what stands behind that update is saved as a branch first (jnbd branch list, export), and\n' +
+      'without room for it nothing changes; it must not be in the volumes yet: nothing is undone. With\n' +
+      '--dry-run the other systems that have the group are asked whether one has more of it.\n' +
       'Stop the hosts of the old primary first: what they write there afterwards is not here. Clients of\n' +
       'read-only exports are disconnected; they can write once they connect again.',
   },

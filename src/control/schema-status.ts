@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 
-const updateNumber = z.int().nonnegative().meta({ description: 'an update number' });
+export const updateNumber = z.int().nonnegative().meta({ description: 'an update number' });
 const bytes = z.int().nonnegative();
 
 /** How far behind: `seconds` is the age of the oldest update not there yet, 0 when all is there. */

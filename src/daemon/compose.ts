@@ -28,6 +28,7 @@ import { formatSize } from '../platform/size-text.ts';
 import type { ComparisonState } from '../replicator/roles/comparisons.ts';
 import { FollowedGroups } from '../replicator/roles/followed-groups.ts';
 import { PrimaryWatch } from '../replicator/roles/primary-watch.ts';
+import { otherSystems } from '../replicator/peers/other-systems.ts';
 import { Secondaries } from '../replicator/peers/secondaries.ts';
 import { type ForwardedAnswer, Source } from '../replicator/source/source.ts';
 import type { FromSource, ToSource } from '../replicator/source/source-messages.ts';
@@ -177,7 +178,14 @@ export async function composeDaemon(
     listenPort,
     event,
   });
-  const following = followingOf(followed, secondaries);
+  const following = followingOf(followed, secondaries, (group, isAsked) =>
+    otherSystems(
+      { transport: world.transport, credentials: options.credentials, listenPort },
+      system,
+      group,
+      isAsked,
+    ),
+  );
   const source = new Source({
     systemId: system.systemId,
     clock,
@@ -308,8 +316,13 @@ export async function composeDaemon(
   };
 }
 
-function followingOf(followed: FollowedGroups, secondaries: Secondaries): Following {
+function followingOf(
+  followed: FollowedGroups,
+  secondaries: Secondaries,
+  others: Following['others'],
+): Following {
   return {
+    others,
     follow: (wish) => followed.follow(wish),
     unfollow: (name) => followed.unfollow(name),
     suspend: (name, isSuspended) => followed.suspend(name, isSuspended),

@@ -75,16 +75,30 @@ export function checkNumber(
   };
   const { applied, newest } = watermarks;
   if (role !== 'secondary') refuse(`it is ${role} here`);
-  if (number > newest) refuse(`its newest update here is ${newest}`);
+  if (follow.state?.resync) {
+    refuse(
+      `a resync is under way, and its volumes are of no one instant; what it was before is had by: jnbd promote ${name}`,
+    );
+  }
+  const shows = follow.state?.shows ?? 0;
+  const lowest = Math.max(applied, shows, catalog.number);
+  const possible = lowest > newest ? 'no update is possible now' : rangeText(lowest, newest);
+  if (number > newest) refuse(`its newest update here is ${newest}; ${possible}`);
   if (number < applied) {
-    refuse(`updates up to ${applied} are in its volumes, and what they replaced was not kept`);
+    refuse(
+      `updates up to ${applied} are in its volumes, and what they replaced was not kept, so that they are not undone; ${possible}`,
+    );
   }
-  if (follow.state?.resync) refuse('a resync is under way');
-  if (number < (follow.state?.shows ?? 0))
-    refuse(`its volumes show updates up to ${follow.state?.shows}`);
+  if (number < shows) refuse(`its volumes show updates up to ${shows}; ${possible}`);
   if (number < catalog.number) {
-    refuse(`update ${catalog.number} made, changed or deleted a volume, which is not undone`);
+    refuse(
+      `update ${catalog.number} made, changed or deleted a volume, which is not undone; ${possible}`,
+    );
   }
+}
+
+function rangeText(from: number, to: number): string {
+  return from === to ? `possible is ${from} alone` : `possible are ${from} to ${to}`;
 }
 
 /** The table on its way to the volumes is there, and nothing goes on; what came is durable. */

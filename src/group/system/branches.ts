@@ -68,6 +68,30 @@ export function findBranch(disk: Disk, files: GroupFiles, group: Group, name: st
   );
 }
 
+/** What would be saved behind `fork`; undefined: nothing is there. Throws JnbdError branch_no_room. */
+export function expectBranch(
+  disk: Disk,
+  group: Group,
+  files: GroupFiles,
+  fork: number,
+): Pick<Branch, 'first' | 'newest' | 'bytes'> | undefined {
+  const { watermarks, catalog } = group;
+  const { newest } = watermarks;
+  const before = Math.max(fork, watermarks.released);
+  if (newest <= before) return undefined;
+  const known = listBranches(disk, files);
+  const lineage = lineageThrough(catalog.lineage, newest);
+  const same = known.find((each) => isSame(each, fork, newest, lineage));
+  if (same) return same;
+  const bytes = bytesOf(segmentsBehind(group.chain, before, newest));
+  checkRoom(group, known, bytes);
+  return { first: before + 1, newest, bytes };
+}
+
+function bytesOf(segments: readonly { readonly live: LiveSegment }[]): number {
+  return segments.reduce((sum, { live }) => sum + live.endOffset, 0);
+}
+
 /**
  * Copies what stands behind `fork` in the group's journal out of it, durably: after that the journal may
  * go on without it (SAFETY 19). The group takes no writes. Doing it again after a crash saves it once;
@@ -90,8 +114,9 @@ export async function saveBranch(
   const known = listBranches(disk, files);
   const same = known.find((each) => isSame(each, fork, newest, lineage));
   if (same) return same;
-  const segments = segmentsBehind(chain, before, newest).map(({ live }) => live);
-  const bytes = segments.reduce((sum, { endOffset }) => sum + endOffset, 0);
+  const behind = segmentsBehind(chain, before, newest);
+  const segments = behind.map(({ live }) => live);
+  const bytes = bytesOf(behind);
   checkRoom(group, known, bytes);
   const name = freeName(known, `${generationOf(lineage)}-${before + 1}`);
   const directory = `${files.branches}/${name}`;

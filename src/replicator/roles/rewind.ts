@@ -8,6 +8,8 @@ import { keepBehind } from '../../group/order/take-over.ts';
 import { must } from '../../platform/assert.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import { formatSize } from '../../platform/size-text.ts';
+import { MiB } from '../../platform/limits.ts';
+import { hashUnitBytes, unitHashBytes } from '../../volume/unit-hashes.ts';
 import type { RegionSet } from '../../volume/region-set.ts';
 import { type SourceChoice, sourceOf } from '../peers/follow-request.ts';
 
@@ -80,7 +82,7 @@ export async function rewindGroup(
   const own = await changedBehind(group, fork, newest);
   checkKnown(group, fork, own, deps);
   const branch = await saveBranch({ disk: system.disk, clock: group.clock }, group, files, fork);
-  const known = own && (await byOwnRecords(deps, own, kept, fork));
+  const known = own && (await byOwnRecords(deps, group, own, kept, fork));
   const way = known ?? (await byComparison(deps, group, kept));
   const { origin, through, regions, shows } = way;
   const opened = await beginResync(system, group, {
@@ -123,16 +125,31 @@ async function findFork(group: Group, ask: () => Promise<unknown>): Promise<numb
 
 /** Throws position_released: what was done behind the fork is not known any more, and may not be compared. */
 function checkKnown(
-  { name, watermarks }: Group,
+  group: Group,
   fork: number,
   own: RegionSet | undefined,
   deps: RewindDependencies,
 ): void {
   if (own || deps.comparison) return;
+  const { name, watermarks } = group;
   throw new JnbdError(
     'position_released',
-    `group ${name} has released updates up to ${watermarks.released}: which regions those behind ${fork} changed is not known; --rewind --compare finds out by hashes, and updates ${fork + 1} to ${watermarks.released} are in no branch`,
+    `group ${name} has released updates up to ${watermarks.released}: which regions those behind ${fork} changed is not known, and updates ${fork + 1} to ${watermarks.released} are in no branch; ${compareText(group)}`,
   );
+}
+
+/** So fast two systems read and hash at the least, where nothing else keeps them busy. */
+const comparedBytesPerSecond = 200 * MiB;
+
+/** What to type instead, what that reads, and how long it takes. */
+function compareText({ volumes }: Group): string {
+  const bytes = [...volumes.values()]
+    .filter(({ catalog }) => !catalog.journalOnly)
+    .reduce((sum, { catalog }) => sum + catalog.sizeBytes, 0);
+  const seconds = Math.ceil(bytes / comparedBytesPerSecond);
+  const time = seconds < 120 ? `${seconds} seconds` : `${Math.ceil(seconds / 60)} minutes`;
+  const hashes = formatSize(Math.ceil(bytes / hashUnitBytes) * unitHashBytes);
+  return `type --rewind --compare to find out by hashes: both systems read all of their volumes, up to ${formatSize(bytes)} each (about ${time} or less), and ${hashes} of hashes go over the link, then what differs`;
 }
 
 /**
@@ -156,6 +173,7 @@ async function changedBehind(
 /** `regions`, and what the source changed and has released. Undefined: the source does not know, and it may be compared. */
 async function byOwnRecords(
   { register, comparison }: RewindDependencies,
+  group: Group,
   regions: RegionSet,
   kept: Lineage,
   fork: number,
@@ -163,8 +181,10 @@ async function byOwnRecords(
   const position = positionOf(kept, fork);
   const origin = await register({ position, lineage: [...kept] }).catch((error: unknown) => {
     const isReleased = error instanceof JnbdError && error.code === 'position_released';
-    if (isReleased && comparison) return undefined;
-    throw error;
+    if (!isReleased) throw error;
+    if (comparison) return undefined;
+    const text = `the source does not know what changed there behind update ${fork}: ${error.message}`;
+    throw new JnbdError('position_released', `${text}; ${compareText(group)}`);
   });
   if (!origin) return undefined;
   for (const [volume, offset, length] of origin.resync?.regions ?? []) {

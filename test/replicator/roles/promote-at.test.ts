@@ -31,10 +31,17 @@ describe('promote --at', () => {
     const { newest } = beta.group().watermarks;
     const at = applied + 25;
     await expect(beta.verb('promote', { group: 'g', at: String(applied - 1) })).rejects.toThrow(
-      'are in its volumes',
+      `are not undone; possible are ${applied} to ${newest}`,
     );
+    expect(await beta.verb('promote', { group: 'g', at: String(at), dryRun: true })).toMatchObject({
+      result: 'would_be_done',
+      position: at,
+      branch: { first: at + 1, newest },
+      others: [{ name: 'gamma', newest, aheadUpdates: 0, isHeard: true }],
+    });
+    expect(beta.status().branches).toEqual([]);
     await expect(beta.verb('promote', { group: 'g', at: String(newest + 1) })).rejects.toThrow(
-      `its newest update here is ${newest}`,
+      `its newest update here is ${newest}; possible are ${applied} to ${newest}`,
     );
     await expect(beta.verb('promote', { group: 'g', at: `2:${at}` })).rejects.toThrow(
       'is of generation 1 here',

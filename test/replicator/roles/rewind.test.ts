@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { MiB } from '../../../src/platform/limits.ts';
+import { KiB, MiB } from '../../../src/platform/limits.ts';
 import type { FleetSystem } from '../fleet.ts';
 import { HistoryTrial } from './history-trial.ts';
 
@@ -164,7 +164,9 @@ describe('follow --rewind', () => {
     fleet.links.mend('alpha', 'beta');
     const follow = (compare: boolean): Promise<unknown> =>
       alpha.verb('follow', { group: 'g', from: beta.url, rewind: true, compare });
-    await expect(follow(false)).rejects.toThrow('--rewind --compare finds out by hashes');
+    await expect(follow(false)).rejects.toThrow(
+      /in no branch; type --rewind --compare .* up to 8MiB each \(about 1 seconds or less\), and 2KiB of hashes/,
+    );
     await follow(true);
     await isSame(trial, alpha, beta);
     expect(alpha.status().role).toBe('secondary');
@@ -174,4 +176,60 @@ describe('follow --rewind', () => {
     (await trial.write(beta, 20)).close();
     await isSame(trial, alpha, beta);
   });
+});
+
+describe('a promotion amid a rewind', () => {
+  test('makes the group what it was before it, in a generation that is newer than both', async () => {
+    const { trial, alpha, beta } = await failedOver('promoted rewinding');
+    const { newest } = alpha.group().watermarks;
+    await beta.verb('group configure', { group: 'g', copyRate: 32 * KiB });
+    await alpha.verb('follow', { group: 'g', from: beta.url, rewind: true });
+    await alpha.until(() => alpha.status().upstream?.state === 'resyncing');
+    await trial.pass(2000);
+    await expect(alpha.verb('promote', { group: 'g', at: String(newest) })).rejects.toThrow(
+      'what it was before is had by: jnbd promote g',
+    );
+    expect(await alpha.verb('promote', { group: 'g', dryRun: true })).toMatchObject({
+      position: newest,
+      rollsBack: true,
+      obstacle: null,
+    });
+    await alpha.verb('promote', { group: 'g' });
+    expect(alpha.group().watermarks.newest).toBe(newest);
+    expect(alpha.status()).toMatchObject({ role: 'primary', generation: 3, upstream: null });
+    expect(trial.expected(alpha).equals(await trial.contents(alpha))).toBe(true);
+    await beta.until(() => beta.status().role === 'diverged', 60_000);
+  });
+
+  // While it asks where they part, while it is admitted, and while hashes are on their way.
+  test.each([1200, 2000, 2800])(
+    'ends it before the journal begins anew, after %i ms',
+    async (after) => {
+      const trial = await HistoryTrial.begin(`promoted after ${after}`);
+      const { alpha, fleet } = trial;
+      (await trial.write(alpha, 100)).close();
+      const beta = await trial.follower('beta', alpha);
+      fleet.links.cut('alpha', 'beta');
+      await trial.promote(beta, alpha);
+      await alpha.verb('secondary remove', { group: 'g', secondary: 'beta' });
+      (await trial.write(alpha, 60)).close();
+      alpha.group().hurryApply();
+      await alpha.until(() => alpha.group().watermarks.released > 100);
+      const { newest } = alpha.group().watermarks;
+      await alpha.verb('demote', { group: 'g' });
+      fleet.links.mend('alpha', 'beta');
+      fleet.links.delay('alpha', 'beta', 400);
+      const wish = { group: 'g', from: beta.url, rewind: true, compare: true };
+      const ended = alpha.verb('follow', wish).then(
+        () => 'it followed',
+        (error: Error) => error.message,
+      );
+      await trial.pass(after);
+      await alpha.verb('promote', { group: 'g', force: true });
+      expect(await ended).toMatch(/is not to be|no longer|any more/);
+      expect(alpha.status()).toMatchObject({ role: 'primary', upstream: null });
+      expect(alpha.group().watermarks.newest).toBe(newest);
+      expect(trial.expected(alpha).equals(await trial.contents(alpha))).toBe(true);
+    },
+  );
 });
