@@ -106,6 +106,23 @@ describe('follow --rewind', () => {
     );
   });
 
+  test('takes up no handoff that stood behind the fork', async () => {
+    const { trial, alpha, beta } = await failedOver('rewind handoff');
+    const { newest } = beta.group().watermarks;
+    await alpha.verb('follow', { group: 'g', from: beta.url, rewind: true });
+    expect(alpha.group().follow.state?.handoffsAfter).toBe(newest);
+    trial.fleet.links.cut('alpha', 'beta');
+    // As the record left it that the journal has no more.
+    const { changes, catalog } = alpha.group();
+    const handedOver = { to: alpha.system.systemId, name: 'alpha' };
+    changes.replace({ ...catalog, handedOver });
+    alpha.kill();
+    await alpha.start();
+    await trial.pass(5000);
+    expect(alpha.group().catalog.handedOver).toEqual(handedOver);
+    expect(alpha.status().role).toBe('secondary');
+  });
+
   test('stays diverged where there is no room for the branch', async () => {
     const { alpha, beta } = await failedOver('rewind room');
     await alpha.verb('group configure', { group: 'g', branchBudget: 4096 });

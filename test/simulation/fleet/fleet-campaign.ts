@@ -178,7 +178,7 @@ export class FleetCampaign {
     for (const { systemId, name, state } of group.followers.list()) {
       const follower = this.members.find((each) => each.systemId === systemId);
       const isItsSource = follower?.sourceSystemId === source.systemId;
-      if (!follower || !isItsSource || state === 'behind') continue;
+      if (!follower || !isItsSource || state === 'behind' || follower.isCompared) continue;
       const { durable = released } = follower;
       if (durable >= released) continue;
       this.#violations.push(

@@ -1,4 +1,5 @@
 import type { ConditionCode } from '../../../src/group/catalog/conditions.ts';
+import { KiB } from '../../../src/platform/limits.ts';
 import { checkContents, isComplete } from './fleet-contents.ts';
 import { calmWeather } from '../simulated-links.ts';
 import { describe, type FleetCampaign } from './fleet-campaign.ts';
@@ -28,6 +29,7 @@ export async function converge(campaign: FleetCampaign): Promise<void> {
   }
   await forgetThoseWhoLeft(campaign);
   await campaign.pass(50);
+  await makeSureOfVolume(campaign, primary);
   campaign.write(primary, 60);
   await catchUp(campaign, primary, untilRestart);
   await compare(campaign, primary);
@@ -44,6 +46,13 @@ function calmDown({ fleet, members, troubled }: FleetCampaign): void {
     for (const b of members) if (a.name < b.name) fleet.links.mend(a.name, b.name);
   }
   troubled.clear();
+}
+
+/** A history in which nothing was numbered parts from no other: who has another one is not told so. */
+async function makeSureOfVolume(campaign: FleetCampaign, primary: FleetMember): Promise<void> {
+  if (primary.group?.volumes.size !== 0) return;
+  const volume = `${groupName}/${campaign.newVolume()}`;
+  await campaign.verb(primary, 'volume create', { volume, size: 64 * KiB });
 }
 
 /** Who is primary, or is to be it. */

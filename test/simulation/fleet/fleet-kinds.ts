@@ -57,11 +57,6 @@ export const followCodeKinds: readonly string[] = [
 
 /** What tables allow and nothing does yet, or no campaign can see. */
 export const notBroughtAbout: ReadonlySet<string> = new Set([
-  // Seldom: few seeds have a primary that was left alone long enough to learn of another one.
-  'role primary -> diverged',
-  'role secondary -> diverged',
-  'role diverged -> secondary',
-  'role diverged -> primary',
   'cursor following -> suspended',
   // A source suspends followers of its own accord only when it is promoted.
   'cursor registered -> suspended',

@@ -47,6 +47,8 @@ export class FleetMember {
   #place: Place | undefined;
   /** What the next start has to bring back. */
   #owed: { readonly place: Place; readonly number: number } | undefined;
+  /** What was durable when it was compared with its source last. */
+  #comparedAt: number | undefined;
   #isAlive = false;
   #isStarting = false;
   /** A sync failed in this life: the page cache may have what the device has not. */
@@ -84,6 +86,10 @@ export class FleetMember {
   get durable(): number | undefined {
     return this.#place?.durable;
   }
+  /** Its source keeps what is behind the comparison, and nothing of what it is to replace. */
+  get isCompared(): boolean {
+    return this.#comparedAt !== undefined && this.#comparedAt === this.#place?.durable;
+  }
   get sourceSystemId(): number | undefined {
     return this.#place?.sourceSystemId;
   }
@@ -101,6 +107,11 @@ export class FleetMember {
 
   get group(): Group | undefined {
     return this.isServing ? this.system.system.groups.get(groupName) : undefined;
+  }
+
+  /** Its journal begins anew: it is the same group when it is there again. */
+  get isRestarting(): boolean {
+    return this.isServing && this.system.system.isRestarting(groupName);
   }
 
   get follower(): Follower | undefined {
@@ -183,6 +194,7 @@ export class FleetMember {
     if (!group) return;
     const { catalog, watermarks } = group;
     const { released, applied, durable, newest } = watermarks;
+    if (this.system.daemon.composed.followed.comparison(group)) this.#comparedAt = durable;
     const place = this.#place;
     const { groupId, lineage } = catalog;
     const sourceSystemId = group.follow.state?.sourceSystemId;

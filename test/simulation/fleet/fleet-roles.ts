@@ -107,6 +107,8 @@ export async function returnStale(campaign: FleetCampaign): Promise<void> {
   const stale = [...campaign.stale].filter((each) => each.isServing && each.group);
   if (!primary || stale.length === 0) return;
   const member = random.pick(stale);
+  // Then whoever follows it has something that it goes back behind.
+  if (campaign.write(member, 20) > 0) await campaign.pass(100);
   if (random.chance(0.6) && (await rewind(campaign, member, primary)) === 'done') return;
   await begin(campaign, member, primary);
 }
@@ -121,4 +123,8 @@ export async function meetStale(campaign: FleetCampaign): Promise<void> {
     fleet.links.mend(member.name, primary.name);
   }
   await campaign.pass(15_000);
+  // What nobody else has may be what counts.
+  for (const member of stale) {
+    if (member.group?.role === 'diverged') await promoteMember(campaign, member);
+  }
 }

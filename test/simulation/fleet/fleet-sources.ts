@@ -34,7 +34,7 @@ export async function allow(
 ): Promise<void> {
   if (!source.group) return;
   const input = { group: groupName, secondary: member.name };
-  await campaign.verb(source, 'secondary allow', input, ['group_not_found']);
+  await campaign.verb(source, 'secondary allow', input, ['group_not_found', 'group_state']);
 }
 
 /** Follows `source`, which is told to let it; what was followed before is left where that says yes. */

@@ -57,7 +57,10 @@ export class FleetWatch {
     const seen = this.#of(member);
     const { group } = member;
     if (group !== seen.group) {
-      Object.assign(seen, { group, role: group?.role ?? '', follower: undefined, revision: -1 });
+      // It is the same one, with another role perhaps, when its journal has begun anew.
+      const isGone = !group && !member.isRestarting;
+      const role = isGone ? '' : seen.role || (group?.role ?? '');
+      Object.assign(seen, { group, role, follower: undefined, revision: -1 });
       seen.cursors.clear();
     }
     this.#seeEvents(member, seen);
