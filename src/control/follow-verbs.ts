@@ -65,7 +65,7 @@ export class FollowVerbs {
     return Promise.resolve(this.#groupResult(this.#sources.system.group(group), changed));
   }
 
-  /** The fencing hook is asked first: whoever says no to it keeps the group as it is. */
+  /** Before anything changes the fencing hook is asked: where it says no the group stays as it is. */
   async promote({
     group: name,
     force,
@@ -75,7 +75,6 @@ export class FollowVerbs {
     const { following, report, system, beforePromote } = this.#sources;
     const group = system.group(name);
     const isContest = force === true && isContested(group);
-    if (!dryRun && (group.role !== 'primary' || isContest)) await beforePromote(group);
     const { lost, position, rollsBack } = lossOf(group, report.group(group));
     const obstacle =
       group.role === 'primary' ? undefined : promotionObstacle(group, system.systemId);
@@ -84,6 +83,7 @@ export class FollowVerbs {
     if (isCut) checkNumber(group, at);
     const files = system.filesOf(group);
     const branch = isCut ? expectBranch(system.disk, group, files, at) : undefined;
+    if (!dryRun && (group.role !== 'primary' || isContest)) await beforePromote(group);
     const others = group.role === 'primary' ? [] : await following.others(group, dryRun);
     const changed = dryRun ? false : await following.promote(name, force ?? false, at);
     const isDone = group.role === 'primary' && !changed;

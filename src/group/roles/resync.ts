@@ -149,7 +149,7 @@ function checkBeginning(group: Group, origin: ResyncOrigin): void {
   if (catalog.journalOnly) {
     throw new JnbdError(
       'state_refuses',
-      `group ${group.name} keeps the journal alone here, and the source has released a part of it: to begin a new journal, which loses what is here, delete the group and follow it again`,
+      `group ${group.name} keeps the journal alone here, and has no contents to bring up to date: give it up by jnbd group delete ${group.name} --force, then jnbd follow ${group.name} --from URL --journal-only`,
     );
   }
   const position = positionOf(catalog.lineage, watermarks.newest);

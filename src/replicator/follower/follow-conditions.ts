@@ -13,11 +13,14 @@ export function raiseFollowCondition(group: Group, isRefused: boolean, error: Jn
     code: isRefused ? 'follow_refused' : 'follow_interrupted',
     severity: isRefused ? 'error' : 'warning',
     message: `group ${name} receives nothing from system ${sourceName} at ${url}: ${error.message}`,
-    nextCommand:
-      error.code === 'position_released'
-        ? `jnbd group delete ${name} --force, then jnbd follow ${name} --from ${url}`
-        : `jnbd status --connect ${url}`,
+    nextCommand: nextCommand(group, url, error),
   });
+}
+
+function nextCommand({ name, catalog }: Group, url: string, { code }: JnbdError): string {
+  if (code !== 'position_released') return `jnbd status --connect ${url}`;
+  if (catalog.journalOnly) return `jnbd follow ${name} --from ${url} --rewind`;
+  return `jnbd group delete ${name} --force, then jnbd follow ${name} --from ${url}`;
 }
 
 /** It is received again, or is not to be. */

@@ -4,6 +4,7 @@ import type { System } from '../../group/system/system.ts';
 import { must } from '../../platform/assert.ts';
 import { formatSize } from '../../platform/size-text.ts';
 import { RegionSet } from '../../volume/region-set.ts';
+import { beginAnew } from './new-beginning.ts';
 import type { Registered } from '../protocol/wire-json.ts';
 
 /**
@@ -19,6 +20,7 @@ export async function resyncFrom(
   const state = must(group.follow.state, 'a group that follows has a source');
   const { copies: _copies, shows: _shows, resync: _resync, formatVersion: _, ...follow } = state;
   const { through, regions } = must(registered.resync, 'the source has regions');
+  if (group.catalog.journalOnly) return beginAnew(system, group, registered, follow, isWanted);
   const { newest } = group.watermarks;
   const { lineage, catalog } = registered;
   const changed = RegionSet.of(

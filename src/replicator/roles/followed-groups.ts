@@ -25,7 +25,8 @@ import { handOver, isGivenTo } from './handoff.ts';
 import { makeSecondary } from './new-secondary.ts';
 import { partsFromSource } from './parting.ts';
 import { register, registrationOf } from '../peers/registration.ts';
-import { forkTold, rewindGroup, rewoundText, withoutRewind } from './rewind.ts';
+import { goBack } from './new-beginning.ts';
+import { forkTold, withoutRewind } from './rewind.ts';
 import { promoteHere } from './promote-here.ts';
 import { SourceRelief } from './source-relief.ts';
 import { leaveSources, sourcesLeft } from '../peers/sources-left.ts';
@@ -102,6 +103,8 @@ export class FollowedGroups implements SystemWatcher {
     const isToRewind = wanted.rewind && this.find(group)?.state === 'refused';
     const isSame = isSameChoice(state, next) && group.role === 'secondary' && !isToRewind;
     if (isSame) return { group, changed: false };
+    if (isToRewind && group.catalog.journalOnly)
+      return { group: await this.#rewind(group, next, false), changed: true };
     try {
       await this.#switchSource(group, next);
       if (state) void this.#leave(group, state);
@@ -270,9 +273,9 @@ export class FollowedGroups implements SystemWatcher {
       const parts = { client, caller: this.#caller, clock: this.#deps.clock };
       const comparison = mayCompare ? parts : undefined;
       const deps = { system: this.#system, register: ask, isWanted, comparison };
-      const rewound = await rewindGroup(deps, group, next);
+      const rewound = await goBack(deps, group, next);
       this.#startFollower(rewound.group);
-      this.#tell('rewound', rewound.group, rewoundText(rewound));
+      this.#tell('rewound', rewound.group, rewound.text);
       return rewound.group;
     } catch (error) {
       const isHere = this.#system.groups.get(group.name) === group && isWanted();
