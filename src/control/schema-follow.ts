@@ -54,7 +54,7 @@ export const followVerbs = {
       journalOnly: flag('--journal-only', 'keep the journal alone, and no volumes'),
       rewind: flag(
         '--rewind',
-        'where both have another history: save what is only here as a branch, and go back',
+        'where both have another history: save what is only here as a branch, and go back; where the source has released what comes next: compare',
       ),
       compare: flag(
         '--compare',

@@ -4,11 +4,11 @@ import type { Group } from '../../group/order/group.ts';
 import { refuseIncomplete } from '../../group/volumes/missing-contents.ts';
 import type { System, SystemWatcher } from '../../group/system/system.ts';
 import { becomeSecondary, isContested, keepNoMore } from '../../group/order/take-over.ts';
-import { VolumeAdoption } from '../../group/volumes/volume-adoption.ts';
 import { must } from '../../platform/assert.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import { MiB } from '../../platform/limits.ts';
 import { parseBatchSize, parsePace } from '../../platform/pace-settings.ts';
+import { Adoptions } from './adoptions.ts';
 import { Comparisons, type ComparisonState } from './comparisons.ts';
 import { resyncFrom } from './follow-resync.ts';
 import { leaveRing } from '../peers/follow-ring.ts';
@@ -26,7 +26,7 @@ import { makeSecondary } from './new-secondary.ts';
 import { partsFromSource } from './parting.ts';
 import { register, registrationOf } from '../peers/registration.ts';
 import { goBack } from './new-beginning.ts';
-import { forkTold, withoutRewind } from './rewind.ts';
+import { forkTold, isReleased, withoutRewind } from './rewind.ts';
 import { promoteHere } from './promote-here.ts';
 import { SourceRelief } from './source-relief.ts';
 import { leaveSources, sourcesLeft } from '../peers/sources-left.ts';
@@ -50,14 +50,14 @@ export class FollowedGroups implements SystemWatcher {
   readonly #system: System;
   readonly #deps: FollowedGroupsDependencies;
   readonly #followers = new Map<Group, Follower>();
-  /** Changes that one source sent may be under way when another one is followed. */
-  readonly #adoptions = new WeakMap<Group, VolumeAdoption>();
+  readonly #adoptions: Adoptions;
   readonly #reliefs = new Map<Group, SourceRelief>();
   readonly #comparisons: Comparisons;
 
   constructor(system: System, deps: FollowedGroupsDependencies) {
     this.#system = system;
     this.#deps = deps;
+    this.#adoptions = new Adoptions(system, deps.clock, (group) => this.#takeOver(group));
     this.#comparisons = new Comparisons({
       ...deps,
       system,
@@ -110,6 +110,12 @@ export class FollowedGroups implements SystemWatcher {
       if (state) void this.#leave(group, state);
       return { group, changed: true };
     } catch (error) {
+      if (wanted.rewind && isReleased(error)) {
+        if (group.catalog.journalOnly)
+          return { group: await this.#rewind(group, next, false), changed: true };
+        await this.#switchSource(group, next, { position: null, compare: true });
+        return { group, changed: true };
+      }
       const fork = forkTold(error);
       if (fork === undefined) throw error;
       if (!wanted.rewind) throw withoutRewind(group, fork, error as JnbdError);
@@ -214,13 +220,20 @@ export class FollowedGroups implements SystemWatcher {
     }
   }
 
-  /** Asked before anything changes: a source that has another history is refused, and nothing happened. */
-  async #switchSource(group: Group, next: SourceChoice): Promise<void> {
+  /**
+   * Asked before anything changes: a source that has another history is refused, and nothing happened.
+   * `compared`: contents are, because the source does not know what changed.
+   */
+  async #switchSource(
+    group: Group,
+    next: SourceChoice,
+    compared?: Pick<Registration, 'position' | 'compare'>,
+  ): Promise<void> {
     const { follow } = group;
     const { state } = follow;
     const client = this.#connect(next.url);
     try {
-      const origin = await this.#registerAt(client, group, next.sourceGroup);
+      const origin = await this.#registerAt(client, group, next.sourceGroup, compared);
       await leaveRing(client, this.#caller, group, origin.path);
       checkStillFollows(group, state);
       this.#stopFollower(group);
@@ -235,7 +248,8 @@ export class FollowedGroups implements SystemWatcher {
       });
       becomeSecondary(group, `group ${group.name} follows system ${origin.name}`);
       follow.sourcePath = origin.path;
-      this.#startFollower(group);
+      if (compared) this.#comparisons.begin(group);
+      else this.#startFollower(group);
       const text = `group ${group.name} follows system ${origin.name} at ${next.url}`;
       this.#tell('followed', group, text);
     } finally {
@@ -294,7 +308,7 @@ export class FollowedGroups implements SystemWatcher {
     const files = this.#system.filesOf(group);
     const follower = new Follower(
       group,
-      this.#adoptionOf(group),
+      this.#adoptions.of(group),
       this.#connect(state.url, state.links),
       {
         pace: { pace: parsePace(state.pace), batchSize: parseBatchSize(state.batchSize) },
@@ -325,18 +339,6 @@ export class FollowedGroups implements SystemWatcher {
       this.#stopFollower(group);
       this.#comparisons.begin(group);
     }
-  }
-
-  #adoptionOf(group: Group): VolumeAdoption {
-    const { disk, clock } = this.#deps;
-    let adoption = this.#adoptions.get(group);
-    if (!adoption) {
-      adoption = new VolumeAdoption(disk, group, this.#system.filesOf(group), () =>
-        clock.soon(() => this.#takeOver(group)),
-      );
-      this.#adoptions.set(group, adoption);
-    }
-    return adoption;
   }
 
   async #resync(group: Group, registered: Registered, isWanted: () => boolean): Promise<void> {

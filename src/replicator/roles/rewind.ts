@@ -55,6 +55,11 @@ export function forkTold(error: unknown): number | undefined {
   return error.details.fork;
 }
 
+/** The source has not what comes next any more, and does not know what it changed. */
+export function isReleased(error: unknown): boolean {
+  return error instanceof JnbdError && error.code === 'position_released';
+}
+
 /**
  * Goes back to where the histories of this system and of a source part, by the difference only: what
  * stands behind the fork is saved as a branch, and what it changed, or the source changed and has
@@ -180,8 +185,7 @@ async function byOwnRecords(
 ): Promise<WayBack | undefined> {
   const position = positionOf(kept, fork);
   const origin = await register({ position, lineage: [...kept] }).catch((error: unknown) => {
-    const isReleased = error instanceof JnbdError && error.code === 'position_released';
-    if (!isReleased) throw error;
+    if (!(error instanceof JnbdError) || !isReleased(error)) throw error;
     if (comparison) return undefined;
     const text = `the source does not know what changed there behind update ${fork}: ${error.message}`;
     throw new JnbdError('position_released', `${text}; ${compareText(group)}`);
