@@ -1,5 +1,5 @@
 import type { ExportSession } from '../group/apply/export.ts';
-import { DurableQueue } from './durable-queue.ts';
+import { WaitingReplies } from './waiting-replies.ts';
 import type { ReadAnswers } from './read-answers.ts';
 import type { RequestIdentity } from './reply-codec.ts';
 import { answerBytesMax, type ReplyWriter } from './reply-writer.ts';
@@ -12,16 +12,16 @@ import { NBD_CMD_FLAG_DF, NBD_CMD_FLAG_FUA } from './wire.ts';
 const identity: RequestIdentity = { cookieHigh: 0, cookieLow: 0, offsetHigh: 0, offsetLow: 0 };
 
 /**
- * Answers batches whose run was committed. FLUSH, and updates that came with FUA, wait in a queue
- * until what they wait for is durable (invariant 4).
+ * Answers batches whose run was committed. FLUSH, and updates that came with FUA, wait in a queue until
+ * what they wait for is answerable; while followers are waited for, so does every update (invariant 4).
  */
 export class BatchAnswers {
   readonly #session: ExportSession;
   readonly #writer: ReplyWriter;
   readonly #reads: ReadAnswers;
   readonly #metrics: RequestMetrics;
-  readonly #durable = new DurableQueue();
-  /** Updates from this number on will never be durable. */
+  readonly #waiting = new WaitingReplies();
+  /** Updates from this number on will never be answerable. */
   #failure: { readonly from: number; readonly error: number; readonly text: string } | undefined;
 
   constructor(
@@ -37,22 +37,23 @@ export class BatchAnswers {
   }
 
   get waiting(): number {
-    return this.#durable.count;
+    return this.#waiting.count;
   }
 
   /** So many wait that no more is parsed. */
   get isFull(): boolean {
-    return this.#durable.isFull;
+    return this.#waiting.isFull;
   }
 
   close(): void {
-    this.#durable.clear();
+    this.#waiting.clear();
   }
 
   /** `commitError` goes for every update of the batch. */
   answer(batch: RequestBatch, commitError: number): void {
-    const waitingBefore = this.#durable.count;
+    const waitingBefore = this.#waiting.count;
     const { count } = batch;
+    const { plainThrough } = this.#session;
     for (let index = 0; index < count; index++) {
       identity.cookieHigh = batch.cookieHighs[index] ?? 0;
       identity.cookieLow = batch.cookieLows[index] ?? 0;
@@ -60,7 +61,7 @@ export class BatchAnswers {
       identity.offsetLow = batch.offsetLows[index] ?? 0;
       switch (batch.kinds[index]) {
         case batchKind.update:
-          this.#answerUpdate(batch, index, commitError);
+          this.#answerUpdate(batch, index, commitError, plainThrough);
           break;
         case batchKind.read: {
           const isFragmented = ((batch.flags[index] ?? 0) & NBD_CMD_FLAG_DF) === 0;
@@ -71,7 +72,7 @@ export class BatchAnswers {
         }
         case batchKind.flush:
           // What this batch wrote is covered too, which is more than is asked for.
-          this.#succeedWhenDurable(batch, index, this.#session.newest);
+          this.#succeedWhenAnswerable(batch, index, this.#session.newest);
           break;
         case batchKind.blockStatus:
           this.#answerStatus(batch, index);
@@ -80,38 +81,44 @@ export class BatchAnswers {
           this.#answerKnown(batch, index);
       }
     }
-    if (this.#durable.count > waitingBefore) {
-      this.#session.requestDurable(this.#durable.lastNumber);
-      this.#writeDurable();
+    if (this.#waiting.count > waitingBefore) {
+      this.#session.requestDurable(this.#waiting.lastNumber);
+      this.#writeAnswerable();
     }
   }
 
-  /** Writes what became durable, or never will, as far as the open buffer has room. */
+  /** Writes what became answerable, or never will, as far as the open buffer has room. */
   writeWaiting(): void {
-    this.#writeDurable();
+    this.#writeAnswerable();
     this.#writeFailed();
   }
 
   /** Whether `writeWaiting` has something to write. */
   get hasAnswers(): boolean {
-    const durable = this.#durable;
-    if (durable.count === 0) this.#failure = undefined;
-    if (durable.count === 0) return false;
-    return this.#failure !== undefined || durable.firstNumber <= this.#session.durable;
+    const waiting = this.#waiting;
+    if (waiting.count === 0) this.#failure = undefined;
+    if (waiting.count === 0) return false;
+    return this.#failure !== undefined || waiting.firstNumber <= this.#session.answerable;
   }
 
-  /** Updates from `from` on will never be durable. */
+  /** Updates from `from` on will never be answerable. */
   failFrom(from: number, error: number, text: string): void {
     this.#failure = { from: Math.min(from, this.#failure?.from ?? from), error, text };
   }
 
-  #answerUpdate(batch: RequestBatch, index: number, commitError: number): void {
+  #answerUpdate(
+    batch: RequestBatch,
+    index: number,
+    commitError: number,
+    plainThrough: number,
+  ): void {
+    const number = batch.numbers[index] ?? 0;
     const error = commitError === 0 ? (batch.errors[index] ?? 0) : commitError;
     if (error !== 0) {
       const text = commitError === 0 ? batch.texts[index] : undefined;
       this.#fail(batch, index, error, text ?? this.#session.errorText);
-    } else if (((batch.flags[index] ?? 0) & NBD_CMD_FLAG_FUA) !== 0) {
-      this.#succeedWhenDurable(batch, index, batch.numbers[index] ?? 0);
+    } else if (number > plainThrough || ((batch.flags[index] ?? 0) & NBD_CMD_FLAG_FUA) !== 0) {
+      this.#succeedWhenAnswerable(batch, index, number);
     } else this.#succeed(batch, index);
   }
 
@@ -131,13 +138,13 @@ export class BatchAnswers {
     else this.#succeed(batch, index);
   }
 
-  #succeedWhenDurable(batch: RequestBatch, index: number, number: number): void {
-    if (number <= this.#session.durable) {
+  #succeedWhenAnswerable(batch: RequestBatch, index: number, number: number): void {
+    if (number <= this.#session.answerable) {
       this.#succeed(batch, index);
       return;
     }
     const type = batch.types[index] ?? 0;
-    this.#durable.push(number, type, batch.lengths[index] ?? 0, batch.startedAt, identity);
+    this.#waiting.push(number, type, batch.lengths[index] ?? 0, batch.startedAt, identity);
   }
 
   #succeed(batch: RequestBatch, index: number): void {
@@ -151,13 +158,15 @@ export class BatchAnswers {
     this.#metrics.count(batch.types[index] ?? 0, 0, true, batch.startedAt);
   }
 
-  #writeDurable(): void {
-    const durable = this.#durable;
-    const reached = this.#session.durable;
-    while (durable.count > 0 && durable.firstNumber <= reached) {
+  #writeAnswerable(): void {
+    const waiting = this.#waiting;
+    // What failed is not answered otherwise when the gate opens after all.
+    const failedFrom = this.#failure?.from ?? Number.POSITIVE_INFINITY;
+    const reached = Math.min(this.#session.answerable, failedFrom - 1);
+    while (waiting.count > 0 && waiting.firstNumber <= reached) {
       if (this.#writer.room < answerBytesMax) return;
-      durable.shift();
-      const { taken } = durable;
+      waiting.shift();
+      const { taken } = waiting;
       this.#writer.success(taken);
       this.#metrics.count(taken.type, taken.length, false, taken.startedAt);
     }
@@ -167,11 +176,11 @@ export class BatchAnswers {
     const failure = this.#failure;
     if (!failure) return;
     while (this.#writer.room >= answerBytesMax) {
-      if (!this.#durable.popFrom(failure.from)) {
+      if (!this.#waiting.popFrom(failure.from)) {
         this.#failure = undefined;
         return;
       }
-      const { taken } = this.#durable;
+      const { taken } = this.#waiting;
       this.#writer.failure(taken, failure.error, failure.text);
       this.#metrics.count(taken.type, 0, true, taken.startedAt);
     }

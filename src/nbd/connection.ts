@@ -1,9 +1,10 @@
-import type {
-  Errno,
-  Export,
-  ExportClient,
-  ExportDirectory,
-  ExportSession,
+import {
+  type Errno,
+  errno,
+  type Export,
+  type ExportClient,
+  type ExportDirectory,
+  type ExportSession,
 } from '../group/apply/export.ts';
 import { JnbdError, messageOf } from '../platform/errors.ts';
 import type { Connection, ConnectionOwner, TlsCredentials } from '../platform/network.ts';
@@ -161,6 +162,11 @@ export class NbdConnection implements ConnectionOwner, ExportClient {
       return;
     }
     this.#handshake.shutDown();
+  }
+
+  /** What waits to become answerable is answered with ESHUTDOWN. */
+  giveUp(): void {
+    this.#transmission?.durableFailed(0, errno.ESHUTDOWN, 'the server is shutting down');
   }
 
   destroy(): void {

@@ -16,6 +16,9 @@ const piecesMax = 4;
  */
 const copiedBytesWhenFull = 16 * KiB;
 
+/** So much of a long read is looked at before it is asked again whether all of it may be shown. */
+const shownBytesMax = 512 * KiB;
+
 /** A part of a reply that waits for the disk, or for its turn. */
 interface Piece extends RequestIdentity {
   readonly token: number;
@@ -167,6 +170,9 @@ export class ReadAnswers {
       if (pieces.length === 0 && stream.next === end) return this.#endStream(stream);
       if (stream.next === end || stream.error !== 0 || pieces.length >= piecesMax) return 'waiting';
       if (laidOut >= bytesMax) return 'yielded';
+      // Others write meanwhile: what they were not answered yet is not shown. `admitted` brings us back.
+      const shownBytes = Math.min(end - stream.next, shownBytesMax);
+      if (!this.#session.admitsRead(stream.next, shownBytes)) return 'waiting';
       const fileBytes = pieces.length === 0 ? this.#fileBytes(stream, end) : 0;
       // Not copied for want of room in the socket: `drained` brings us back.
       if (fileBytes > 0 && !this.#writer.isDrained) return 'waiting';
@@ -277,13 +283,15 @@ export class ReadAnswers {
 
   #layOutNext(stream: Stream, left: number, copiedBytesMax: number): number {
     const { request, next, promisedEnd, startedAt } = stream;
+    const isGated = this.#session.plainThrough !== Number.POSITIVE_INFINITY;
+    const shownBytes = isGated ? Math.min(left, shownBytesMax) : left;
     const start = this.#writer.at;
     const piece = this.#claim();
     const { token } = piece;
     const covered =
       promisedEnd > next
         ? this.#layout.rest(next, Math.min(promisedEnd - next, copiedBytesMax), token)
-        : this.#layout.piece(request, next, left, next === stream.offset, token);
+        : this.#layout.piece(request, next, left, shownBytes, next === stream.offset, token);
     stream.next += covered;
     this.#detach(piece, request, start, covered, startedAt, true);
     this.#writer.flush();

@@ -80,17 +80,21 @@ export class ReadLayout {
     }
   }
 
-  /** A part of a long read, in an empty buffer. Returns how much of it: all when `error` is set. */
+  /**
+   * A part of a long read, in an empty buffer; no more than `shownBytes` are looked at. Returns how much of
+   * it: all when `error` is set.
+   */
   piece(
     request: RequestIdentity,
     offset: number,
     length: number,
+    shownBytes: number,
     isFirst: boolean,
     token: number,
   ): number {
     this.#begin(token);
     if (this.#writer.form !== 'simple') {
-      const covered = this.#chunks(request, offset, length);
+      const covered = this.#chunks(request, offset, length, shownBytes);
       return this.error === 0 ? covered : length;
     }
     const fits = Math.min(length, wholeReadBytesMax);
@@ -169,9 +173,9 @@ export class ReadLayout {
    * The range as data and holes, as far as the known extents and room for data go; the chunk that ends
    * it is the last of the answer. Returns the bytes covered.
    */
-  #chunks(request: RequestIdentity, offset: number, length: number): number {
+  #chunks(request: RequestIdentity, offset: number, length: number, shownBytes = length): number {
     const extents = this.#extents;
-    const error = this.#session.extents(offset, length, extents);
+    const error = this.#session.extents(offset, shownBytes, extents);
     if (error !== 0) {
       this.error = error;
       return 0;

@@ -44,7 +44,8 @@ const statusPayloadBytesMax = 4096;
  * becomes the record's.
  *
  * `parse` stops when it needs more bytes (then `window.wanted` is more than there is), when the batch
- * or its reply buffer is full, at a long read, or parked: the journal takes nothing more now.
+ * or its reply buffer is full, at a long read, or parked: the journal takes nothing more now, or what is
+ * asked for may not be shown yet.
  */
 export class RequestParser {
   readonly #session: ExportSession;
@@ -59,6 +60,8 @@ export class RequestParser {
   #isRefusing = false;
   /** Bytes of the reply buffer that no entry of the batch has a claim to. */
   #room = 0;
+  /** The batch has requests that show what is there. */
+  #isShowing = false;
   /** DISC, or something that is no request: nothing more is parsed. */
   isOver = false;
 
@@ -85,6 +88,7 @@ export class RequestParser {
   /** Fills the batch. The answers to it take at most `replyRoom`. */
   parse(replyRoom: number): void {
     this.#stamper.isParked = false;
+    this.#isShowing = false;
     if (!this.#window.slab) return;
     const batch = this.#batch;
     this.#room = replyRoom - answerBytesMax;
@@ -190,7 +194,7 @@ export class RequestParser {
   #parseWrite(view: DataView, flags: number, offset: number, length: number): boolean {
     const window = this.#window;
     const { start } = window;
-    if (this.#room < answerBytesMax) return false;
+    if (this.#room < answerBytesMax || this.#mustEnd) return false;
     if (length > payloadAcceptedBytesMax) {
       this.isOver = true;
       return false;
@@ -273,6 +277,7 @@ export class RequestParser {
     const payload = window.held.bytes.subarray(payloadStart, payloadStart + length);
     const asked = decodeStatusPayload(payload);
     const code = asked ? this.#check(type, flags, offset, asked.length) : refusal.statusPayload;
+    if (asked && code === refusal.none && !this.#mayShow(type, offset, asked.length)) return false;
     if (asked && code === refusal.none) {
       this.#batch.add(batchKind.blockStatus, type, flags, offset, asked.length, view, window.start);
     } else this.#refuse(view, type, code);
@@ -307,6 +312,7 @@ export class RequestParser {
     const window = this.#window;
     const { start } = window;
     let code = this.#check(type, flags, offset, length);
+    if (code === refusal.none && !this.#mayShow(type, offset, length)) return false;
     const isLong = type === NBD_CMD_READ && length > wholeReadBytesMax;
     if (isLong && code === refusal.none && (flags & NBD_CMD_FLAG_DF) !== 0) {
       code = refusal.fragmentsNeeded;
@@ -336,6 +342,17 @@ export class RequestParser {
     return true;
   }
 
+  #mayShow(type: number, offset: number, length: number): boolean {
+    if (type !== NBD_CMD_READ && type !== NBD_CMD_BLOCK_STATUS) return true;
+    this.#isShowing = true;
+    return this.#stamper.admitsRead(offset, length);
+  }
+
+  /** It would show what is stamped behind it: while updates wait for others, they make a batch of their own. */
+  get #mustEnd(): boolean {
+    return this.#isShowing && this.#session.plainThrough !== Number.POSITIVE_INFINITY;
+  }
+
   #replyBytes(type: number, length: number): number {
     if (type === NBD_CMD_READ) return readReplyBytes(length, !this.#facts.isStructured);
     return type === NBD_CMD_BLOCK_STATUS ? statusReplyBytesMax : answerBytesMax;
@@ -343,7 +360,6 @@ export class RequestParser {
 
   #cache(view: DataView, flags: number, offset: number, length: number): void {
     const error = length === 0 ? 0 : this.#session.cache(offset, length);
-    const { start } = this.#window;
     const index = this.#batch.add(
       batchKind.answer,
       NBD_CMD_CACHE,
@@ -351,7 +367,7 @@ export class RequestParser {
       offset,
       length,
       view,
-      start,
+      this.#window.start,
     );
     this.#batch.errors[index] = error;
     if (error !== 0) this.#batch.setText(index, this.#session.errorText);
@@ -365,6 +381,7 @@ export class RequestParser {
     offset: number,
     length: number,
   ): boolean {
+    if (this.#mustEnd) return false;
     const window = this.#window;
     const { start } = window;
     if (length === 0) {

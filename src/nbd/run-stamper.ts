@@ -1,7 +1,7 @@
 import type { ExportSession, RangeEffect } from '../group/apply/export.ts';
 import type { ReceiveSlab } from '../journal/receive-slab.ts';
 
-/** What a stamp returns when the journal takes nothing more now. */
+/** What a stamp returns when nothing more is taken now. */
 export const parked = 0;
 
 /**
@@ -12,7 +12,7 @@ export class RunStamper {
   readonly headerBytes: 28 | 32;
   readonly #session: ExportSession;
   #hasRun = false;
-  /** `admit` said no: ask again when told. */
+  /** `admit` or `admitsRead` said no: ask again when told. */
   isParked = false;
 
   constructor(session: ExportSession, headerBytes: 28 | 32) {
@@ -55,6 +55,13 @@ export class RunStamper {
     if (!this.#hasRun) return 0;
     this.#hasRun = false;
     return this.#session.commitRun();
+  }
+
+  /** Whether what is there may be shown: else it is parked. */
+  admitsRead(offset: number, length: number): boolean {
+    if (this.#session.admitsRead(offset, length)) return true;
+    this.isParked = true;
+    return false;
   }
 
   #admit(bytes: number): boolean {

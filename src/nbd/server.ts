@@ -115,6 +115,10 @@ export class NbdServer {
     for (const connection of this.#connections) if (connection.isInHandshake) connection.destroy();
     const left = Math.max(0, deadline - clock.monotonicMilliseconds());
     await this.#whenGone(left, () => this.#connections.size === 0);
+    // What still waits, for followers or for a disk, may stand or not: nobody is told that it does.
+    for (const connection of this.#connections) connection.giveUp();
+    if (deadlineMilliseconds > 0)
+      await this.#whenGone(farewellMilliseconds, () => this.#connections.size === 0);
     for (const connection of this.#connections) connection.destroy();
     this.#sweep?.cancel();
     this.#relief?.cancel();

@@ -377,6 +377,8 @@ export class GroupLedger {
         this.#volumesById.delete(change.id);
         return;
       }
+      case 'protection_changed':
+        throw new Error('nobody follows this group');
       case 'handed_over':
         throw new Error('nobody hands this group over');
     }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DurableQueue } from '../../src/nbd/durable-queue.ts';
+import { WaitingReplies } from '../../src/nbd/waiting-replies.ts';
 import {
   decodeInfoRequest,
   decodeMetaContextRequest,
@@ -137,7 +137,7 @@ describe('the queue for what is not durable yet', () => {
         fc.array(fc.tuple(fc.nat(3), fc.integer({ min: 0, max: 5 })), { maxLength: 400 }),
         fc.nat(300),
         (script, failFrom) => {
-          const queue = new DurableQueue();
+          const queue = new WaitingReplies();
           const model: { cookie: number; number: number }[] = [];
           let number = 0;
           let cookie = 0;

@@ -90,6 +90,9 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   resync_waits: 'elsewhere',
   diverged: 'elsewhere',
   primary_unconfirmed: 'elsewhere',
+  sync_lost: 'elsewhere',
+  sync_stalled: 'elsewhere',
+  sync_follower_lost: 'elsewhere',
   two_primaries: 'elsewhere',
 };
 

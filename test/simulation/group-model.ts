@@ -107,6 +107,8 @@ export class GroupImage {
       case 'volume_deleted':
         this.volumes.delete(change.id);
         return;
+      case 'protection_changed':
+        throw new Error('nobody follows this group');
       case 'handed_over':
         throw new Error('nobody hands this group over');
     }

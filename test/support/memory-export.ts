@@ -213,6 +213,13 @@ export class MemorySession implements ExportSession {
   get readOnly(): boolean {
     return this.volume.readOnly;
   }
+  get answerable(): number {
+    return this.volume.durable;
+  }
+  readonly plainThrough = Number.POSITIVE_INFINITY;
+  admitsRead(): boolean {
+    return true;
+  }
   get newest(): number {
     return this.volume.newest;
   }

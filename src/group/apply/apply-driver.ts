@@ -30,6 +30,8 @@ export interface ApplyOwner {
   volumes(): ApplyVolume[];
   /** `applied` moved: tables are free again. */
   appliedAdvanced(): void;
+  /** What is durable, and may be shown to hosts (SAFETY 24). */
+  mayApplyThrough(): number;
   /** Whether recovery could begin behind what is applied. */
   mayCheckpoint(): boolean;
   /** `released` may have moved: segments may be free again. */
@@ -156,7 +158,7 @@ export class ApplyDriver {
       }
     }
     const table = this.#index.oldestFrozen;
-    if (table && table.lastNumber <= this.#watermarks.durable) this.#dispatch(table);
+    if (table && table.lastNumber <= this.#owner.mayApplyThrough()) this.#dispatch(table);
   }
 
   /** Nothing goes to the volumes until that is over, but what is on its way. */

@@ -24,11 +24,11 @@ export interface ExportClient {
   readonly peer: string;
   /** What `admit` refused may be asked again. */
   admitted(): void;
-  /** Everything up to this update number is durable: replies that waited for it may go. */
+  /** Everything up to this update number may be answered: replies that waited for it may go. */
   durableReached(number: number): void;
   /**
-   * Records from this number on will never be durable: replies waiting for them fail with `errno`
-   * and `text`.
+   * Records from this number on will never be durable, or nobody can say that they stay: replies
+   * waiting for them fail with `errno` and `text`.
    */
   durableFailed(from: number, errno: Errno, text: string): void;
   /** A read that was `readPending` is done: 0, or an error number. */
@@ -120,16 +120,29 @@ export interface ExportSession {
   /** A slab that will not be received into any more: the journal gives it back when it may. */
   retire(slab: ReceiveSlab): void;
 
-  /** The newest update number of the group: a FLUSH parsed now waits until this is durable. */
+  /** The newest update number of the group: a FLUSH parsed now waits until this is answerable. */
   readonly newest: number;
   readonly durable: number;
+  /**
+   * Updates up to here may be answered to who waits: they are durable, here and wherever the group's
+   * hosts wait for.
+   */
+  readonly answerable: number;
+  /** Updates above this wait until they are answerable, also where nobody asked for durability. */
+  readonly plainThrough: number;
 
   /**
-   * Somebody waits for `durable` to reach `number`: `durableReached` (or `durableFailed`) will be
-   * called. May sync within the call when that is quickest; look at `durable` after it. Called at
+   * Somebody waits for `answerable` to reach `number`: `durableReached` (or `durableFailed`) will be
+   * called. May sync within the call when that is quickest; look at `answerable` after it. Called at
    * most once a chunk, with the highest number waited for.
    */
   requestDurable(number: number): void;
+
+  /**
+   * Whether what is there may be shown now. False: some of it was not answered yet; go on at
+   * `client.admitted()`, and ask again. Asked before `read`, `bytesInFile` and `extents`.
+   */
+  admitsRead(offset: number, length: number): boolean;
 
   /**
    * Reads into `bytes[start, start + length)`. 0: done. `readPending`: `readCompleted(token)` will be

@@ -11,8 +11,8 @@ export interface OpenSession {
   readonly client: ExportClient;
   /** The highest number somebody there waits for; 0: nobody does. */
   waitsFor: number;
-  /** The group's `durable` moved. */
-  durableAdvanced(durable: number): void;
+  /** More updates may be answered. */
+  answerableAdvanced(answerable: number): void;
 }
 
 /** A volume while its group is open. */

@@ -3,6 +3,7 @@ import type { AreaLayout } from '../../journal/segment-chain.ts';
 import { assert } from '../../platform/assert.ts';
 import type { Disk } from '../../platform/disk.ts';
 import type { Lineage } from './lineage.ts';
+import type { Protection, ProtectionChange, SynchronousSettings } from './protection.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
 import type { GroupRole, VolumeState } from './states.ts';
 
@@ -84,6 +85,10 @@ export interface Catalog {
   readonly secondaryExports?: SecondaryExports;
   /** Contents of volumes go to followers at most this fast; where it does not say, without a bound. */
   readonly copyBytesPerSecond?: number;
+  /** Of the newest record of that kind: whether replies to hosts wait for followers. */
+  readonly protection?: Protection | undefined;
+  /** Where it does not say, as `synchronousDefaults`. */
+  readonly synchronous?: SynchronousSettings;
 }
 
 /** The directories that a user named, or the one of its own. */
@@ -96,6 +101,7 @@ export type CatalogChange =
   | { readonly change: 'volume_created'; readonly volume: CatalogVolume }
   | { readonly change: 'volume_changed'; readonly volume: CatalogVolume }
   | { readonly change: 'volume_deleted'; readonly id: number }
+  | { readonly change: 'protection_changed'; readonly protection: ProtectionChange }
   /** Nobody but that system may be primary behind this record (SAFETY 16). */
   | { readonly change: 'handed_over'; readonly to: number; readonly name: string };
 
@@ -124,6 +130,8 @@ export function changeCatalog(catalog: Catalog, change: CatalogChange, number: n
       const handedOver = isSettled ? undefined : { to, name };
       return { ...catalog, number, role: 'secondary', handedOver };
     }
+    case 'protection_changed':
+      return { ...catalog, number, protection: { ...change.protection, number } };
     case 'volume_deleted':
       return { ...catalog, number, volumes: catalog.volumes.filter(({ id }) => id !== change.id) };
   }

@@ -20,6 +20,9 @@ export type ConditionCode =
   | 'resync_waits'
   | 'diverged'
   | 'primary_unconfirmed'
+  | 'sync_lost'
+  | 'sync_stalled'
+  | 'sync_follower_lost'
   | 'two_primaries';
 
 export type Severity = 'warning' | 'error';

@@ -6,6 +6,7 @@ import type { ApplyDriver } from '../apply/apply-driver.ts';
 import type { Catalog, ReleaseRule } from '../catalog/catalog.ts';
 import type { Conditions } from '../catalog/conditions.ts';
 import type { KeptMap } from '../catalog/dirty-map-files.ts';
+import type { FollowerCursor } from './follower-cursor.ts';
 import type { KeptFollower } from '../catalog/follower-file.ts';
 import type { Member } from '../catalog/members.ts';
 import type { GroupState } from '../catalog/states.ts';
@@ -38,6 +39,7 @@ export interface FollowedGroup {
   changed(): void;
   /** A hold moved or is gone. */
   release(): void;
+  readonly synchronous: { heard(cursor: FollowerCursor): void };
 }
 
 function hasJournalOnlyVolumes({ volumes }: Catalog): boolean {
@@ -96,6 +98,17 @@ export class FollowerHolds {
     const owner = ownerOf(follower.systemId);
     const before = retention.get(owner) ?? watermarks.released;
     retention.set(owner, Math.max(before, follower[this.rule]));
+  }
+
+  /** The one that holds most back. */
+  lowest<T extends KeptFollower>(followers: readonly T[]): T | undefined {
+    const { rule } = this;
+    return followers
+      .filter(({ state }) => state !== 'behind')
+      .reduce<T | undefined>(
+        (lowest, each) => (lowest && lowest[rule] <= each[rule] ? lowest : each),
+        undefined,
+      );
   }
 
   drop(systemId: number): void {

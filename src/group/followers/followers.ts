@@ -293,12 +293,7 @@ export class Followers {
 
   /** The one that holds most back. */
   get furthestBehind(): FollowerCursor | undefined {
-    const holding = this.list().filter(({ state }) => state !== 'behind');
-    const rule = this.#holds.rule;
-    return holding.reduce<FollowerCursor | undefined>(
-      (lowest, cursor) => (lowest && lowest[rule] <= cursor[rule] ? lowest : cursor),
-      undefined,
-    );
+    return this.#holds.lowest(this.list());
   }
 
   /** What peers say is believed only where it can be true, and never takes anything back (SAFETY 2). */
@@ -311,6 +306,7 @@ export class Followers {
     const cursor = heardCursor(clock, known, told.dueMilliseconds);
     const { state, received, applied } = cursor;
     this.#cursors.set(told.systemId, cursor);
+    this.#group.synchronous.heard(cursor);
     if (state !== before.state) {
       this.#revision += 1;
       this.#tell(`follower_${state}`, cursor);

@@ -24,10 +24,13 @@ import { errno } from '../apply/export.ts';
 import type { FollowFile } from '../catalog/follow-file.ts';
 import type { GroupDependencies, GroupLimits } from './group-dependencies.ts';
 import { Followers } from '../followers/followers.ts';
+import { SynchronousFollowers } from '../followers/synchronous-followers.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import type { GroupWatcher } from './group-watcher.ts';
+import { HostReplies } from './host-replies.ts';
 import { JournalWatch } from './journal-watch.ts';
 import type { OpenedGroup } from './opened-group.ts';
+import { recordProtection } from './numbered-change.ts';
 import { relocator } from './recovery.ts';
 import { keepsFile, preservingOf } from '../catalog/resync-state.ts';
 import { SpaceGuard } from './space-guard.ts';
@@ -52,6 +55,7 @@ export class Group {
   readonly conditions: Conditions;
   readonly changes: CatalogChanges;
   readonly followers: Followers;
+  readonly synchronous: SynchronousFollowers;
   readonly retention = new Retention();
   readonly volumes = new Map<string, Volume>();
   /** Ids of volumes whose records change blocks here; of one that is being created, before it is there. */
@@ -59,6 +63,7 @@ export class Group {
   /** Told of watermarks, after hosts. */
   readonly watchers = new Set<GroupWatcher>();
   readonly hosts: WaitingHosts;
+  readonly replies: HostReplies;
   readonly areas: readonly Area[];
   readonly follow: FollowFile;
   readonly deleted: DeletedVolumes;
@@ -90,9 +95,11 @@ export class Group {
     });
     for (const { id, journalOnly } of opened.catalog.volumes)
       if (!journalOnly) this.storing.add(id);
-    const changed = (): void => this.changed();
-    this.changes = new CatalogChanges(deps, this.conditions, files.catalog, catalog, changed);
+    this.changes = new CatalogChanges(deps, this.conditions, files.catalog, catalog, () =>
+      this.changed(),
+    );
     this.hosts = new WaitingHosts(deps.clock);
+    this.replies = new HostReplies(opened.watermarks.durable, this);
     this.areas = opened.areas;
     this.follow = opened.follow;
     this.deleted = opened.deleted;
@@ -110,8 +117,10 @@ export class Group {
       spaceChanged: (isShort) => this.#troubles.spaceChanged(isShort),
     });
     this.followers = new Followers(deps, this, files, opened.followers);
+    this.synchronous = new SynchronousFollowers(deps, this, recordProtection(this));
     this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
     this.#watch = new JournalWatch(deps.clock, this);
+    this.synchronous.start();
   }
 
   get name(): string {
@@ -213,6 +222,7 @@ export class Group {
       owner: {
         volumes: () => volumesToApply([...this.volumes.values(), ...this.deleted.applying()]),
         appliedAdvanced: () => this.#appliedAdvanced(),
+        mayApplyThrough: () => this.replies.applicable,
         mayCheckpoint: () => !this.changes.isFileBehind,
         released: () => this.#released(),
         applyFailed: (failure) => {
@@ -241,7 +251,7 @@ export class Group {
     this.#become('closing');
     this.changes.close();
     this.#failureText = `group ${this.name} is shutting down`;
-    for (const session of this.#sessions()) session.client.revoke(this.#failureText);
+    for (const session of this.sessions()) session.client.revoke(this.#failureText);
     this.hosts.wake();
     if (wasServing) {
       await new Promise<void>((resolve) => {
@@ -257,6 +267,7 @@ export class Group {
     }
     this.#watch.stop();
     this.changes.stop();
+    this.synchronous.close();
     this.followers.close();
     await this.#driver?.close();
     this.follow.close();
@@ -275,6 +286,7 @@ export class Group {
   }
 
   changed(): void {
+    this.synchronous.considerSoon();
     for (const watcher of this.watchers) watcher.changed?.();
   }
 
@@ -293,30 +305,28 @@ export class Group {
 
   requestDurable(session: OpenSession): void {
     if (this.#state === 'abnormal' || this.journal.state !== 'open') {
-      this.#deps.clock.soon(() => this.#failWaiting(session));
+      this.#deps.clock.soon(() => this.replies.fail(session, errno.EIO, this.#failureText));
       return;
     }
     this.journal.requestDurable();
   }
 
-  *#sessions(): Generator<OpenSession> {
+  *sessions(): Generator<OpenSession> {
     for (const volume of this.volumes.values()) yield* volume.sessions;
   }
 
   #durableAdvanced(): void {
     const { durable } = this.watermarks;
     this.changes.durableAdvanced(durable);
-    for (const volume of this.volumes.values()) {
-      for (const session of volume.sessions) session.durableAdvanced(durable);
-    }
+    this.replies.setDurable(durable);
     for (const watcher of this.watchers) watcher.durableAdvanced(durable);
     this.#driver?.consider();
   }
 
-  #failWaiting(session: OpenSession): void {
-    if (session.waitsFor <= this.watermarks.durable) return;
-    session.waitsFor = 0;
-    session.client.durableFailed(this.watermarks.durable + 1, errno.EIO, this.#failureText);
+  /** More is answerable, for another reason than that it is durable. */
+  mayShowMore(): void {
+    this.hosts.wake();
+    this.#driver?.consider();
   }
 
   #appliedAdvanced(): void {
@@ -342,14 +352,9 @@ export class Group {
     const { durable, newest } = this.watermarks;
     this.#failureText = `the journal of group ${this.name} failed: ${failure.message}; ${notDurableText(durable, newest)}, and nothing more is accepted until a restart`;
     if (this.#state === 'normal') this.#become('abnormal');
-    this.conditions.raise(this.name, {
-      code: 'journal_failed',
-      severity: 'error',
-      message: this.#failureText,
-      nextCommand: `jnbd group show ${this.name}`,
-    });
+    this.#watch.failed(this.#failureText);
     this.#deps.clock.soon(() => {
-      for (const session of this.#sessions()) this.#failWaiting(session);
+      this.replies.failWaiting(errno.EIO, this.#failureText);
       this.hosts.wake();
       this.changes.fail(new JnbdError('journal_failed', this.#failureText));
     });

@@ -66,6 +66,14 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     return this.#group.watermarks.durable;
   }
 
+  get answerable(): number {
+    return this.#group.replies.gate.answerable;
+  }
+
+  get plainThrough(): number {
+    return this.#group.replies.gate.plainThrough;
+  }
+
   admit(bytes: number): boolean {
     const group = this.#group;
     if (group.refusesWrites) return true;
@@ -75,6 +83,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     }
     if (
       group.journal.admits(bytes) &&
+      group.replies.admits(bytes, group.chain.capacityBytes) &&
       group.index.admits(slabNodes, group.chain.current.header.sequence + 1)
     ) {
       return true;
@@ -104,6 +113,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
       offset,
       length,
     );
+    this.#group.replies.stamped(number, id, offset, length, headerBytes + length);
     const { segment, payloadOffset } = journal.place;
     if (journalOnly) {
       index.active.note(number, segment.header.sequence, payloadOffset + length);
@@ -128,6 +138,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     const { id, journalOnly } = this.#volume.catalog;
     const type = effect === 'zero' ? recordType.zero : recordType.hole;
     const number = journal.stamp(slab, headerStart, headerBytes, type, id, offset, length);
+    this.#group.replies.stamped(number, id, offset, length, headerBytes);
     const { segment, payloadOffset } = journal.place;
     if (journalOnly || length === 0) {
       index.active.note(number, segment.header.sequence, payloadOffset);
@@ -163,18 +174,24 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
   }
 
   requestDurable(number: number): void {
-    if (number <= this.durable) return;
+    if (number <= this.answerable) return;
     this.waitsFor = Math.max(this.waitsFor, number);
     this.#requesting = true;
-    this.#group.requestDurable(this);
+    if (number > this.durable) this.#group.requestDurable(this);
     this.#requesting = false;
-    if (this.waitsFor <= this.durable) this.waitsFor = 0;
+    if (this.waitsFor <= this.answerable) this.waitsFor = 0;
   }
 
-  durableAdvanced(durable: number): void {
+  answerableAdvanced(answerable: number): void {
     if (this.waitsFor === 0 || this.#requesting) return;
-    if (this.waitsFor <= durable) this.waitsFor = 0;
-    this.client.durableReached(durable);
+    if (this.waitsFor <= answerable) this.waitsFor = 0;
+    this.client.durableReached(answerable);
+  }
+
+  admitsRead(offset: number, length: number): boolean {
+    if (!this.#group.replies.holds(this.#volume.catalog.id, offset, length)) return true;
+    this.#group.park(this);
+    return false;
   }
 
   read(offset: number, length: number, bytes: Buffer, start: number, token: number): number {
@@ -236,6 +253,8 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
       out.count = 1;
       return 0;
     }
+    // What is behind the range may be held.
+    let left = this.#group.replies.gate.isActive ? length : this.sizeBytes;
     try {
       this.#group.extents.list(
         volume.catalog.id,
@@ -243,7 +262,10 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
         this.sizeBytes,
         offset,
         length,
-        (extentLength, state) => {
+        (wholeLength, state) => {
+          const extentLength = Math.min(wholeLength, left);
+          if (extentLength === 0) return false;
+          left -= extentLength;
           const last = out.count - 1;
           if (last >= 0 && out.states[last] === state) {
             out.lengths[last] = (out.lengths[last] ?? 0) + extentLength;

@@ -74,6 +74,12 @@ export class JournalWatch {
     this.#timer?.cancel();
   }
 
+  failed(message: string): void {
+    const nextCommand = `jnbd group show ${this.#groupName}`;
+    const code = 'journal_failed';
+    this.#conditions.raise(this.#groupName, { code, severity: 'error', message, nextCommand });
+  }
+
   /** Hosts go on, with little room: somebody should mend the journal's disk, and start the daemon again. */
   #lookForEmergency(): void {
     if (!this.#chain.isInEmergency) return;

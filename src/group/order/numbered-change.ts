@@ -1,25 +1,63 @@
 import { JnbdError } from '../../platform/errors.ts';
+import type { Journal } from '../../journal/journal.ts';
+import type { SegmentChain } from '../../journal/segment-chain.ts';
+import type { Clock } from '../../platform/clock.ts';
+import type { BlockIndex } from '../../volume/block-index.ts';
 import type { CatalogChange } from '../catalog/catalog.ts';
+import type { ProtectionChange } from '../catalog/protection.ts';
 import { CatalogChanges } from './catalog-changes.ts';
-import type { Group } from './group.ts';
 
-/** A numbered change of the catalog: it holds once it is durable in the journal. */
-export async function makeChange(group: Group, change: CatalogChange): Promise<void> {
+/** What is changed. */
+interface ChangedGroup {
+  readonly name: string;
+  readonly state: string;
+  readonly role: string;
+  readonly failureText: string;
+  readonly refusesWrites: boolean;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly chain: SegmentChain;
+  readonly index: BlockIndex;
+  readonly changes: CatalogChanges;
+  readonly followers: {
+    readonly mayBeLeftBehind: boolean;
+    keepJournalFull(bytes: number): boolean;
+  };
+}
+
+/**
+ * A numbered change of the catalog: it holds once it is durable in the journal. `appending` is called when it
+ * is about to be numbered.
+ */
+export async function makeChange(
+  group: ChangedGroup,
+  change: CatalogChange,
+  appending: () => void = () => undefined,
+): Promise<void> {
   if (group.refusesWrites) {
     const what = group.state === 'normal' ? group.role : group.state;
     throw new JnbdError('state_refuses', `group ${group.name} is ${what}: ${group.failureText}`);
   }
   const recordBytes = CatalogChanges.recordBytes(change);
-  while (!admits(group, recordBytes)) {
+  while (!admits(group, recordBytes, change.change === 'protection_changed')) {
     refuseWhenFull(group, recordBytes);
     await new Promise<void>((resolve) => group.clock.after(5, resolve));
     if (group.refusesWrites) throw new JnbdError('state_refuses', group.failureText);
   }
+  appending();
   await group.changes.append(group.journal, group.index, change);
 }
 
+/** Records who replies to hosts wait for. */
+export function recordProtection(
+  group: ChangedGroup,
+): (protection: ProtectionChange, appending: () => void) => Promise<void> {
+  return (protection, appending) =>
+    makeChange(group, { change: 'protection_changed', protection }, appending);
+}
+
 /** What holds the journal back may do so for days: nobody waits for a command that long. */
-function refuseWhenFull(group: Group, recordBytes: number): void {
+function refuseWhenFull(group: ChangedGroup, recordBytes: number): void {
   const { followers, name } = group;
   if (!followers.keepJournalFull(recordBytes) || followers.mayBeLeftBehind) return;
   throw new JnbdError(
@@ -28,7 +66,9 @@ function refuseWhenFull(group: Group, recordBytes: number): void {
   );
 }
 
-function admits(group: Group, recordBytes: number): boolean {
+function admits(group: ChangedGroup, recordBytes: number, isUrgent: boolean): boolean {
   const { sequence } = group.chain.current.header;
+  // What fills the index may wait for this very record.
+  if (isUrgent) group.index.makeRoom(1, sequence + 1);
   return group.journal.admits(recordBytes) && group.index.admits(1, sequence + 1);
 }

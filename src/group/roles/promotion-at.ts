@@ -50,7 +50,13 @@ export async function promoteAt(
     const promoted = await system.restartGroup(group, {
       number,
       // Settings may have changed meanwhile.
-      catalog: { ...group.catalog, role: 'primary', lineage, handedOver: undefined },
+      catalog: {
+        ...group.catalog,
+        role: 'primary',
+        lineage,
+        handedOver: undefined,
+        protection: undefined,
+      },
       follow: null,
       made: [],
     });

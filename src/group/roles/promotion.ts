@@ -81,6 +81,8 @@ export function promoteGroup(group: Group, systemId: number, force: boolean): vo
     lineage,
     handedOver: undefined,
     takenOver: undefined,
+    // Nobody is waited for until somebody has what is here: as before the first follower.
+    protection: undefined,
   });
   clearContests(group, `group ${group.name} is primary here in a newer generation`);
   group.follow.remove();

@@ -83,6 +83,8 @@ export async function beginResync(
       ...catalog,
       role: 'secondary',
       takenOver: undefined,
+      // The source's latest word on it may be among what is left out: it says so again.
+      protection: undefined,
       handedOver: isSettled ? undefined : catalog.handedOver,
       lineage,
       number: origin.catalog.number,
@@ -128,6 +130,7 @@ export function planRollBack(group: Group, systemId: number): RestartPlan | unde
     number,
     catalog: {
       ...catalog,
+      protection: undefined,
       role: 'primary',
       takenOver: undefined,
       handedOver: undefined,

@@ -2,6 +2,7 @@ import type { AreaLayout } from '../../journal/segment-chain.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { Catalog, OnFull, ReleaseRule, SecondaryExports } from '../catalog/catalog.ts';
 import type { Group } from '../order/group.ts';
+import { synchronousDefaults, type SynchronousSettings } from '../catalog/protection.ts';
 import { disconnectHidden } from './secondary-exports.ts';
 
 /** Settings that may change while a group serves. */
@@ -14,6 +15,8 @@ export interface GroupChanges {
   readonly branchBudgetBytes?: number | undefined;
   readonly secondaryExports?: SecondaryExports | undefined;
   readonly deleteDelayMilliseconds?: number | undefined;
+  /** Of these, what is to change. */
+  readonly synchronous?: Partial<SynchronousSettings>;
 }
 
 const syncIntervalMillisecondsMax = 60_000;
@@ -27,12 +30,25 @@ export function checkSyncInterval(milliseconds: number | undefined): void {
   );
 }
 
+const synchronousTimeoutMilliseconds = { min: 200, max: 3_600_000 } as const;
+
+function checkSynchronous({ wait, timeoutMilliseconds: timeout }: SynchronousSettings): void {
+  if (wait !== 'all' && !(Number.isInteger(wait) && wait >= 1)) {
+    throw new JnbdError('argument_invalid', `--sync-wait ${wait} is not valid; all, or a number`);
+  }
+  const { min, max } = synchronousTimeoutMilliseconds;
+  if (timeout >= min && timeout <= max) return;
+  const text = `--sync-timeout ${timeout}ms is not valid; from ${min}ms to ${max / 1000}s`;
+  throw new JnbdError('argument_invalid', text);
+}
+
 /**
  * Changes settings: in the catalog first, then in force; a crash in between leaves the new ones. False:
  * they were so before.
  */
 export function configureGroup(group: Group, changes: GroupChanges): boolean {
   checkSyncInterval(changes.syncIntervalMilliseconds);
+  checkSynchronous({ ...synchronousDefaults, ...changes.synchronous });
   if (group.state !== 'normal') {
     throw new JnbdError(
       'state_refuses',
@@ -48,6 +64,7 @@ export function configureGroup(group: Group, changes: GroupChanges): boolean {
   group.journal.setSyncInterval(changed.syncIntervalMilliseconds);
   group.followers.releaseRuleChanged();
   disconnectHidden(group);
+  group.changed();
   return true;
 }
 
@@ -55,6 +72,12 @@ function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
   const { copyBytesPerSecond: rate, release, branchBudgetBytes, secondaryExports } = changes;
   const { deleteDelayMilliseconds } = changes;
   const { copyBytesPerSecond: _, ...others } = catalog;
+  const synchronous = { ...(catalog.synchronous ?? synchronousDefaults), ...changes.synchronous };
+  const known = catalog.synchronous ?? synchronousDefaults;
+  const isSame =
+    synchronous.wait === known.wait &&
+    synchronous.timeoutMilliseconds === known.timeoutMilliseconds &&
+    synchronous.onLoss === known.onLoss;
   const unlimited = rate === 'unlimited' ? others : catalog;
   return {
     ...unlimited,
@@ -65,6 +88,7 @@ function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
     ...(branchBudgetBytes === undefined ? {} : { branchBudgetBytes }),
     ...(secondaryExports === undefined ? {} : { secondaryExports }),
     ...(deleteDelayMilliseconds === undefined ? {} : { deleteDelayMilliseconds }),
+    ...(isSame ? {} : { synchronous }),
     ...(typeof rate === 'number' ? { copyBytesPerSecond: rate } : {}),
   };
 }

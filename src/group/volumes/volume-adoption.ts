@@ -47,6 +47,15 @@ export class VolumeAdoption {
       );
       return;
     }
+    if (change.change === 'protection_changed') {
+      changes.received(
+        number,
+        change,
+        () => undefined,
+        () => this.#group.synchronous.told(),
+      );
+      return;
+    }
     if (change.change === 'volume_deleted') {
       const { id } = change;
       this.#underWay.set(id, { number, sizeBytes: 0 });

@@ -1,10 +1,10 @@
 import type { RequestIdentity } from './reply-codec.ts';
 
 /**
- * Requests whose answer waits until an update number is durable (FLUSH, and whatever came with FUA),
- * in the order of those numbers. A ring of plain arrays: nothing is allocated for a request.
+ * Requests whose answer waits until an update number is answerable (FLUSH, and whatever came with FUA; every
+ * update while followers are waited for), in the order of those numbers. A ring of plain arrays: nothing is allocated for a request.
  */
-export class DurableQueue {
+export class WaitingReplies {
   static readonly entriesMax = 16 * 1024;
   #mask = 63;
   #numbers = new Float64Array(64);
@@ -21,7 +21,7 @@ export class DurableQueue {
   }
 
   get isFull(): boolean {
-    return this.#count >= DurableQueue.entriesMax;
+    return this.#count >= WaitingReplies.entriesMax;
   }
 
   /** What the newest entry waits for. */

@@ -1,0 +1,77 @@
+/** A synchronous follower, as a record names it. */
+export interface ProtectionMember {
+  readonly systemId: number;
+  readonly name: string;
+}
+
+/** On whom replies to hosts wait: at least `needed` of the members have durably what was answered. */
+export interface ProtectionRule {
+  readonly members: readonly ProtectionMember[];
+  readonly needed: number;
+  /** A member that the source does not hear for longer than this goes by the rule no more. */
+  readonly timeoutMilliseconds: number;
+}
+
+/** A rule, and the update that began it. */
+export interface NumberedRule extends ProtectionRule {
+  readonly number: number;
+}
+
+/**
+ * Whether what hosts were answered is on enough followers, from the record on that says so.
+ *
+ * `protected`: every update from `number` on that was answered is durable on `needed` of `members`.
+ * `unprotected`: updates behind `behind` were answered without that, or may have been.
+ */
+export type Protection =
+  | (NumberedRule & {
+      readonly state: 'protected';
+      readonly atMilliseconds: number;
+      readonly believed: readonly NumberedRule[];
+    })
+  | {
+      readonly state: 'unprotected';
+      readonly number: number;
+      readonly behind: number;
+      /** Who was waited for, so many are wanted again; and whom it was lost for, if for anybody. */
+      readonly members: readonly ProtectionMember[];
+      readonly lost: readonly ProtectionMember[];
+      readonly atMilliseconds: number;
+      readonly believed: readonly NumberedRule[];
+    };
+
+/** `believed`: rules of before that a member may still go by, because it has not heard of this one. */
+export type ProtectionChange =
+  | Omit<Extract<Protection, { state: 'protected' }>, 'number'>
+  | Omit<Extract<Protection, { state: 'unprotected' }>, 'number'>;
+
+/** By the settings of the group. */
+export interface SynchronousSettings {
+  /** How many synchronous followers a reply waits for. */
+  readonly wait: number | 'all';
+  readonly timeoutMilliseconds: number;
+  readonly onLoss: 'degrade' | 'stall';
+}
+
+export const synchronousDefaults: SynchronousSettings = {
+  wait: 'all',
+  timeoutMilliseconds: 5000,
+  onLoss: 'degrade',
+};
+
+/**
+ * How many members a system has to hear, itself included, to be sure that the furthest of them has every
+ * update that was answered.
+ */
+export function heardNeeded({ members, needed }: ProtectionRule): number {
+  return members.length - needed + 1;
+}
+
+/** The highest number that `needed` of the members have durably, by what each is known to have. */
+export function coveredBy(
+  { members, needed }: ProtectionRule,
+  receivedBy: (systemId: number) => number,
+): number {
+  const received = members.map(({ systemId }) => receivedBy(systemId)).sort((a, b) => b - a);
+  return received[needed - 1] ?? 0;
+}

@@ -1,0 +1,70 @@
+import { assert } from '../../platform/assert.ts';
+import { MiB } from '../../platform/limits.ts';
+
+const entriesMax = 4096;
+const mask = entriesMax - 1;
+const bytesMax = 64 * MiB;
+/** So much of the journal may wait at most: what says that nobody is waited for any more has room beside it. */
+const capacityShare = 4;
+
+/**
+ * Updates that are not answerable yet, in the order of their numbers: reads that overlap one would show it,
+ * and wait with it (SAFETY 24). A ring of plain arrays; hosts wait while it is full (invariant 8).
+ */
+export class HeldUpdates {
+  readonly #numbers = new Float64Array(entriesMax);
+  readonly #offsets = new Float64Array(entriesMax);
+  readonly #lengths = new Float64Array(entriesMax);
+  readonly #bytes = new Float64Array(entriesMax);
+  readonly #volumes = new Uint16Array(entriesMax);
+  #head = 0;
+  #count = 0;
+  #heldBytes = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Updates up to this number were found in the journal, and what they change is not known here. */
+  unknownThrough = 0;
+
+  /** Whether an update of so many bytes in the journal may join. A single one always may. */
+  admits(bytes: number, journalCapacityBytes: number): boolean {
+    if (this.#count === 0) return true;
+    if (this.#count === entriesMax) return false;
+    return this.#heldBytes + bytes <= Math.min(bytesMax, journalCapacityBytes / capacityShare);
+  }
+
+  add(number: number, volume: number, offset: number, length: number, bytes: number): void {
+    assert(this.#count < entriesMax, 'held updates are admitted before they are numbered');
+    const at = (this.#head + this.#count) & mask;
+    this.#numbers[at] = number;
+    this.#volumes[at] = volume;
+    this.#offsets[at] = offset;
+    this.#lengths[at] = length;
+    this.#bytes[at] = bytes;
+    this.#heldBytes += bytes;
+    this.#count += 1;
+  }
+
+  releaseThrough(answerable: number): void {
+    if (answerable >= this.unknownThrough) this.unknownThrough = 0;
+    while (this.#count > 0 && (this.#numbers[this.#head] ?? 0) <= answerable) {
+      this.#heldBytes -= this.#bytes[this.#head] ?? 0;
+      this.#head = (this.#head + 1) & mask;
+      this.#count -= 1;
+    }
+  }
+
+  overlaps(volume: number, offset: number, length: number): boolean {
+    if (this.unknownThrough > 0) return true;
+    const end = offset + length;
+    for (let i = 0; i < this.#count; i += 1) {
+      const at = (this.#head + i) & mask;
+      if (this.#volumes[at] !== volume) continue;
+      const start = this.#offsets[at] ?? 0;
+      if (start < end && offset < start + (this.#lengths[at] ?? 0)) return true;
+    }
+    return false;
+  }
+}

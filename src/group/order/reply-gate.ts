@@ -1,0 +1,100 @@
+import { assert } from '../../platform/assert.ts';
+
+const nobody = Number.POSITIVE_INFINITY;
+
+/**
+ * Which updates may be answered to hosts, and shown to them: those up to `answerable`, the lowest of what
+ * is durable here, what enough synchronous followers have durably, and what a round of markers holds.
+ *
+ * While neither of the last two is finite the gate is inactive: updates are answered as soon as they are
+ * appended, and only who asks for durability waits. While it is active `answerable` never goes back.
+ */
+export class ReplyGate {
+  #durable: number;
+  #acknowledged = nobody;
+  #heldBehind = nobody;
+  #answerable: number;
+  #isActive = false;
+
+  constructor(durable: number) {
+    this.#durable = durable;
+    this.#answerable = durable;
+  }
+
+  get isActive(): boolean {
+    return this.#isActive;
+  }
+
+  /** Whoever waits for durability, or for followers, waits until this is its number. */
+  get answerable(): number {
+    return this.#answerable;
+  }
+
+  /** Updates above this are not answered when they are appended, whether they asked for durability or not. */
+  get plainThrough(): number {
+    return this.#isActive ? this.#answerable : nobody;
+  }
+
+  setDurable(number: number): void {
+    assert(number >= this.#durable, `gate: durable ${this.#durable} -> ${number}`);
+    this.#durable = number;
+    this.#update();
+  }
+
+  /**
+   * From now on updates above `acknowledged` wait for followers. What was numbered before may have been
+   * answered: it is at most `acknowledged`.
+   */
+  waitForFollowers(acknowledged: number): void {
+    assert(this.#acknowledged === nobody, 'gate: followers are waited for already');
+    assert(Number.isFinite(acknowledged), `gate: followers have ${acknowledged}`);
+    this.#acknowledged = acknowledged;
+    this.#update();
+  }
+
+  /** Enough followers have everything up to here. Less than before changes nothing. */
+  setAcknowledged(number: number): void {
+    assert(this.#acknowledged !== nobody, 'gate: no follower is waited for');
+    if (number <= this.#acknowledged) return;
+    assert(Number.isFinite(number), `gate: followers have ${number}`);
+    this.#acknowledged = number;
+    this.#update();
+  }
+
+  /** No follower is waited for any more. */
+  waitForNobody(): void {
+    this.#acknowledged = nobody;
+    this.#update();
+  }
+
+  get waitsForFollowers(): boolean {
+    return this.#acknowledged !== nobody;
+  }
+
+  /** What enough followers have; infinite while nobody is waited for. */
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
+  /** Updates behind `number`, all of them to come, wait until `release`. */
+  holdBehind(number: number): void {
+    assert(this.#heldBehind === nobody, `gate: updates behind ${this.#heldBehind} are held`);
+    assert(number >= this.#answerable, `gate: ${this.#answerable} may be answered already`);
+    this.#heldBehind = number;
+    this.#update();
+  }
+
+  release(): void {
+    this.#heldBehind = nobody;
+    this.#update();
+  }
+
+  #update(): void {
+    const wasActive = this.#isActive;
+    const before = this.#answerable;
+    this.#isActive = this.#acknowledged !== nobody || this.#heldBehind !== nobody;
+    this.#answerable = Math.min(this.#durable, this.#acknowledged, this.#heldBehind);
+    const isKept = !wasActive || this.#answerable >= before;
+    assert(isKept, `gate: answerable ${before} -> ${this.#answerable}`);
+  }
+}
