@@ -102,3 +102,29 @@ test('a journal alone that nobody has taken over begins anew by command, and is 
     conditions: [],
   });
 });
+
+test.each([0, 1, 2, 3, 4, 5, 6, 7])(
+  'it begins anew whenever it dies on the way, and what it had before is never shown as what comes next, seed %i',
+  async (seed) => {
+    const { alpha, beta, gamma, newest } = await leftBehind(`anew deaths ${seed}`, true);
+    const { random, clock } = alpha.fleet;
+    for (let life = 0; life < 6; life += 1) {
+      const end = clock.monotonicMilliseconds() + random.fraction() * 300;
+      await beta.until(() => clock.monotonicMilliseconds() >= end);
+      if (random.fraction() < 0.5) beta.kill();
+      else beta.losePower();
+      await beta.start();
+      const { released, newest: now } = beta.group().watermarks;
+      if (now > newest) expect(released, 'the gap is behind its beginning').toBeGreaterThan(newest);
+      await write(alpha, 2);
+    }
+    await beta.until(
+      () =>
+        beta.status().upstream?.state === 'reading' &&
+        beta.group().watermarks.durable === alpha.group().watermarks.newest,
+    );
+    expect(gamma.group().watermarks.newest).toBe(newest);
+    await gamma.verb('follow', { group: 'g', from: alpha.url, rewind: true });
+    await gamma.caughtUp(alpha);
+  },
+);
