@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { inspectJournal } from '../../../src/journal/inspect.ts';
 import { MiB } from '../../../src/platform/limits.ts';
 import { HistoryTrial, volumeBytes } from './history-trial.ts';
 
@@ -54,6 +55,15 @@ describe('promote --at', () => {
       branches: [{ name: `1-${at + 1}`, fork: at, newest }],
     });
     expect(trial.expected(beta).equals(await trial.contents(beta))).toBe(true);
+    await beta.verb('branch export', { group: 'g', branch: `1-${at + 1}`, to: '/cut' });
+    const cut: number[] = [];
+    const report = inspectJournal(beta.machine.attach(), '/cut', ({ number }) => {
+      if (number !== null && number > at) cut.push(number);
+    });
+    expect(report.damaged).toBe(false);
+    expect([...new Set(cut)], 'everything behind it is in the branch').toEqual(
+      Array.from({ length: newest - at }, (_, i) => at + 1 + i),
+    );
     (await trial.write(beta, 30)).close();
     expect(trial.expected(beta).equals(await trial.contents(beta))).toBe(true);
     await gamma.until(() => gamma.status().role === 'diverged', 60_000);
