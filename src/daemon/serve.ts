@@ -22,7 +22,6 @@ import {
 import type { NbdServerOptions } from '../nbd/server.ts';
 import { loadServerTls } from '../nbd/tls.ts';
 import { nodeClock } from '../platform/clock.ts';
-import { collectLessOften } from '../platform/collection.ts';
 import { JnbdError, messageOf } from '../platform/errors.ts';
 import { formatAddress, type ListenAddress } from '../platform/network.ts';
 import { NodeDisk } from '../platform/node-disk.ts';
@@ -74,7 +73,6 @@ export interface RunningDaemon {
  * once. A programming error ends the process: what was acknowledged is in the journal.
  */
 export async function startDaemon(settings: Parameters<'serve'>): Promise<RunningDaemon> {
-  collectLessOften();
   const log = openLog();
   const endAtOnce = (code: string, error: unknown): never => {
     log.fatal(code, messageOf(error), error instanceof Error ? { stack: error.stack } : {});
