@@ -1,12 +1,12 @@
 import type { ChangeCommand } from './command.ts';
-import { done } from './texts.ts';
+import { done, synchronousText } from './texts.ts';
 
 export const command: ChangeCommand<'group configure'> = {
   kind: 'change',
   name: 'group configure',
-  text: ({ result, group: { name, journal, secondaryExports, deleteDelaySeconds } }) =>
+  text: ({ result, group: { name, journal, secondaryExports, deleteDelaySeconds, synchronous } }) =>
     done(
       result,
-      `group ${name}: on full ${journal.onFull}, sync interval ${journal.syncIntervalMilliseconds}ms, areas ${journal.areaLayout}, release ${journal.release}, secondary exports ${secondaryExports}, delete delay ${deleteDelaySeconds}s`,
+      `group ${name}: on full ${journal.onFull}, sync interval ${journal.syncIntervalMilliseconds}ms, areas ${journal.areaLayout}, release ${journal.release}, secondary exports ${secondaryExports}, delete delay ${deleteDelaySeconds}s, ${synchronousText(synchronous)}`,
     ),
 };

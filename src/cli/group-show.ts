@@ -6,9 +6,11 @@ import {
   deletedLines,
   lagText,
   properties,
+  protectionText,
   secondaryHead,
   secondaryLine,
   stateText,
+  synchronousText,
   table,
   upstreamText,
   volumeHead,
@@ -47,6 +49,8 @@ export const command: ReadCommand<'group show'> = {
         ...(group.members.length === 0 ? [] : [membersLine(group)]),
         ['secondary exports', group.secondaryExports],
         ['delete delay', `${group.deleteDelaySeconds}s`],
+        ['replies', protectionText(group)],
+        ['synchronous', synchronousText(group.synchronous)],
         ['release', `what every follower has ${journal.release}`],
         ...(journal.copyBytesPerSecond === null
           ? []

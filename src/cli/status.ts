@@ -7,6 +7,7 @@ import {
   groupHead,
   groupLine,
   lagText,
+  protectionText,
   table,
   upstreamText,
   volumeHead,
@@ -55,6 +56,9 @@ function groupTables({ groups }: Status): string[] {
           `group ${name} is followed by ${each.name}, ${each.state}; behind ${lagText(each.lag.received)}`,
       ),
     ),
+    ...groups
+      .filter(({ synchronous }) => synchronous.state !== 'none')
+      .map((group) => `replies to hosts of group ${group.name} ${protectionText(group)}`),
     ...groups.flatMap(({ name, limitedBy }) =>
       limitedBy === null ? [] : [limitText(name, limitedBy)],
     ),

@@ -103,11 +103,33 @@ export function conditionLines(group: GroupStatus): string[] {
   });
 }
 
+/** Settings of synchronous followers. */
+export function synchronousText({
+  wait,
+  timeoutMilliseconds,
+  onLoss,
+}: GroupStatus['synchronous']): string {
+  return `sync wait ${wait}, timeout ${timeoutMilliseconds / 1000}s, on loss ${onLoss}`;
+}
+
+/** Whether what hosts are answered is on followers too. */
+export function protectionText({ synchronous }: GroupStatus): string {
+  const { state, sinceUpdate, since, members, needed, lost } = synchronous;
+  if (state === 'none') return 'wait for no follower';
+  if (state === 'unprotected') {
+    const why = lost.length === 0 ? '' : `: ${lost.join(', ')} was lost`;
+    return `do not wait for followers since ${since}${why}; updates from ${sinceUpdate} on may be missing there`;
+  }
+  const whom = needed === members.length ? '' : `${needed} of `;
+  return `wait for ${whom}${members.join(', ')} from update ${sinceUpdate} on`;
+}
+
 export const secondaryHead = ['SYSTEM', 'STATE', 'SENT', 'RECEIVED', 'APPLIED', 'LAG'];
 
 export function secondaryLine({
   name,
   state,
+  synchronous,
   sent,
   received,
   applied,
@@ -116,7 +138,7 @@ export function secondaryLine({
 }: SecondaryStatus): string[] {
   return [
     name,
-    stateText(state),
+    synchronous === null ? stateText(state) : `${stateText(state)}, ${synchronous}`,
     String(sent),
     String(received),
     String(applied),

@@ -119,6 +119,34 @@ export function followMetrics(
             : [{ value: dirtyBytes, labels: { group: group.name, follower: name } }],
         ),
     },
+    {
+      name: 'jnbd_follower_in_step',
+      help: 'Whether replies to hosts wait for a synchronous follower (1) or not (0).',
+      values: (group) =>
+        secondaries(group).flatMap(({ name, synchronous }) =>
+          synchronous === null
+            ? []
+            : [
+                {
+                  value: synchronous === 'in-step' ? 1 : 0,
+                  labels: { group: group.name, follower: name },
+                },
+              ],
+        ),
+    },
+    {
+      name: 'jnbd_group_protected',
+      help: 'Whether every acknowledged update is durable on as many followers as are waited for (1) or not (0).',
+      values: ({ name, catalog: { protection } }) =>
+        protection
+          ? [{ value: protection.state === 'protected' ? 1 : 0, labels: { group: name } }]
+          : [],
+    },
+    {
+      name: 'jnbd_group_held_updates',
+      help: 'Updates that are not answered because followers are waited for.',
+      values: ({ name, replies }) => [{ value: replies.heldUpdates, labels: { group: name } }],
+    },
     ...lagMetrics,
   ];
 }

@@ -1,4 +1,5 @@
 import type { FollowerCursor } from '../group/followers/follower-cursor.ts';
+import { synchronousDefaults } from '../group/catalog/protection.ts';
 import type { Group } from '../group/order/group.ts';
 import { segmentHeaderBytes } from '../platform/limits.ts';
 import type { CopyClock } from './copy-clock.ts';
@@ -61,6 +62,7 @@ export function secondariesStatus(group: Group, lagClock: LagClock): GroupStatus
     return {
       name,
       state: isAway ? 'away' : cursor.state,
+      synchronous: group.synchronous.stateOf(systemId) ?? null,
       sent,
       received,
       applied,
@@ -68,6 +70,28 @@ export function secondariesStatus(group: Group, lagClock: LagClock): GroupStatus
       dirtyBytes: followers.maps.find(systemId)?.bytes ?? null,
     };
   });
+}
+
+/** Whether replies to hosts wait for followers; of a secondary, as its source has it. */
+export function synchronousStatus({ catalog, replies }: Group): GroupStatus['synchronous'] {
+  const { protection, synchronous = synchronousDefaults } = catalog;
+  const namesOf = (members: readonly { readonly name: string }[]): string[] =>
+    members.map(({ name }) => name);
+  const settings = { ...synchronous, heldUpdates: replies.heldUpdates };
+  if (!protection) {
+    const nothing = { since: null, sinceUpdate: null, needed: 0, members: [], lost: [] };
+    return { state: 'none', ...nothing, ...settings };
+  }
+  const isProtected = protection.state === 'protected';
+  return {
+    state: protection.state,
+    since: new Date(protection.atMilliseconds).toISOString(),
+    sinceUpdate: isProtected ? protection.number : protection.behind + 1,
+    needed: isProtected ? protection.needed : 0,
+    members: isProtected ? namesOf(protection.members) : [],
+    lost: isProtected ? [] : namesOf(protection.lost),
+    ...settings,
+  };
 }
 
 /** It reads, or should. */

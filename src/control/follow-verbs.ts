@@ -7,6 +7,7 @@ import { promotionObstacle } from '../group/roles/promotion.ts';
 import { checkNumber } from '../group/roles/promotion-at.ts';
 import { updateAt } from '../group/roles/update-at.ts';
 import { isContested } from '../group/order/take-over.ts';
+import { JnbdError } from '../platform/errors.ts';
 import { formatBatchSize, formatPace } from '../platform/pace-settings.ts';
 import type { Following } from './following.ts';
 import type { Parameters, Result } from './schema.ts';
@@ -45,6 +46,7 @@ export class FollowVerbs {
       batchSize: batchSize === undefined ? undefined : formatBatchSize(batchSize),
       links,
       whenFull,
+      synchronous: synchronousOf(parameters),
       relief,
       seeds: seed ?? [],
       settings: {
@@ -128,6 +130,7 @@ export class FollowVerbs {
       url,
       groupThere,
       journalOnly: parameters.journalOnly ?? false,
+      synchronous: parameters.sync,
       journalCapacityBytes: journalSize,
     });
     return this.#groupResult(group, changed);
@@ -146,6 +149,13 @@ export class FollowVerbs {
     const { report } = this.#sources;
     return { result: changed ? 'done' : 'already_done', group: report.group(group) };
   }
+}
+
+/** Undefined: as it was. Throws argument_invalid. */
+function synchronousOf({ sync, noSync }: Parameters<'follow'>): boolean | undefined {
+  if (sync && noSync)
+    throw new JnbdError('argument_invalid', 'follow: --sync and --no-sync exclude each other');
+  return sync ? true : noSync ? false : undefined;
 }
 
 /** What a promotion keeps, and what it loses of what the source is known to have. */

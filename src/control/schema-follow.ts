@@ -52,6 +52,11 @@ export const followVerbs = {
         groupName,
       ),
       journalOnly: flag('--journal-only', 'keep the journal alone, and no volumes'),
+      sync: flag(
+        '--sync',
+        "replies to the source's hosts wait until this system has what they wrote",
+      ),
+      noSync: flag('--no-sync', 'they wait for this system no more'),
       rewind: flag(
         '--rewind',
         'where both have another history: save what is only here as a branch, and go back; where the source has released what comes next: compare',
@@ -207,6 +212,7 @@ export const followVerbs = {
       url: argument('--url <URL>', 'where it listens: http://HOST:PORT', sourceUrl),
       groupName: option('--group <NAME>', 'what the group is to be called there', groupName),
       journalOnly: flag('--journal-only', 'it keeps the journal alone, and no volumes'),
+      sync: flag('--sync', 'replies to hosts here wait until it has what they wrote'),
       journalSize: journalSizeOption,
     }),
     result: groupChanged,

@@ -1,7 +1,7 @@
 /** What definitions of verbs are made of. */
 import { z } from 'zod';
-import { groupStatus } from './schema-status.ts';
-import { groupName, size } from './schema-values.ts';
+import { groupStatus, onSyncLoss } from './schema-status.ts';
+import { count, groupName, milliseconds, size } from './schema-values.ts';
 
 /** How a parameter stands on the command line. */
 export interface ParameterText {
@@ -71,3 +71,22 @@ export const journalDirOption = repeatable(
 /** `already_done`: everything was as asked for before. */
 export const outcome = z.enum(['done', 'already_done']);
 export const groupChanged = z.strictObject({ result: outcome, group: groupStatus });
+
+/** Of a group: whom replies to its hosts wait for. */
+export const synchronousOptions = {
+  syncWait: option(
+    '--sync-wait <COUNT>',
+    'how many synchronous followers a reply to a host waits for: all (default) or a number',
+    z.union([z.literal('all'), count(1)]),
+  ),
+  syncTimeout: option(
+    '--sync-timeout <TIME>',
+    'a synchronous follower that is not heard for so long is lost (default 5s)',
+    milliseconds,
+  ),
+  onSyncLoss: option(
+    '--on-sync-loss <POLICY>',
+    'then hosts go on without it, and a condition says so (degrade, the default), or wait (stall)',
+    onSyncLoss,
+  ),
+};

@@ -44,6 +44,7 @@ export const volumeStatus = z.strictObject({
 /** `jnbd group configure` sets these. */
 export const onFull = z.enum(['suspend', 'throttle', 'fail']);
 export const releaseRule = z.enum(['received', 'applied']);
+export const onSyncLoss = z.enum(['degrade', 'stall']);
 export const secondaryExports = z.enum(['read-only', 'hidden']);
 export const areaLayout = z.enum(['striped', 'spare']);
 
@@ -54,12 +55,35 @@ export const condition = z.strictObject({
   nextCommand: z.string(),
 });
 
+/** Whether replies to hosts wait for followers. */
+const synchronousStatus = z.strictObject({
+  state: z.enum(['none', 'protected', 'unprotected']).meta({
+    description:
+      '`protected`: every acknowledged update is durable on as many followers as are to be waited for',
+  }),
+  since: z.string().nullable().meta({ description: 'RFC 3339' }),
+  sinceUpdate: updateNumber.nullable().meta({
+    description: 'protected: from this update on. Unprotected: it may not hold from this update on',
+  }),
+  needed: z.int().nonnegative().meta({ description: 'how many followers replies wait for now' }),
+  members: z.array(z.string()).meta({ description: 'of whom' }),
+  lost: z.array(z.string()).meta({ description: 'for whom the promise ended' }),
+  heldUpdates: updateNumber.meta({ description: 'updates that wait for followers now' }),
+  wait: z.union([z.literal('all'), z.int().positive()]),
+  timeoutMilliseconds: z.number().positive(),
+  onLoss: onSyncLoss,
+});
+
 export const secondaryStatus = z.strictObject({
   name: z.string(),
   state: z.string().meta({
     description:
       '`away`: it is not heard any more, and this system is not the primary; it may follow another one',
   }),
+  synchronous: z
+    .enum(['catching-up', 'in-step', 'lost'])
+    .nullable()
+    .meta({ description: '`in-step`: replies to hosts wait for it; null: they never do' }),
   sent: updateNumber,
   received: updateNumber,
   applied: updateNumber,
@@ -87,7 +111,7 @@ export const groupStatus = z.strictObject({
   generation: z.int().positive(),
   generationSystem: z.int().positive(),
   limitedBy: z
-    .enum(['space', 'journal', 'apply', 'sync'])
+    .enum(['space', 'journal', 'apply', 'sync', 'followers'])
     .nullable()
     .meta({ description: 'what makes hosts wait, or be refused, now' }),
   watermarks: z.strictObject({
@@ -163,6 +187,7 @@ export const groupStatus = z.strictObject({
     })
     .nullable(),
   secondaries: z.array(secondaryStatus),
+  synchronous: synchronousStatus,
   allowedSecondaries: z.array(z.string()),
   members: z
     .array(

@@ -19,6 +19,7 @@ import {
   outcome,
   parameterTexts,
   repeatable,
+  synchronousOptions,
   type VerbDefinition,
 } from './schema-parameters.ts';
 import {
@@ -228,6 +229,7 @@ export const verbs = {
       branchBudget: branchBudgetOption,
       secondaryExports: secondaryExportsOption,
       deleteDelay: deleteDelayOption,
+      ...synchronousOptions,
     }),
     result: groupChanged,
   },

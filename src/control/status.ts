@@ -13,7 +13,13 @@ import { recordPayloadBytesMax, slabBytes } from '../platform/limits.ts';
 import { indexTablesMax } from '../volume/block-index.ts';
 import { BlockTable } from '../volume/block-table.ts';
 import { branchStatusOf } from './branch-verbs.ts';
-import { membersStatus, pairsStatus, secondariesStatus, upstreamStatus } from './follow-status.ts';
+import {
+  membersStatus,
+  pairsStatus,
+  secondariesStatus,
+  synchronousStatus,
+  upstreamStatus,
+} from './follow-status.ts';
 import type { Following } from './following.ts';
 import type { CopyClock } from './copy-clock.ts';
 import type { LagClock } from './lag-clock.ts';
@@ -169,6 +175,7 @@ export class StatusReport {
       pairs: pairsStatus(group, this.#sources.system.name, followed?.resync, lagClock),
       upstream,
       secondaries: secondariesStatus(group, lagClock),
+      synchronous: synchronousStatus(group),
       allowedSecondaries: [...(catalog.allowedFollowers ?? [])],
       members: membersStatus(group),
       branches: this.#sources.branches(group).map(branchStatusOf),
@@ -274,5 +281,6 @@ function limitedBy(group: Group): GroupStatus['limitedBy'] {
     index.frozenCount === indexTablesMax - 1 &&
     !index.active.hasRoom(slabNodes, chain.current.header.sequence + 1);
   if (journalWaits || indexWaits) return 'apply';
-  return journal.waitsForSync ? 'sync' : null;
+  if (journal.waitsForSync) return 'sync';
+  return group.conditions.has(group.name, 'sync_stalled') ? 'followers' : null;
 }

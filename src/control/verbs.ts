@@ -105,7 +105,7 @@ export class Verbs {
     if (Object.values(settings).every((value) => value === undefined)) {
       throw new JnbdError(
         'argument_invalid',
-        'group configure: say what to change: --on-full, --areas, --sync-interval, --release, --copy-rate, --branch-budget, --secondary-exports or --delete-delay',
+        'group configure: say what to change: --on-full, --areas, --sync-interval, --release, --copy-rate, --branch-budget, --secondary-exports, --delete-delay, --sync-wait, --sync-timeout or --on-sync-loss',
       );
     }
     const changed = configureGroup(group, {
@@ -117,6 +117,13 @@ export class Verbs {
       branchBudgetBytes: settings.branchBudget,
       secondaryExports: settings.secondaryExports,
       deleteDelayMilliseconds: settings.deleteDelay,
+      synchronous: {
+        ...(settings.syncWait === undefined ? {} : { wait: settings.syncWait }),
+        ...(settings.syncTimeout === undefined
+          ? {}
+          : { timeoutMilliseconds: settings.syncTimeout }),
+        ...(settings.onSyncLoss === undefined ? {} : { onLoss: settings.onSyncLoss }),
+      },
     });
     if (changed) this.#event('group_configured', `group ${group.name} was configured`, group);
     return Promise.resolve(this.#groupResult(group, changed));

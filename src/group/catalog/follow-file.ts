@@ -60,6 +60,8 @@ export interface FollowState {
   readonly links: number;
   /** What is done with answers that the journal has no room for; where it does not say, `keep`. */
   readonly whenFull?: WhenFull;
+  /** Whether replies to the source's hosts are to wait for this system; where it does not say, nobody said. */
+  readonly synchronous?: boolean;
   /** Volumes whose contents are not complete. */
   readonly copies: readonly CopyProgress[];
   /** Nothing in the volumes was written by a record above this number, unless this system applied it. */

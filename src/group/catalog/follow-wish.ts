@@ -17,6 +17,8 @@ export interface FollowWish {
   readonly batchSize: string | undefined;
   readonly links: number | undefined;
   readonly whenFull: WhenFull | undefined;
+  /** Replies to the source's hosts are to wait for this system. */
+  readonly synchronous?: boolean | undefined;
   /** Sources to read from while that at `url` is busy. */
   readonly relief: readonly string[] | undefined;
   /** Of a group that is not here yet: images that volumes begin with, by their names. */
@@ -34,5 +36,7 @@ export interface SecondaryWish {
   /** What the group is to be called there. */
   readonly groupThere: string | undefined;
   readonly journalOnly: boolean;
+  /** Replies to hosts are to wait for it. */
+  readonly synchronous?: boolean | undefined;
   readonly journalCapacityBytes: number | undefined;
 }

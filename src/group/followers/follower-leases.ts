@@ -16,6 +16,8 @@ interface Leased {
   /** When it last had more than before, or all there was. */
   progressedMilliseconds: number;
   received: number;
+  /** It is heard, and has had nothing new for too long: what it says does not count. */
+  isStuck: boolean;
   /** Since when its lease has run out, as far as is known. */
   doubtedMilliseconds: number | undefined;
 }
@@ -59,7 +61,8 @@ export class FollowerLeases {
   }
 
   isDoubted(systemId: number): boolean {
-    return this.#leased.get(systemId)?.doubtedMilliseconds !== undefined;
+    const leased = this.#leased.get(systemId);
+    return leased?.doubtedMilliseconds !== undefined || leased?.isStuck === true;
   }
 
   /** Known from now on; how it is where it was known before. */
@@ -72,6 +75,7 @@ export class FollowerLeases {
     if (leased.state !== 'catching-up') return;
     leased.state = changeSynchronousState('catching-up', 'in-step');
     leased.progressedMilliseconds = this.#now();
+    leased.isStuck = false;
   }
 
   /** Nobody is waited for any more. */
@@ -92,7 +96,8 @@ export class FollowerLeases {
     if (received > leased.received || isAll) leased.progressedMilliseconds = now;
     // Who is heard, and takes nothing, is not in step: its lease ends as if it were silent.
     const isStuck = now - leased.progressedMilliseconds > this.timeoutMilliseconds;
-    if (!isStuck || leased.state !== 'in-step') leased.heardMilliseconds = now;
+    leased.isStuck = isStuck && leased.state === 'in-step';
+    if (!leased.isStuck) leased.heardMilliseconds = now;
     if (received < leased.received) this.#lose(leased);
     leased.received = received;
     return true;
@@ -196,6 +201,7 @@ export class FollowerLeases {
       heardMilliseconds: now,
       progressedMilliseconds: now,
       received: this.#group.followers.find(systemId)?.received ?? 0,
+      isStuck: false,
       doubtedMilliseconds: undefined,
     };
     this.#leased.set(systemId, leased);

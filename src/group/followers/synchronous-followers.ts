@@ -123,10 +123,16 @@ export class SynchronousFollowers {
   }
 
   /**
-   * Whether the source may confirm what this follower acknowledges, by which it counts its own lease: not
-   * while it is about to be lost.
+   * Whether the source may confirm what this follower acknowledged last, by which it counts its own lease:
+   * not while it is about to be lost, nor before it has the record that it is to go by.
    */
   confirms(systemId: number): boolean {
+    const { protection } = this.#group.catalog;
+    if (protection?.state !== 'protected' || !this.#isInStep(systemId)) return false;
+    return (this.#group.followers.find(systemId)?.received ?? 0) >= protection.number;
+  }
+
+  #isInStep(systemId: number): boolean {
     return this.#leases.stateOf(systemId) === 'in-step' && !this.#leases.isDoubted(systemId);
   }
 
@@ -137,7 +143,7 @@ export class SynchronousFollowers {
     this.#updateGate();
     const { systemId } = cursor;
     const isSettled = rulesOf(this.#group.catalog.protection).length < 2;
-    if (!isSettled || !this.confirms(systemId)) this.considerSoon();
+    if (!isSettled || !this.#isInStep(systemId)) this.considerSoon();
   }
 
   /** A record came from the group's source. */
