@@ -43,7 +43,7 @@ describe('serve --hooks', () => {
       `echo "$JNBD_SYSTEM $JNBD_GROUP $JNBD_ROLE $JNBD_PREVIOUS_STATE>$JNBD_STATE" >>'${out}'
        test -S "$JNBD_CONTROL_SOCKET" && echo "asked in $JNBD_DATA" >>'${out}'`,
     );
-    const running = await start();
+    const running = await start('--name', 'jnbd');
     daemon = running;
     await running.client('group', 'create', 'main', '--journal-size', '64MiB');
     const told = `jnbd main primary >normal\nasked in ${running.dataDirectory}\n`;
