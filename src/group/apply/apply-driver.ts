@@ -30,7 +30,10 @@ export interface ApplyOwner {
   volumes(): ApplyVolume[];
   /** `applied` moved: tables are free again. */
   appliedAdvanced(): void;
-  /** What is durable, and may be shown to hosts (SAFETY 24). */
+  /**
+   * What is durable, may be shown to hosts (SAFETY 24), and is for volumes that are there: apply passes over
+   * records of one that is not.
+   */
   mayApplyThrough(): number;
   /** Whether recovery could begin behind what is applied. */
   mayCheckpoint(): boolean;

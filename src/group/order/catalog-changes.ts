@@ -20,6 +20,13 @@ interface PendingChange {
   readonly failed: (error: Error) => void;
 }
 
+export interface CatalogChangesOwner {
+  /** The catalog is another one, or its file has all of it again. */
+  changed(): void;
+  /** Changes hold that were durable before, and could not be made to. */
+  settled(): void;
+}
+
 const retryMilliseconds = 1000;
 
 /**
@@ -32,12 +39,12 @@ export class CatalogChanges {
   readonly #clock: Clock;
   readonly #conditions: Conditions;
   readonly #path: string;
-  /** The catalog is another one, or its file has all of it again. */
-  readonly #changed: () => void;
+  readonly #owner: CatalogChangesOwner;
   readonly #pending: PendingChange[] = [];
   #catalog: Catalog;
   #durable = 0;
   #retry: Timer | undefined;
+  #isFinishing = false;
   #isClosing = false;
   #isStopped = false;
   #lastInTurn: Promise<void> = Promise.resolve();
@@ -47,14 +54,14 @@ export class CatalogChanges {
     conditions: Conditions,
     path: string,
     catalog: Catalog,
-    changed: () => void,
+    owner: CatalogChangesOwner,
   ) {
     this.#disk = deps.disk;
     this.#clock = deps.clock;
     this.#conditions = conditions;
     this.#path = path;
     this.#catalog = catalog;
-    this.#changed = changed;
+    this.#owner = owner;
   }
 
   /** The file lacks changes that are durable in the journal. */
@@ -111,13 +118,17 @@ export class CatalogChanges {
 
   durableAdvanced(durable: number): void {
     this.#durable = durable;
-    while ((this.#pending[0]?.number ?? Number.POSITIVE_INFINITY) <= durable) {
+    if (this.#isFinishing) return;
+    while ((this.#pending[0]?.number ?? Number.POSITIVE_INFINITY) <= this.#durable) {
       if (!this.#finish()) return;
     }
   }
 
   fail(error: Error): void {
-    for (const pending of this.#pending.splice(0)) pending.failed(error);
+    // What is durable will hold: what stands behind it waits for that.
+    const lost = this.#pending.findIndex(({ number }) => number > this.#durable);
+    if (lost < 0) return;
+    for (const pending of this.#pending.splice(lost)) pending.failed(error);
   }
 
   /** For settings of this system alone, which are not in the journal. Throws group_state, system errors. */
@@ -174,13 +185,22 @@ export class CatalogChanges {
     try {
       pending.prepare();
     } catch (error) {
-      this.#tryLater(messageOf(error), () => this.durableAdvanced(this.#durable));
+      this.#tryLater(messageOf(error), () => {
+        this.durableAdvanced(this.#durable);
+        this.#owner.settled();
+      });
       return false;
     }
-    this.#pending.shift();
-    this.#catalog = changeCatalog(this.#catalog, pending.change, pending.number);
-    this.#writeFile();
-    pending.done();
+    this.#isFinishing = true;
+    try {
+      this.#catalog = changeCatalog(this.#catalog, pending.change, pending.number);
+      this.#writeFile();
+      pending.done();
+    } finally {
+      // Now it holds, and nothing that counts on it goes on before.
+      this.#pending.shift();
+      this.#isFinishing = false;
+    }
     return true;
   }
 
@@ -213,6 +233,6 @@ export class CatalogChanges {
       'catalog_behind',
       `${this.#path} has every change that is durable in the journal`,
     );
-    this.#changed();
+    this.#owner.changed();
   }
 }

@@ -95,9 +95,10 @@ export class Group {
     });
     for (const { id, journalOnly } of opened.catalog.volumes)
       if (!journalOnly) this.storing.add(id);
-    this.changes = new CatalogChanges(deps, this.conditions, files.catalog, catalog, () =>
-      this.changed(),
-    );
+    this.changes = new CatalogChanges(deps, this.conditions, files.catalog, catalog, {
+      changed: () => this.changed(),
+      settled: () => this.#driver?.consider(),
+    });
     this.hosts = new WaitingHosts(deps.clock);
     this.replies = new HostReplies(opened.watermarks.durable, this);
     this.areas = opened.areas;
@@ -222,7 +223,7 @@ export class Group {
       owner: {
         volumes: () => volumesToApply([...this.volumes.values(), ...this.deleted.applying()]),
         appliedAdvanced: () => this.#appliedAdvanced(),
-        mayApplyThrough: () => this.replies.applicable,
+        mayApplyThrough: () => this.changes.settledThrough(this.replies.applicable),
         mayCheckpoint: () => !this.changes.isFileBehind,
         released: () => this.#released(),
         applyFailed: (failure) => {

@@ -111,7 +111,10 @@ function rangeText(from: number, to: number): string {
 async function settle(group: Group, number: number): Promise<void> {
   const { clock, watermarks, journal, driver } = group;
   const deadline = clock.monotonicMilliseconds() + settleMillisecondsMax;
-  while (driver.state !== 'idle' || watermarks.durable < watermarks.newest) {
+  const isSettled = (): boolean =>
+    watermarks.durable === watermarks.newest &&
+    group.changes.settledThrough(watermarks.durable) >= number;
+  while (driver.state !== 'idle' || !isSettled()) {
     if (group.state !== 'normal' || clock.monotonicMilliseconds() > deadline) {
       const text = `what group ${group.name} has under way does not end: ${group.failureText}`;
       throw new JnbdError('state_refuses', text);

@@ -264,6 +264,36 @@ describe('volumes', () => {
   );
 });
 
+describe('a new volume that a follower has no room for', () => {
+  test.each(['kill', 'stop', 'neither'])(
+    'gets all that was written to it once there is room, %s',
+    async (end) => {
+      const { primary, secondary } = await pair('created full');
+      const { faults } = secondary.machine;
+      faults.add({ kind: 'no_space', operation: 'write', role: 'volume', times: 100 });
+      const history = new History();
+      await primary.verb('volume create', { volume: 'g/w', size: sizeBytes });
+      const { newest: created } = primary.group().watermarks;
+      await writeSome(primary, 'g/w', history, 50);
+      const { newest } = primary.group().watermarks;
+      await secondary.until(() => secondary.group().watermarks.durable === newest);
+      await pass(secondary, 3000);
+      expect(secondary.status().conditions).toMatchObject([{ code: 'catalog_behind' }]);
+      expect(secondary.group().watermarks.applied).toBeLessThan(created);
+      if (end === 'kill') secondary.kill();
+      if (end === 'stop') await secondary.stop();
+      faults.clear();
+      if (end !== 'neither') await secondary.start();
+      await secondary.caughtUp(primary);
+      const host = new TestHost(secondary, 'g/w');
+      const read = await host.read(0, sizeBytes);
+      host.close();
+      expect(history.contents('g/w', sizeBytes, newest).equals(read as Buffer)).toBe(true);
+      expect(secondary.status().conditions).toEqual([]);
+    },
+  );
+});
+
 describe('exports of a secondary', () => {
   test('are read-only, or hidden by setting; those who read are disconnected', async () => {
     const { primary, secondary } = await pair('hidden');
