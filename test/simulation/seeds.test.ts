@@ -6,7 +6,7 @@ import { seedsBeside } from './regression-seeds.ts';
 import { replayCommand, runInChild, runSeeds, type SeedReport } from './seed-runner.ts';
 
 const count = 200;
-const fleetCount = 100;
+const fleetCount = 200;
 describe('the whole daemon on a disk that loses, tears, rots, fails and fills', () => {
   test(`holds what it promised in ${count} seeds, and everything that can go wrong did`, async () => {
     const failures: string[] = [];
@@ -40,7 +40,7 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
   }, 900_000);
 
   test('holds in seeds that found defects before', async () => {
-    const waiting = seedsBeside(count);
+    const waiting = seedsBeside(count, fleetCount);
     const failures: string[] = [];
     const work = async (): Promise<void> => {
       for (let next = waiting.shift(); next; next = waiting.shift()) {

@@ -125,6 +125,9 @@ export async function meetStale(campaign: FleetCampaign): Promise<void> {
   await campaign.pass(15_000);
   // What nobody else has may be what counts.
   for (const member of stale) {
-    if (member.group?.role === 'diverged') await promoteMember(campaign, member);
+    // Without force it is refused.
+    for (let attempt = 0; attempt < 3 && member.group?.role === 'diverged'; attempt += 1) {
+      await promoteMember(campaign, member);
+    }
   }
 }
