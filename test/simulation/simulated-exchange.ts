@@ -43,6 +43,10 @@ export class SimulatedExchange implements Exchange, Answer, OpenExchange {
   #hasHead = false;
   #silence: Timer | undefined;
   #serverClock: Clock | undefined;
+  /** Of the body of a stream, what has not arrived yet. */
+  readonly #sent: Uint8Array[] = [];
+  #isSending = false;
+  #received: ((bytes: Uint8Array) => void) | undefined;
 
   constructor(
     links: SimulatedLinks,
@@ -76,6 +80,7 @@ export class SimulatedExchange implements Exchange, Answer, OpenExchange {
       body: request.body ?? new Uint8Array(0),
       identity: this.#links.identity,
       peer: this.from,
+      ...(request.isStream ? { stream: { receive: (to) => this.#receive(to) } } : {}),
     };
     server.clock.soon(() => {
       if (!this.#isOver) server.handler(incoming, this);
@@ -123,6 +128,42 @@ export class SimulatedExchange implements Exchange, Answer, OpenExchange {
     this.#gone = gone;
   }
 
+  /** In order, in pieces of any size; what is cut off or silent on the way never arrives. */
+  write(bytes: Uint8Array, taken: () => void): void {
+    if (this.#isOver) return;
+    const sent = this.#links.strikes('garbles', 'answer garbled')
+      ? garbled(bytes, this.#links.random)
+      : bytes;
+    for (let at = 0; at < sent.length; ) {
+      const length = Math.min(this.#pieceBytes(), sent.length - at);
+      this.#sent.push(Uint8Array.from(sent.subarray(at, at + length)));
+      at += length;
+    }
+    this.#clock.soon(() => {
+      if (!this.#isOver) taken();
+    });
+    this.#runSent();
+  }
+
+  #receive(to: (bytes: Uint8Array) => void): void {
+    this.#received = to;
+    this.#runSent();
+  }
+
+  #runSent(): void {
+    if (this.#isSending || this.#isOver || this.#sent.length === 0 || !this.#received) return;
+    if (this.#links.cutBetween(this.from, this.to) === 'silent') return;
+    this.#isSending = true;
+    this.#links.later(this.from, this.to, () =>
+      this.#serverClock?.soon(() => {
+        this.#isSending = false;
+        const next = this.#isOver || this.#hasEnded ? undefined : this.#sent.shift();
+        if (next) this.#received?.(next);
+        this.#runSent();
+      }),
+    );
+  }
+
   pause(): void {
     this.#isPaused = true;
     this.#heard();
@@ -135,6 +176,7 @@ export class SimulatedExchange implements Exchange, Answer, OpenExchange {
 
   goOn(): void {
     this.#run();
+    this.#runSent();
   }
 
   /** Of either side. */

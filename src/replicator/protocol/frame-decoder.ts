@@ -20,6 +20,18 @@ import {
   recordsHeaderBytes,
   stretchFrameBytes,
 } from './frames.ts';
+import {
+  acknowledgementFrameBytes,
+  decodeAcknowledgement,
+  decodeMembersText,
+  decodeWatermarks,
+  membersFrameBytesMax,
+  membersFrameBytesMin,
+  type SignalKind,
+  signalKind,
+  type SignalReceiver,
+  watermarksFrameBytes,
+} from './stream-frames.ts';
 import { copyBytesMax, recordsBytesMax } from './wire.ts';
 
 const two32 = 2 ** 32;
@@ -41,13 +53,15 @@ const transitions: Record<DecoderState, readonly DecoderState[]> = {
 };
 
 /**
- * Takes the body of a journal answer in pieces of any size and gives its frames to a receiver. Holds
- * 44 bytes of its own; no length is believed before it is checked against what that kind may have.
+ * Takes the body of a journal answer, or of a stream, in pieces of any size and gives its frames to a
+ * receiver. Holds 44 bytes of its own, of a stream 8 KiB; no length is believed before it is checked
+ * against what that kind may have.
  */
 export class FrameDecoder {
-  readonly #receiver: FrameReceiver;
-  readonly #head = Buffer.alloc(frameHeaderBytes + recordsHeaderBytes);
-  readonly #view = new DataView(this.#head.buffer, this.#head.byteOffset, this.#head.length);
+  readonly #receiver: FrameReceiver | undefined;
+  readonly #signals: SignalReceiver | undefined;
+  readonly #head: Buffer;
+  readonly #view: DataView;
   readonly #records: RecordsHeader = {
     salt: 0,
     timeBaseMilliseconds: 0,
@@ -74,8 +88,17 @@ export class FrameDecoder {
   #frames = 0;
   #consumed = 0;
 
-  constructor(receiver: FrameReceiver) {
+  /**
+   * `signals`: it is a stream, which has no contents of volumes, and of other kinds those that are
+   * received there. No `receiver`: it has nothing else.
+   */
+  constructor(receiver: FrameReceiver | undefined, signals?: SignalReceiver) {
     this.#receiver = receiver;
+    this.#signals = signals;
+    this.#head = Buffer.alloc(
+      frameHeaderBytes + (signals ? membersFrameBytesMax : recordsHeaderBytes),
+    );
+    this.#view = new DataView(this.#head.buffer, this.#head.byteOffset, this.#head.length);
   }
 
   /** The end frame was there: the answer is whole. */
@@ -145,6 +168,8 @@ export class FrameDecoder {
       return this.#violated(`a frame of kind ${kind} with flags, of which there are none`);
     }
     const length = view.getUint32(8, true);
+    const isKnown = this.#receiver && !(this.#signals && kind === frameKind.copy);
+    if (!isKnown || kind > frameKind.end) return this.#signalBytes(kind, length);
     switch (kind) {
       case frameKind.records: {
         const isRight =
@@ -167,10 +192,49 @@ export class FrameDecoder {
     }
   }
 
+  /** What a frame of this kind has behind its header, where it may come here. */
+  #signalBytes(kind: number, length: number): number {
+    const { watermarks, members, acknowledgement } = this.#signals ?? {};
+    if (kind === signalKind.watermarks && watermarks) {
+      return length === watermarksFrameBytes ? length : this.#wrongLength('watermarks', length);
+    }
+    if (kind === signalKind.members && members) {
+      const isRight = length >= membersFrameBytesMin && length <= membersFrameBytesMax;
+      return isRight ? length : this.#wrongLength('members', length);
+    }
+    if (kind === signalKind.acknowledgement && acknowledgement) {
+      const isRight = length === acknowledgementFrameBytes;
+      return isRight ? length : this.#wrongLength('acknowledgement', length);
+    }
+    return this.#violated(`a frame of kind ${kind}`);
+  }
+
+  #signalled(kind: SignalKind, length: number): void {
+    const view = this.#view;
+    const at = frameHeaderBytes;
+    const signals = must(this.#signals, 'what a stream has beside records is received');
+    this.#frameDone();
+    if (kind === signalKind.watermarks) {
+      signals.watermarks?.(
+        decodeWatermarks(view, at) ?? this.#violated('watermarks that do not rise'),
+      );
+    } else if (kind === signalKind.members) {
+      signals.members?.(
+        decodeMembersText(view, at, length) ?? this.#violated('members of another length'),
+      );
+    } else {
+      signals.acknowledgement?.(
+        decodeAcknowledgement(view, at) ?? this.#violated('more applied than received'),
+      );
+    }
+  }
+
   #frameBegun(): void {
     const kind = this.#view.getUint8(4);
     const length = this.#view.getUint32(8, true);
-    if (kind === frameKind.records) {
+    if (kind > frameKind.end) {
+      this.#signalled(kind as SignalKind, length);
+    } else if (kind === frameKind.records) {
       this.#readRecords(length - recordsHeaderBytes);
     } else if (kind === frameKind.copy) {
       this.#readCopy(length - copyHeaderBytes);
@@ -235,22 +299,22 @@ export class FrameDecoder {
     };
     if (stretch.firstNumber < 1) this.#violated('a stretch that begins at number 0');
     this.#frameDone();
-    this.#receiver.stretch(stretch);
+    this.#receiver?.stretch(stretch);
   }
 
   #readEnd(): void {
     const frames = this.#view.getUint32(frameHeaderBytes, true);
-    if (frames !== this.#frames) {
+    if (frames !== this.#frames % two32) {
       this.#violated(`an end frame that counts ${frames} frames, not ${this.#frames}`);
     }
     this.#become('ended');
-    this.#receiver.end();
+    this.#receiver?.end();
   }
 
   /** Asks the receiver where what follows is to go. */
   #place(): boolean {
     const isRecords = this.#view.getUint8(4) === frameKind.records;
-    const receiver = this.#receiver;
+    const receiver = must(this.#receiver, 'frames that bring something are received');
     const target = isRecords
       ? receiver.placeRecords(this.#records)
       : receiver.placeCopy(this.#copy);
@@ -275,7 +339,7 @@ export class FrameDecoder {
     if (this.#view.getUint8(4) === frameKind.records) {
       this.#become('header');
       this.#frameDone();
-      this.#receiver.records(this.#records);
+      this.#receiver?.records(this.#records);
     } else {
       this.#become('header');
       this.#copied();
@@ -293,7 +357,7 @@ export class FrameDecoder {
       this.#violated(`contents of volume ${volume}, ${length} at ${offset}, with a wrong checksum`);
     }
     this.#frameDone();
-    this.#receiver.copy(this.#copy);
+    this.#receiver?.copy(this.#copy);
   }
 
   #frameDone(): void {
@@ -312,7 +376,7 @@ export class FrameDecoder {
     this.#target = undefined;
     throw new JnbdError(
       'protocol_violated',
-      `the source sent ${what} (frame ${this.#frames + 1} of the answer, after ${this.#consumed} bytes)`,
+      `the ${this.#receiver ? 'source' : 'follower'} sent ${what} (frame ${this.#frames + 1}, after ${this.#consumed} bytes)`,
     );
   }
 }

@@ -77,6 +77,8 @@ export const registrationSchema = z.object({
   groupName: name.nullable().default(null),
   /** It compares contents with what it has: records from the first one on are not what it wants. */
   compare: z.boolean().default(false),
+  /** Whether replies to the source's hosts are to wait for it; left out: as before. */
+  synchronous: z.boolean().optional(),
 });
 export type Registration = z.infer<typeof registrationSchema>;
 

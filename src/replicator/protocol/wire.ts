@@ -82,6 +82,8 @@ export interface JournalRead {
   readonly ranges: readonly WantedRange[];
   /** Who follows the follower, and who follows them, as far as it knows. */
   readonly members: readonly Member[];
+  /** Of this acknowledgement, where the follower wants to know whether it was heard: it rises with each. */
+  readonly serial?: number | undefined;
 }
 
 export interface WireWatermarks {
@@ -110,6 +112,15 @@ export interface JournalAnswer {
   readonly path: readonly number[];
   /** Everybody but the source itself who has the group, as far as it knows. */
   readonly members: readonly Member[];
+  /** Of a source whose replies to hosts may wait for this follower. */
+  readonly synchronous?: SynchronousTold | undefined;
+}
+
+export interface SynchronousTold {
+  /** Serial of the follower's newest acknowledgement that counts; 0: none. */
+  readonly heard: number;
+  /** How long replies wait for a follower that is silent. */
+  readonly timeoutMilliseconds: number;
 }
 
 export const paths = {
@@ -121,18 +132,21 @@ export const paths = {
   lineage: (groupId: string) => `/v1/groups/${groupId}/lineage`,
   /** GET: the journal read. */
   journal: (groupId: string) => `/v1/groups/${groupId}/journal`,
+  /** POST: the journal as it grows. */
+  stream: (groupId: string) => `/v1/groups/${groupId}/stream`,
 } as const;
 
 export type WireRoute =
   | { readonly kind: 'register'; readonly groupName: string }
   | { readonly kind: 'unregister'; readonly groupId: string; readonly systemId: number }
   | { readonly kind: 'journal'; readonly groupId: string }
+  | { readonly kind: 'stream'; readonly groupId: string }
   | { readonly kind: 'lineage'; readonly groupId: string };
 
 /** `undefined`: a path or method of something else than replication. */
 export function routeOf(method: string, path: string): WireRoute | undefined {
   const match =
-    /^\/v1\/groups\/([A-Za-z0-9][A-Za-z0-9._-]{0,63})\/(?:(journal|lineage)|followers(?:\/(\d{1,15}))?)$/.exec(
+    /^\/v1\/groups\/([A-Za-z0-9][A-Za-z0-9._-]{0,63})\/(?:(journal|lineage|stream)|followers(?:\/(\d{1,15}))?)$/.exec(
       path,
     );
   const group = match?.[1];
@@ -141,6 +155,9 @@ export function routeOf(method: string, path: string): WireRoute | undefined {
   const read = match?.[2];
   if (read === 'journal' || read === 'lineage') {
     return method === 'GET' && isGroupId(group) ? { kind: read, groupId: group } : undefined;
+  }
+  if (read === 'stream') {
+    return method === 'POST' && isGroupId(group) ? { kind: read, groupId: group } : undefined;
   }
   if (systemId === undefined) {
     return method === 'POST' ? { kind: 'register', groupName: group } : undefined;
@@ -214,6 +231,7 @@ export function encodeJournalRead(read: JournalRead): WireHeaders {
         }),
     ...(ranges.length === 0 ? {} : { 'jnbd-ranges': ranges.map(formatRange).join(',') }),
     ...encodeMembers(read.members),
+    ...(read.serial === undefined ? {} : { 'jnbd-serial': String(read.serial) }),
   };
 }
 
@@ -245,6 +263,9 @@ export function decodeJournalRead(headers: WireHeaders): JournalRead {
     copied: decodeCopied(headers['jnbd-copied']),
     ranges: decodeRanges(headers['jnbd-ranges']),
     members: decodeMembers(headers),
+    ...(headers['jnbd-serial'] === undefined
+      ? {}
+      : { serial: wholeNumber(headers, 'jnbd-serial', updateNumberMax) }),
   };
 }
 
@@ -279,7 +300,18 @@ export function encodeJournalAnswer(answer: JournalAnswer): WireHeaders {
     'jnbd-oldest-unsent-ms': String(answer.oldestUnsentMilliseconds),
     ...(answer.path.length === 0 ? {} : { 'jnbd-path': answer.path.join(',') }),
     ...encodeMembers(answer.members),
+    ...encodeSynchronous(answer.synchronous),
   };
+}
+
+function encodeSynchronous(told: SynchronousTold | undefined): WireHeaders {
+  return told ? { 'jnbd-sync': `${told.heard},${told.timeoutMilliseconds}` } : {};
+}
+
+function decodeSynchronous(headers: WireHeaders): Pick<JournalAnswer, 'synchronous'> {
+  if (headers['jnbd-sync'] === undefined) return {};
+  const [heard = 0, timeoutMilliseconds = 0] = numbersIn(headers, 'jnbd-sync', 2, updateNumberMax);
+  return { synchronous: { heard, timeoutMilliseconds } };
 }
 
 /** Throws JnbdError protocol_violated. Watermarks stand in their order. */
@@ -311,10 +343,12 @@ export function decodeJournalAnswer(headers: WireHeaders): JournalAnswer {
     ),
     path: decodePath(headers['jnbd-path']),
     members: decodeMembers(headers),
+    ...decodeSynchronous(headers),
   };
 }
 
-function decodePath(text: string | undefined): number[] {
+/** Throws JnbdError protocol_violated. */
+export function decodePath(text: string | undefined): number[] {
   if (text === undefined) return [];
   const ids = text.split(',', pathSystemsMax + 1).map((part) => parseWhole(part, updateNumberMax));
   if (ids.length > pathSystemsMax || ids.includes(undefined)) {

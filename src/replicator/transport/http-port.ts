@@ -70,6 +70,7 @@ export class HttpPort implements TransportServer {
     this.#setting = {
       handler,
       bodies: new BodyBudget(),
+      isStream: options.isStream ?? (() => false),
       now: () => performance.now(),
       changed: (connection) => this.#changed(connection),
     };

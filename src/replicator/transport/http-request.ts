@@ -3,7 +3,7 @@ import type http from 'node:http';
 import type http2 from 'node:http2';
 import { JnbdError } from '../../platform/errors.ts';
 import { MiB } from '../../platform/limits.ts';
-import type { IncomingRequest } from './transport.ts';
+import type { IncomingRequest, RequestStream } from './transport.ts';
 import { headersBytesMax, jsonBytesMax, type WireHeaders } from '../protocol/wire.ts';
 
 export type RequestHead = Pick<IncomingRequest, 'method' | 'path' | 'query' | 'headers'>;
@@ -12,6 +12,8 @@ export type RequestHead = Pick<IncomingRequest, 'method' | 'path' | 'query' | 'h
 const bodiesBytesMax = 16 * MiB;
 
 const nothing = new Uint8Array(0);
+/** `NGHTTP2_NO_ERROR` */
+const noErrorCode = 0;
 
 export function headOfStream(headers: http2.IncomingHttpHeaders): RequestHead {
   const { ':method': method = '', ':path': target = '', ':authority': authority } = headers;
@@ -65,6 +67,28 @@ export class BodyBudget {
 
   giveBack(bytes: number): void {
     this.#bytes -= bytes;
+  }
+}
+
+/** Gives the body of one request as it comes. */
+export class BodyStream implements RequestStream {
+  readonly #source: http2.ServerHttp2Stream;
+
+  constructor(source: http2.ServerHttp2Stream) {
+    this.#source = source;
+    // Whoever was answered to the end has nothing to say any more.
+    source.once('finish', () => {
+      if (!source.readableEnded) source.close(noErrorCode);
+    });
+  }
+
+  /** Nobody waits for its end. */
+  readonly hasArrived = true;
+
+  receive(received: (bytes: Uint8Array) => void): void {
+    this.#source.on('data', (chunk: Uint8Array) => {
+      if (!this.#source.writableEnded) received(chunk);
+    });
   }
 }
 

@@ -104,7 +104,7 @@ export class Http2Connection {
     this.#exchanges.add(exchange);
     const session = this.#session;
     // Not from within the caller's own call.
-    if (session && this.#state === 'connected') process.nextTick(() => exchange.send(session));
+    if (session && this.#state === 'connected') process.nextTick(() => exchange.begin(session));
   }
 
   over(exchange: Http2Exchange): void {
@@ -192,7 +192,7 @@ export class Http2Connection {
       session.setLocalWindowSize(window);
       this.#become('connected');
       this.#listen(session);
-      for (const exchange of this.#exchanges) exchange.send(session);
+      for (const exchange of this.#exchanges) exchange.begin(session);
     });
   }
 

@@ -1,5 +1,5 @@
 import type http2 from 'node:http2';
-import { assert } from '../../platform/assert.ts';
+import { assert, must } from '../../platform/assert.ts';
 import { JnbdError, messageOf } from '../../platform/errors.ts';
 import { silentError } from './http2-errors.ts';
 import type { AnswerReceiver, Exchange, RequestLimits, TransportRequest } from './transport.ts';
@@ -64,6 +64,14 @@ export class Http2Exchange implements Exchange {
     this.#stream?.resume();
   }
 
+  write(bytes: Uint8Array, taken: () => void): void {
+    if (this.#state === 'over') return;
+    const stream = must(this.#stream, 'the answer to a stream has begun');
+    stream.write(bytes, (error) => {
+      if (!error && this.#state !== 'over') taken();
+    });
+  }
+
   abort(): void {
     if (this.#state === 'over') return;
     const error = new JnbdError('request_aborted', `the request to ${this.#url} was given up`);
@@ -72,15 +80,15 @@ export class Http2Exchange implements Exchange {
   }
 
   /** Sends the request over `session`, which is open. */
-  send(session: http2.ClientHttp2Session): void {
+  begin(session: http2.ClientHttp2Session): void {
     if (this.#state !== 'waiting') return;
-    const { method, path, headers, body } = this.#request;
+    const { method, path, headers, body, isStream = false } = this.#request;
     const length = body ? { 'content-length': String(body.length) } : {};
     let stream: http2.ClientHttp2Stream;
     try {
       stream = session.request(
         { ':method': method, ':path': path, ...headers, ...length },
-        { endStream: body === undefined },
+        { endStream: body === undefined && !isStream },
       );
     } catch (cause) {
       // The session closed a moment ago.
@@ -95,6 +103,7 @@ export class Http2Exchange implements Exchange {
     stream.once('response', (answered) => this.#headArrived(stream, answered));
     stream.once('end', () => {
       this.#hasEnded = true;
+      if (isStream) stream.end();
     });
     stream.once('close', () => this.#closed(stream));
     if (this.#isPaused) stream.pause();
@@ -124,7 +133,7 @@ export class Http2Exchange implements Exchange {
       plain[name] = Array.isArray(value) ? value.join(', ') : String(value);
     }
     const length = Number(plain['content-length'] ?? Number.NaN);
-    if (length > answerBytesMax) {
+    if (length > this.#bytesMax) {
       this.fail(this.#violated(`an answer of ${length} bytes`));
       return;
     }
@@ -140,8 +149,8 @@ export class Http2Exchange implements Exchange {
   #bytesArrived(chunk: Uint8Array): void {
     if (this.#state !== 'answered') return;
     this.#receivedBytes += chunk.length;
-    if (this.#receivedBytes > (this.#expectedBytes ?? answerBytesMax)) {
-      this.fail(this.#violated(`more than the ${this.#expectedBytes ?? answerBytesMax} bytes`));
+    if (this.#receivedBytes > this.#bytesMax) {
+      this.fail(this.#violated(`more than the ${this.#bytesMax} bytes`));
       return;
     }
     this.#timer?.refresh();
@@ -162,6 +171,10 @@ export class Http2Exchange implements Exchange {
     }
     this.#end();
     this.#receiver.ended();
+  }
+
+  get #bytesMax(): number {
+    return this.#expectedBytes ?? (this.#request.isStream ? Infinity : answerBytesMax);
   }
 
   #expectBytes(): void {

@@ -6,6 +6,7 @@ import { type AnswerStream, SliceSize, StreamAnswer } from './http-answer.ts';
 import {
   type BodyBudget,
   BodyReader,
+  BodyStream,
   headOfMessage,
   headOfStream,
   refusalOf,
@@ -19,6 +20,7 @@ import { problemAnswer } from '../protocol/wire-json.ts';
 export interface ConnectionSetting {
   readonly handler: TransportHandler;
   readonly bodies: BodyBudget;
+  readonly isStream: (method: string, path: string) => boolean;
   readonly now: () => number;
   /** A request ended, or the connection did. */
   readonly changed: (connection: ServedConnection) => void;
@@ -38,7 +40,7 @@ export interface ServerTimes {
 }
 
 interface OpenRequest {
-  readonly body: BodyReader;
+  readonly body: { readonly hasArrived: boolean };
   readonly answer: StreamAnswer;
   readonly startedAt: number;
 }
@@ -47,6 +49,7 @@ interface OpenRequest {
 type ConnectionState = 'opening' | 'http1' | 'http2' | 'closed';
 
 const pingAgainMilliseconds = 100;
+const nothing = new Uint8Array(0);
 
 /** One accepted connection, whatever it speaks, with its requests. */
 export class ServedConnection {
@@ -125,7 +128,9 @@ export class ServedConnection {
       breakOff: () => stream.destroy(new Error('the answer is broken off')),
       whenLeft: (run) => this.#whenLeft(run),
     };
-    this.#begin(head, stream, answer);
+    const { isStream } = this.#setting;
+    const body = isStream(head.method, head.path) ? new BodyStream(stream) : undefined;
+    this.#begin(head, stream, answer, body);
   }
 
   /** A request over HTTP/1.1. */
@@ -150,28 +155,35 @@ export class ServedConnection {
     head: RequestHead,
     source: http2.ServerHttp2Stream | http.IncomingMessage,
     stream: AnswerStream,
+    bodyStream?: BodyStream,
   ): void {
-    const { now, bodies, handler } = this.#setting;
+    const { now, bodies } = this.#setting;
     this.#hasAsked = true;
     const answer = new StreamAnswer(stream, this.#sliceSize, now, () => {
       this.#open.delete(request);
       this.#quietSince = now();
       this.#setting.changed(this);
     });
-    const { peer } = this;
+    const handle = (body: Uint8Array): void => this.#handle({ ...head, body }, answer, bodyStream);
     const refuse = (error: JnbdError): void => this.#refuse(answer, error);
-    const body = new BodyReader(
-      source,
-      bodies,
-      (bytes) => {
-        const refusal = this.#refusal ?? refusalOf(head);
-        if (refusal) refuse(refusal);
-        else handler({ ...head, body: bytes, identity: this.#identity, peer }, answer);
-      },
-      refuse,
-    );
+    const body = bodyStream ?? new BodyReader(source, bodies, handle, refuse);
     const request: OpenRequest = { body, answer, startedAt: now() };
     this.#open.add(request);
+    if (bodyStream) handle(nothing);
+  }
+
+  #handle(
+    asked: RequestHead & { readonly body: Uint8Array },
+    answer: StreamAnswer,
+    stream: BodyStream | undefined,
+  ): void {
+    const refusal = this.#refusal ?? refusalOf(asked);
+    if (refusal) {
+      this.#refuse(answer, refusal);
+      return;
+    }
+    const from = { identity: this.#identity, peer: this.peer };
+    this.#setting.handler({ ...asked, ...from, ...(stream ? { stream } : {}) }, answer);
   }
 
   /** Answers with an error and, as more of the request may come, ends what it came through. */

@@ -41,6 +41,8 @@ export interface TransportRequest {
   readonly path: string;
   readonly headers: WireHeaders;
   readonly body?: Uint8Array;
+  /** The body is what `Exchange.write` is given, for as long as the answer lasts, which has no length. */
+  readonly isStream?: boolean;
 }
 
 export interface RequestLimits {
@@ -66,6 +68,11 @@ export interface Exchange {
   /** Stops and resumes the body; what has arrived already may still be given. */
   pause(): void;
   resume(): void;
+  /**
+   * Of a request that is a stream: the next bytes of its body, which must not change until `taken` is
+   * called. That is not called any more once the exchange is over.
+   */
+  write(bytes: Uint8Array, taken: () => void): void;
   /** `failed` with request_aborted follows, unless it is over. */
   abort(): void;
 }
@@ -121,6 +128,14 @@ export interface TransportListenOptions {
   /** Somebody was not let in, and why: for the log. `peer` is address and port. */
   readonly refused?: (peer: string, why: string) => void;
   readonly connectionsMax?: number;
+  /** Whose bodies are given as they come, over HTTP/2: they are part of no bound, and have no end. */
+  readonly isStream?: (method: string, path: string) => boolean;
+}
+
+/** The body of a request as it comes. */
+export interface RequestStream {
+  /** Once, from within the handler. Nothing is called after the answer ended or its client is gone. */
+  receive(received: (bytes: Uint8Array) => void): void;
 }
 
 export interface IncomingRequest {
@@ -133,6 +148,8 @@ export interface IncomingRequest {
   readonly headers: WireHeaders;
   /** All of it; at most `jsonBytesMax`. */
   readonly body: Uint8Array;
+  /** Instead of a body. */
+  readonly stream?: RequestStream;
   readonly identity: PeerIdentity;
   /** For people: address and port. */
   readonly peer: string;

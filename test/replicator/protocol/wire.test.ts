@@ -108,6 +108,7 @@ const journalRead: fc.Arbitrary<JournalRead> = fc
     copied,
     ranges,
     members,
+    serial: fc.option(number48, { nil: undefined }),
   })
   .map(({ generation, incarnation, numbers, ...rest }) => {
     const [applied = 0, received = 0, number = 0] = [...numbers].sort((a, b) => a - b);
@@ -243,6 +244,9 @@ const journalAnswer: fc.Arbitrary<JournalAnswer> = fc
     oldestUnsentMilliseconds: fc.maxSafeNat(),
     path: fc.array(number48, { maxLength: 32 }),
     members,
+    synchronous: fc.option(fc.record({ heard: number48, timeoutMilliseconds: number48 }), {
+      nil: undefined,
+    }),
   })
   .map(({ through, records, marks, ...rest }) => {
     const [released = 0, applied = 0, durable = 0, newest = 0] = [...marks].sort((a, b) => a - b);
@@ -327,6 +331,7 @@ describe('routes', () => {
       groupName: 'data',
     });
     expect(routeOf('GET', paths.journal(groupId))).toEqual({ kind: 'journal', groupId });
+    expect(routeOf('POST', paths.stream(groupId))).toEqual({ kind: 'stream', groupId });
     expect(routeOf('DELETE', paths.follower(groupId, 7))).toEqual({
       kind: 'unregister',
       groupId,
@@ -338,6 +343,8 @@ describe('routes', () => {
     ['GET', '/status'],
     ['GET', '/v1/groups/data/journal'],
     ['POST', `/v1/groups/${groupId}/journal`],
+    ['GET', `/v1/groups/${groupId}/stream`],
+    ['POST', '/v1/groups/data/stream'],
     ['GET', '/v1/groups/data/followers'],
     ['DELETE', '/v1/groups/data/followers/7'],
     ['DELETE', `/v1/groups/${groupId}/followers/x`],
