@@ -14,6 +14,7 @@ import {
   type FrameReceiver,
   type RecordsHeader,
 } from '../protocol/frames.ts';
+import type { SignalReceiver } from '../protocol/stream-frames.ts';
 import type { Stretch } from '../protocol/wire.ts';
 
 /** All of their memory. */
@@ -57,12 +58,18 @@ export class AnswerBody implements FrameReceiver {
     return this.#backlog.length > 0 || this.#pieces.length > 0 || this.#decoder?.needsRoom === true;
   }
 
+  /** No frame is here in part. */
+  get isBetweenFrames(): boolean {
+    return this.#decoder?.isBetweenFrames === true && this.#backlog.length === 0;
+  }
+
   get isWhole(): boolean {
     return this.#decoder?.isWhole === true && !this.isBlocked;
   }
 
-  begin(): void {
-    this.#decoder = new FrameDecoder(this);
+  /** `signals`: it is the body of a stream. */
+  begin(signals?: SignalReceiver): void {
+    this.#decoder = new FrameDecoder(this, signals);
     this.#backlog = [];
     this.#pieces = [];
     this.#takenRecords = 0;

@@ -1,7 +1,17 @@
 import type { Group } from '../../group/order/group.ts';
 import { must } from '../../platform/assert.ts';
-import type { JnbdError } from '../../platform/errors.ts';
+import type { ErrorKind, JnbdError } from '../../platform/errors.ts';
 import type { FollowerState } from './follower-states.ts';
+
+/** What the source refuses in these ways stays refused until somebody does something. */
+const refusedKinds: readonly ErrorKind[] = ['refused', 'not_found', 'usage'];
+
+/** Trying again does not help, as far as is known. */
+export function needsCommand({ catalog }: Group, { code, kind }: JnbdError): boolean {
+  // A system that stops comes back; an heir may not have applied yet that the group is its own.
+  const isPassing = code === 'shutting_down' || (catalog.handedOver && code === 'follow_loop');
+  return refusedKinds.includes(kind) && !isPassing;
+}
 
 /** Nothing is received: for a while, or, where it is refused, until somebody does something. */
 export function raiseFollowCondition(group: Group, isRefused: boolean, error: JnbdError): void {

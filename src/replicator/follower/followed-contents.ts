@@ -68,6 +68,11 @@ export class FollowedContents {
     return this.underWay ? 1 : links;
   }
 
+  /** Not records alone. */
+  get isWanted(): boolean {
+    return this.underWay !== undefined || this.#copied.progress().length > 0;
+  }
+
   /** What the next read asks for; undefined: not yet, `askable` follows. */
   wanted(): WantedFromSource | undefined {
     const { underWay } = this;

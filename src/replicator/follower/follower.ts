@@ -1,21 +1,17 @@
-import type { WhenFull } from '../../group/catalog/follow-file.ts';
 import type { Group } from '../../group/order/group.ts';
-import type { GroupFiles } from '../../group/catalog/group-files.ts';
 import type { GroupWatcher } from '../../group/order/group-watcher.ts';
-import { type Lineage, positionOf } from '../../group/catalog/lineage.ts';
+import type { Lineage } from '../../group/catalog/lineage.ts';
 import { ReceivedRecords } from '../../group/volumes/received-records.ts';
 import type { ResyncedRegions } from '../../group/volumes/resynced-regions.ts';
 import type { VolumeAdoption } from '../../group/volumes/volume-adoption.ts';
 import { must } from '../../platform/assert.ts';
-import type { Clock, Timer } from '../../platform/clock.ts';
-import type { Disk } from '../../platform/disk.ts';
-import { type ErrorKind, JnbdError } from '../../platform/errors.ts';
-import type { OwnLoad } from '../../platform/own-load.ts';
-import type { PaceSettings } from '../../platform/pace-settings.ts';
+import type { Timer } from '../../platform/clock.ts';
+import { JnbdError } from '../../platform/errors.ts';
 import { AnswerBody } from './answer-body.ts';
 import { FollowedContents, type WantedFromSource } from './followed-contents.ts';
-import { clearFollowConditions, raiseFollowCondition } from './follow-conditions.ts';
+import { clearFollowConditions, needsCommand, raiseFollowCondition } from './follow-conditions.ts';
 import { noteSourceAnswer, noteSourcePath } from '../peers/follow-ring.ts';
+import type { FollowerDependencies, FollowerSettings } from './follower-dependencies.ts';
 import { FullJournal } from './full-journal.ts';
 import { changeFollowerState, type FollowerState } from './follower-states.ts';
 import { type JournalReadOwner, SentRead } from './journal-read.ts';
@@ -24,39 +20,18 @@ import { decidePace, type PaceDecision, type PaceSituation, quietMillisecondsMax
 import { paceSituation } from './pace-situation.ts';
 import { noMeasures, noteRead, noteStart, type PaceMeasures } from './pace-measures.ts';
 import { register, registrationOf } from '../peers/registration.ts';
+import { type NextReadDecision, nextRead } from './next-read.ts';
 import { SourceLag } from './source-lag.ts';
+import { leaseOf } from './source-lease.ts';
+import { SourceStreams } from './source-streams.ts';
 import type { TransportClient } from '../transport/transport.ts';
-import type { Caller, JournalAnswer } from '../protocol/wire.ts';
+import { batchBytesMin, type JournalAnswer, type JournalRead } from '../protocol/wire.ts';
 import type { Registered } from '../protocol/wire-json.ts';
-
-export interface FollowerDependencies {
-  readonly clock: Clock;
-  readonly caller: Caller;
-  /** Where other systems reach this one. */
-  readonly listenPort: () => number;
-  readonly load: () => OwnLoad;
-  readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
-  readonly disk: Disk;
-  readonly files: GroupFiles;
-  /** This follower is closed once its resync has begun. Rejects with JnbdError, and then nothing has changed. */
-  readonly beginResync: (registered: Registered, isWanted: () => boolean) => Promise<void>;
-  /** The source did not let it register. */
-  readonly refused: (error: JnbdError) => void;
-}
-
-export interface FollowerSettings {
-  readonly pace: PaceSettings;
-  /** Reads at the source at the same time. */
-  readonly links: number;
-  readonly whenFull: WhenFull;
-}
 
 const backOffMillisecondsMin = 100;
 const backOffMillisecondsMax = 5000;
 /** What a command has to mend is looked at again so often. */
 const refusedMilliseconds = 5000;
-/** What the source refuses in these ways stays refused until somebody does something. */
-const refusedKinds: readonly ErrorKind[] = ['refused', 'not_found', 'usage'];
 
 /**
  * Follows one group's source: asks for what comes behind the newest record, appends it, and tells with
@@ -75,6 +50,8 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   readonly #meter = new LinkMeter();
   /** In the order asked; the first one's body is being taken. */
   #reads: SentRead[] = [];
+  /** Instead of reads. */
+  readonly #stream: SourceStreams;
   #state: FollowerState = 'registering';
   #measures: PaceMeasures = noMeasures;
   #decision: PaceDecision | undefined;
@@ -87,6 +64,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   #failure: JnbdError | undefined;
   readonly #lag = new SourceLag();
   #registrationCount = 0;
+  readonly #now = (): number => this.#deps.clock.monotonicMilliseconds();
 
   constructor(
     group: Group,
@@ -113,6 +91,19 @@ export class Follower implements JournalReadOwner, GroupWatcher {
       isBlocked: () => this.#body.isBlocked,
       drop: (error) => this.#tryAgain(error),
     });
+    this.#stream = new SourceStreams(
+      { ...deps, group, client, body: this.#body },
+      {
+        told: (answer, isWhole) => this.#told(answer, isWhole),
+        blocked: () => this.#full.blocked(),
+        failed: (error) => this.#tryAgain(error),
+        over: () => {
+          this.#body.close();
+          this.#isRetry = true;
+          this.#consider();
+        },
+      },
+    );
     group.watchers.add(this);
   }
 
@@ -170,18 +161,22 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   }
 
   durableAdvanced(): void {
+    this.#stream.acknowledge();
     this.#consider();
   }
 
   appliedAdvanced(): void {
-    this.#consider();
+    this.durableAdvanced();
+  }
+
+  changed(): void {
+    this.#stream.acknowledge();
   }
 
   answered(read: SentRead): void {
     const answer = must(read.answer, 'the head was decoded');
-    this.#source = answer;
-    this.#lag.heard(answer, this.#now());
-    this.#attempt(() => noteSourceAnswer(this.#group, this.#deps.caller.systemId, answer));
+    leaseOf(this.#group).told(answer.synchronous);
+    this.#told(answer, true);
     if (this.#state !== 'reading') return;
     if (read === this.#reads[0]) this.#beginBody(read);
     this.#consider();
@@ -234,7 +229,15 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     read.itsTurn();
   }
 
+  #told(answer: JournalAnswer, isWhole: boolean): void {
+    this.#source = answer;
+    this.#lag.heard(answer, this.#now());
+    if (!isWhole) return;
+    this.#attempt(() => noteSourceAnswer(this.#group, this.#deps.caller.systemId, answer));
+  }
+
   #roomAppeared(): void {
+    this.#stream.roomAppeared();
     const [read] = this.#reads;
     if (!read || !this.#body.isBlocked) return;
     this.#attempt(() => {
@@ -260,6 +263,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     const isFull = this.#reads.length >= this.#contents.readsMax(this.#settings.links);
     const isKnown = this.#reads.every(({ answer }) => answer !== undefined);
     if (this.#state !== 'reading' || isFull || !isKnown || this.#group.state !== 'normal') return;
+    if (this.#streams()) return;
     const decision = decidePace(this.#settings.pace, this.#measures, this.#situation());
     this.#decision = decision;
     this.#timer?.cancel();
@@ -273,37 +277,42 @@ export class Follower implements JournalReadOwner, GroupWatcher {
       return;
     }
     const wanted = this.#contents.wanted();
-    if (wanted) this.#send(decision, wanted);
+    if (!wanted) return;
+    const asked = this.#nextRead(decision, wanted);
+    const { groupId } = this.#group.catalog;
+    const { caller } = this.#deps;
+    const read = new SentRead(this.#client, groupId, caller, asked, this.#meter, this.#now, this);
+    this.#reads.push(read);
+    this.#isRetry = false;
   }
 
-  #send({ batchBytes, waitMilliseconds }: PaceDecision, wanted: WantedFromSource): void {
-    const { watermarks, catalog } = this.#group;
-    const last = this.#reads.at(-1)?.answer?.through;
-    // A source that grows a volume, waits until the file here has grown: until then its record is not here.
-    const received = this.#group.changes.settledThrough(watermarks.durable);
-    const applied = Math.min(watermarks.applied, received);
-    this.#measures = noteStart(this.#measures, this.#now());
-    this.#toldApplied = applied;
-    const read = new SentRead(
-      this.#client,
-      catalog.groupId,
-      this.#deps.caller,
-      {
-        position: last ?? positionOf(catalog.lineage, watermarks.newest),
-        received,
-        applied,
-        batchBytes,
-        waitMilliseconds,
-        againMilliseconds: waitMilliseconds + quietMillisecondsMax(this.#settings.pace),
-        isRetry: this.#isRetry,
-        ...wanted,
-      },
-      this.#meter,
-      () => this.#now(),
-      this,
+  /** True: once nothing else is on its way, what comes next comes on a stream. */
+  #streams(): boolean {
+    const { synchronous } = this.#source ?? {};
+    if (this.#stream.isOpen) return true;
+    const mayStream = !this.#isRetry && !this.#contents.isWanted && !this.#full.forbidsReading;
+    if (!synchronous || !mayStream || !this.#stream.isDue(this.#source)) return false;
+    if (this.#reads.length > 0) return true;
+    const members = this.#group.followers.members.below();
+    const decision = { batchBytes: batchBytesMin, waitMilliseconds: 0 };
+    const asked = this.#nextRead(decision, { copied: [], ranges: [], members });
+    this.#decision = undefined;
+    this.#stream.begin(asked, synchronous.timeoutMilliseconds);
+    return true;
+  }
+
+  #nextRead(decision: NextReadDecision, wanted: WantedFromSource): JournalRead {
+    const asked = nextRead(
+      this.#group,
+      this.#reads.at(-1)?.answer?.through,
+      this.#source?.synchronous,
+      leaseOf(this.#group),
+      decision,
+      quietMillisecondsMax(this.#settings.pace),
     );
-    this.#isRetry = false;
-    this.#reads.push(read);
+    this.#measures = noteStart(this.#measures, this.#now());
+    this.#toldApplied = asked.applied;
+    return { ...asked, ...wanted, isRetry: this.#isRetry };
   }
 
   #situation(): PaceSituation {
@@ -328,6 +337,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
       const wanted = registrationOf(this.#group, listenPort());
       const told: Registered = await register(this.#client, caller, state.sourceGroup, wanted);
       noteSourcePath(this.#group, caller.systemId, told.path);
+      leaseOf(this.#group).begin(told.systemId);
       this.sourceLineage = told.lineage;
       if (told.resync && count === this.#registrationCount) {
         await this.#contents.copies.settled();
@@ -354,11 +364,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   #tryAgain(error: JnbdError): void {
     if (this.#state !== 'reading' && this.#state !== 'registering') return;
     this.#stopReading();
-    const { handedOver } = this.#group.catalog;
-    // A system that stops comes back; an heir may not have applied yet that the group is its own.
-    const isPassing =
-      error.code === 'shutting_down' || (handedOver && error.code === 'follow_loop');
-    const isRefused = refusedKinds.includes(error.kind) && !isPassing;
+    const isRefused = needsCommand(this.#group, error);
     this.#failure = error;
     this.#failures += 1;
     this.#become(isRefused ? 'refused' : 'waiting');
@@ -381,6 +387,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     this.#registrationCount += 1;
     this.#timer?.cancel();
     this.#timer = undefined;
+    this.#stream.close();
     for (const read of this.#reads) read.abandon();
     this.#reads = [];
     this.#body.close();
@@ -389,9 +396,5 @@ export class Follower implements JournalReadOwner, GroupWatcher {
 
   #become(state: FollowerState): void {
     this.#state = changeFollowerState(this.#state, state);
-  }
-
-  #now(): number {
-    return this.#deps.clock.monotonicMilliseconds();
   }
 }

@@ -30,6 +30,21 @@ export async function admit(
   peer: string,
 ): Promise<Registered> {
   const group = system.group(groupName);
+  const told = await admitTo(system, group, registration, identity, peer);
+  const { systemId, synchronous } = registration;
+  if (synchronous !== undefined && group.followers.find(systemId)) {
+    group.followers.setSynchronous(systemId, synchronous);
+  }
+  return told;
+}
+
+async function admitTo(
+  system: System,
+  group: Group,
+  registration: Registration,
+  identity: PeerIdentity,
+  peer: string,
+): Promise<Registered> {
   checkCaller(system, group, registration, identity);
   checkGeneration(system, group, registration, placeOf(registration, identity, peer));
   if (group.state !== 'normal' || group.role === 'diverged') {

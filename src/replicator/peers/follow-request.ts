@@ -29,6 +29,7 @@ export function sourceOf(
 }
 
 export function followState(wanted: FollowWish, before: FollowState | undefined): SourceChoice {
+  const synchronous = wanted.synchronous ?? before?.synchronous;
   return {
     url: wanted.url,
     preferred: wanted.url,
@@ -39,6 +40,7 @@ export function followState(wanted: FollowWish, before: FollowState | undefined)
     batchSize: wanted.batchSize ?? before?.batchSize ?? followDefaults.batchSize,
     links: wanted.links ?? before?.links ?? followDefaults.links,
     whenFull: wanted.whenFull ?? before?.whenFull ?? 'keep',
+    ...(synchronous === undefined ? {} : { synchronous }),
   };
 }
 

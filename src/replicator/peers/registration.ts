@@ -26,6 +26,7 @@ export function registrationOf(
     listenPort,
     groupName: name,
     compare: false,
+    synchronous: follow.state?.synchronous,
   };
 }
 

@@ -25,6 +25,8 @@ const followAskSchema = z.object({
   /** Where the source listens; its host is the one that it asks from. */
   listenPort: z.int().min(1).max(65535),
   journalOnly: z.boolean(),
+  /** Replies to the source's hosts are to wait for it; left out: as it was. */
+  synchronous: z.boolean().optional(),
   journalCapacityBytes: z.int().min(1).max(updateNumberMax).nullable().default(null),
 });
 export type FollowAsk = z.infer<typeof followAskSchema>;
@@ -128,6 +130,7 @@ export async function answerFollowRoute(
     batchSize: undefined,
     links: undefined,
     whenFull: undefined,
+    synchronous: ask.synchronous,
     relief: undefined,
     seeds: [],
     settings: journalCapacityBytes === null ? {} : { journalCapacityBytes },

@@ -51,6 +51,7 @@ export class Secondaries {
         sourceGroup: group.name,
         listenPort: this.#deps.listenPort(),
         journalOnly,
+        synchronous: wish.synchronous,
         journalCapacityBytes: journalCapacityBytes ?? null,
       });
       if (changed) {

@@ -20,7 +20,8 @@ import {
   type SourceChoice,
   sourceOf,
 } from '../peers/follow-request.ts';
-import { Follower, type FollowerDependencies } from '../follower/follower.ts';
+import { Follower } from '../follower/follower.ts';
+import type { FollowerDependencies } from '../follower/follower-dependencies.ts';
 import { handOver, isGivenTo } from './handoff.ts';
 import { makeSecondary } from './new-secondary.ts';
 import { partsFromSource } from './parting.ts';

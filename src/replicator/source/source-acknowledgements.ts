@@ -1,11 +1,17 @@
 import type { Acknowledgement } from '../../group/followers/follower-cursor.ts';
 import type { Clock } from '../../platform/clock.ts';
-import type { FromSource } from './source-messages.ts';
+import type { FromSource, ToldAcknowledgement } from './source-messages.ts';
 import type { SourceReader } from './source-reader.ts';
 import type { JournalRead } from '../protocol/wire.ts';
 
 /** One that has nothing new to say is still told of, so that it counts as heard. */
 const repeatMilliseconds = 1000;
+
+/** What counts of a read, or of what is said on a stream. */
+export type ToldByRead = Pick<
+  JournalRead,
+  'received' | 'applied' | 'copied' | 'ranges' | 'members' | 'againMilliseconds' | 'serial'
+>;
 
 interface Told extends Acknowledgement {
   readonly membersText: string;
@@ -17,25 +23,28 @@ export class SourceAcknowledgements {
   readonly #clock: Clock;
   readonly #post: (message: FromSource) => void;
   readonly #told = new WeakMap<SourceReader, Told>();
-  readonly #pending = new Map<SourceReader, Acknowledgement & { readonly groupId: string }>();
+  readonly #pending = new Map<SourceReader, ToldAcknowledgement>();
 
   constructor(clock: Clock, post: (message: FromSource) => void) {
     this.#clock = clock;
     this.#post = post;
   }
 
-  note(groupId: string, reader: SourceReader, read: JournalRead): void {
+  /** `isAwaited`: a host may wait for it, so it goes at once. */
+  note(groupId: string, reader: SourceReader, read: ToldByRead, isAwaited = false): void {
     const { systemId, sent } = reader;
-    const { received, applied, copied, againMilliseconds } = read;
+    const { received, applied, copied, againMilliseconds, serial } = read;
     const isResyncing = read.ranges.length > 0;
-    const membersText = JSON.stringify(read.members);
     const told = this.#told.get(reader);
+    const membersText =
+      read.members === told?.members ? told.membersText : JSON.stringify(read.members);
     const members = membersText === told?.membersText ? undefined : read.members;
     const now = this.#clock.monotonicMilliseconds();
     // What comes within the time of a repetition is not told.
     const dueMilliseconds = againMilliseconds && againMilliseconds + repeatMilliseconds;
     const isNews =
       told === undefined ||
+      serial !== undefined ||
       received !== told.received ||
       applied !== told.applied ||
       sent !== told.sent ||
@@ -48,13 +57,17 @@ export class SourceAcknowledgements {
     if (!isNews) return;
     const said = { received, applied, copied, isResyncing };
     const acknowledgement = { systemId, sent, dueMilliseconds, ...said };
-    this.#told.set(reader, { ...acknowledgement, membersText, atMilliseconds: now });
-    if (this.#pending.size === 0) this.#clock.soon(() => this.#postPending());
+    const remembered = { members: read.members, membersText, atMilliseconds: now };
+    this.#told.set(reader, { ...acknowledgement, ...remembered });
     const pending = this.#pending.get(reader)?.members;
-    this.#pending.set(reader, { groupId, ...acknowledgement, members: members ?? pending });
+    const hadPending = this.#pending.size > 0;
+    this.#pending.set(reader, { groupId, ...acknowledgement, serial, members: members ?? pending });
+    if (isAwaited) this.#postPending();
+    else if (!hadPending) this.#clock.soon(() => this.#postPending());
   }
 
   #postPending(): void {
+    if (this.#pending.size === 0) return;
     const acknowledgements = [...this.#pending.values()];
     this.#pending.clear();
     this.#post({ kind: 'acknowledged', acknowledgements });

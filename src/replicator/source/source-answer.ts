@@ -7,9 +7,10 @@ import type { JournalAnswer, JournalRead } from '../protocol/wire.ts';
 /** What the head of an answer says of a journal whose records up to `records.through` are in it. */
 export function journalAnswer(
   journal: SourceJournal,
-  { position }: JournalRead,
+  { position }: Pick<JournalRead, 'position'>,
   records: RecordsEnd,
   wallMilliseconds: number,
+  systemId: number,
 ): JournalAnswer {
   const { watermarks, usedBytes, capacityBytes, servable } = journal;
   const { through } = records;
@@ -30,6 +31,7 @@ export function journalAnswer(
     path: journal.picture.path,
     oldestUnsentMilliseconds: isDone ? 0 : Math.max(0, Math.floor(oldestUnsentMilliseconds)),
     members: journal.members,
+    synchronous: journal.synchronousFor(systemId),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { BatchBuffer } from './batch-buffers.ts';
 import { encodeEnd, encodeStretch } from '../protocol/frame-encoder.ts';
 import { endFrameBytes, frameHeaderBytes, stretchFrameBytes } from '../protocol/frames.ts';
+import { encodeWatermarks, type StreamWatermarks } from '../protocol/stream-frames.ts';
 import type { Stretch } from '../protocol/wire.ts';
 
 const endBytes = frameHeaderBytes + endFrameBytes;
@@ -51,8 +52,25 @@ export class SourceBatch {
 
   static readonly stretchBytes = frameHeaderBytes + stretchFrameBytes;
 
+  addWatermarks(told: StreamWatermarks): void {
+    this.added(encodeWatermarks(this.buffer.view, this.#bytes, told) - this.#bytes);
+  }
+
+  /** False: there is no room for it. */
+  addFrame(frame: Uint8Array): boolean {
+    if (frame.length > this.room) return false;
+    this.buffer.bytes.set(frame, this.#bytes);
+    this.added(frame.length);
+    return true;
+  }
+
   addStretch(stretch: Stretch): void {
     this.added(encodeStretch(this.buffer.view, this.#bytes, stretch) - this.#bytes);
+  }
+
+  /** The frames so far. */
+  get content(): Uint8Array {
+    return this.buffer.bytes.subarray(0, this.#bytes);
   }
 
   /** The whole body. */

@@ -1,6 +1,8 @@
 import type { Group } from '../../group/order/group.ts';
 import type { GroupWatcher } from '../../group/order/group-watcher.ts';
 import type { Volume } from '../../group/apply/volume.ts';
+import { synchronousDefaults } from '../../group/catalog/protection.ts';
+import type { FollowerCursor } from '../../group/followers/follower-cursor.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { pathThrough } from '../peers/follow-ring.ts';
 import type {
@@ -8,6 +10,7 @@ import type {
   JournalProgress,
   SourceSegmentPlace,
   SourceVolume,
+  ToldAcknowledgement,
   ToSource,
 } from './source-messages.ts';
 
@@ -28,7 +31,10 @@ export class SourceFeed implements GroupWatcher {
   #told: JournalProgress | undefined;
   /** What the last picture was made of. */
   #pictured: readonly unknown[] = [];
+  /** Of those who follow: the newest acknowledgement that was told to the group. */
+  readonly #heard = new Map<number, number>();
   #isAsked = false;
+  #isWatched = false;
   #isScheduled = false;
   #isClosed = false;
 
@@ -49,7 +55,8 @@ export class SourceFeed implements GroupWatcher {
 
   durableAdvanced(durable: number): void {
     Atomics.store(this.#durable, 0, BigInt(durable));
-    if (this.#isAsked || this.#group.catalog !== this.#pictured[0]) this.#moved();
+    if (this.#isWatched) this.#postNews();
+    else if (this.#isAsked || this.#group.catalog !== this.#pictured[0]) this.#moved();
   }
 
   appliedAdvanced(): void {
@@ -66,6 +73,23 @@ export class SourceFeed implements GroupWatcher {
     else this.#moved();
   }
 
+  /** Whether somebody is sent what becomes durable as soon as it is. */
+  watch(isOn: boolean): void {
+    this.#isWatched = isOn;
+    if (isOn) this.#schedule();
+  }
+
+  /** What a follower said counts from here on. One that says nothing new wants to know whether it is heard. */
+  acknowledged({ serial, ...told }: Omit<ToldAcknowledgement, 'groupId'>): void {
+    const { followers } = this.#group;
+    const before = followers.find(told.systemId);
+    followers.acknowledge(told);
+    if (serial === undefined || !this.#group.synchronous.confirms(told.systemId)) return;
+    this.#heard.set(told.systemId, serial);
+    const isNews = before?.received !== told.received || before.applied !== told.applied;
+    if (this.#isWatched && !isNews) this.#schedule();
+  }
+
   /** `isOpening`: the group comes back. */
   close(isOpening: boolean): void {
     this.#isClosed = true;
@@ -77,7 +101,7 @@ export class SourceFeed implements GroupWatcher {
     if (this.#isClosed) return;
     // At once: whoever was just registered is known to the worker before it is told so.
     this.#postPicture();
-    if (this.#isAsked && this.#isProgressOld()) this.#schedule();
+    if ((this.#isAsked || this.#isWatched) && this.#isProgressOld()) this.#schedule();
   }
 
   #schedule(): void {
@@ -107,7 +131,7 @@ export class SourceFeed implements GroupWatcher {
   /** The picture first: whoever is given a number knows its stretch. */
   #postNews(): void {
     this.#postPicture();
-    const isWanted = this.#isAsked || !this.#told;
+    const isWanted = this.#isAsked || this.#isWatched || !this.#told;
     if (!isWanted || !this.#group.isReadable) return;
     this.#isAsked = false;
     const progress = this.#progress();
@@ -150,9 +174,12 @@ export class SourceFeed implements GroupWatcher {
       volumes: [...group.volumes.values()].map((volume) => sourceVolume(volume, group)),
       catalogNumber: number,
       contentsFrom: group.follow.state?.shows ?? 0,
-      followers: group.followers
-        .list()
-        .map(({ systemId, name: follower, state }) => ({ systemId, name: follower, state })),
+      followers: group.followers.list().map((cursor) => ({
+        systemId: cursor.systemId,
+        name: cursor.name,
+        state: cursor.state,
+        timeoutMilliseconds: timeoutOf(group, cursor),
+      })),
       path: pathThrough(group, this.#systemId),
       copyBytesPerSecond,
     };
@@ -169,6 +196,7 @@ export class SourceFeed implements GroupWatcher {
       usedBytes: chain.usedBytes,
       capacityBytes: chain.capacityBytes,
       members: this.#group.followers.members.list(),
+      heard: [...this.#heard].map(([systemId, serial]) => ({ systemId, serial })),
     };
   }
 
@@ -195,6 +223,16 @@ export class SourceFeed implements GroupWatcher {
     for (const sequence of removed) this.#segments.delete(sequence);
     return { added, removed: [...removed] };
   }
+}
+
+/** Only a primary has hosts whose replies wait. Where two limits hold, the shorter one says how often to speak. */
+function timeoutOf({ role, catalog }: Group, { synchronous = false }: FollowerCursor): number {
+  if (role !== 'primary' || !synchronous) return 0;
+  const { protection } = catalog;
+  const { timeoutMilliseconds } = catalog.synchronous ?? synchronousDefaults;
+  return protection?.state === 'protected'
+    ? Math.min(protection.timeoutMilliseconds, timeoutMilliseconds)
+    : timeoutMilliseconds;
 }
 
 /** Another number whenever the state of a volume is another, or there is one more. */

@@ -8,6 +8,11 @@ import { SourceJournal } from './source-journal.ts';
 import type { FromSource, GroupPicture, JournalProgress } from './source-messages.ts';
 import { SourceReader } from './source-reader.ts';
 
+/** Who is sent whatever is new. */
+export interface NewsStream {
+  look(): void;
+}
+
 /** What is known may be so old before it is asked for again, while there is still something to send. */
 const ageMillisecondsMax = 50;
 
@@ -21,6 +26,7 @@ export class SourceGroup {
   readonly #post: (message: FromSource) => void;
   readonly #readers = new Map<number, SourceReader>();
   readonly #waiting = new Set<() => void>();
+  readonly #streams = new Set<NewsStream>();
   #isAsked = false;
   #isAskedUrgently = false;
   #isStopping = false;
@@ -100,8 +106,23 @@ export class SourceGroup {
     this.#askNow(true);
   }
 
+  /** It is told of all news, until it leaves. */
+  joinStream(stream: NewsStream): void {
+    this.#streams.add(stream);
+    if (this.#streams.size === 1) this.#watch(true);
+  }
+
+  leaveStream(stream: NewsStream): void {
+    if (this.#streams.delete(stream) && this.#streams.size === 0) this.#watch(false);
+  }
+
+  #watch(isOn: boolean): void {
+    this.#post({ kind: 'watch', groupId: this.journal.picture.groupId, isOn });
+  }
+
   /** Everybody who waits looks again. */
   wake(): void {
+    for (const stream of this.#streams) stream.look();
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const wake of waiting) wake();

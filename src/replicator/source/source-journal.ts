@@ -3,9 +3,9 @@ import { assert } from '../../platform/assert.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
 import type { SourceFiles } from './source-files.ts';
-import type { GroupPicture, JournalProgress } from './source-messages.ts';
+import type { GroupPicture, HeardSerial, JournalProgress } from './source-messages.ts';
 import { SourceSegment } from './source-segment.ts';
-import type { Member, Stretch, WireWatermarks } from '../protocol/wire.ts';
+import type { Member, Stretch, SynchronousTold, WireWatermarks } from '../protocol/wire.ts';
 
 /** Where a number stands, and how far that holds. */
 export interface NumberPlace {
@@ -30,6 +30,7 @@ export class SourceJournal {
   #usedBytes = 0;
   #capacityBytes = 0;
   #members: readonly Member[] = [];
+  #heard: readonly HeardSerial[] = [];
   #heardMilliseconds: number;
   #revision = 0;
   /** Since when there has been something that is not durable; undefined: there is nothing. */
@@ -74,6 +75,15 @@ export class SourceJournal {
     return this.#members;
   }
 
+  /** What the head of an answer tells a follower that replies may wait for. */
+  synchronousFor(systemId: number): SynchronousTold | undefined {
+    const follower = this.#picture.followers.find((known) => known.systemId === systemId);
+    const timeoutMilliseconds = follower?.timeoutMilliseconds ?? 0;
+    if (timeoutMilliseconds === 0) return undefined;
+    const heard = this.#heard.find((told) => told.systemId === systemId)?.serial ?? 0;
+    return { heard, timeoutMilliseconds };
+  }
+
   /** How often it was heard of. */
   get revision(): number {
     return this.#revision;
@@ -113,6 +123,7 @@ export class SourceJournal {
     this.#usedBytes = progress.usedBytes;
     this.#capacityBytes = progress.capacityBytes;
     this.#members = progress.members;
+    this.#heard = progress.heard;
     this.#heardMilliseconds = now;
     this.#revision += 1;
   }

@@ -30,6 +30,14 @@ export interface SourceFollower {
   readonly systemId: number;
   readonly name: string;
   readonly state: FollowerState;
+  /** How long replies to hosts may wait for it; 0: they never do. */
+  readonly timeoutMilliseconds: number;
+}
+
+/** The newest acknowledgement of a follower that was told to the group, by the serial that it has. */
+export interface HeardSerial {
+  readonly systemId: number;
+  readonly serial: number;
 }
 
 /** What changes rarely of a group. */
@@ -70,6 +78,13 @@ export interface JournalProgress {
   readonly capacityBytes: number;
   /** Everybody else who has the group. */
   readonly members: readonly Member[];
+  readonly heard: readonly HeardSerial[];
+}
+
+/** What the worker tells of a follower; `serial`: of what it said, if it wants to know whether that counts. */
+export interface ToldAcknowledgement extends Acknowledgement {
+  readonly groupId: string;
+  readonly serial?: number | undefined;
 }
 
 /** What can be said in a message: the rest is the worker's own. */
@@ -105,8 +120,10 @@ export type FromSource =
   | { readonly kind: 'ask'; readonly groupId: string; readonly isUrgent: boolean }
   | {
       readonly kind: 'acknowledged';
-      readonly acknowledgements: readonly (Acknowledgement & { readonly groupId: string })[];
+      readonly acknowledgements: readonly ToldAcknowledgement[];
     }
+  /** Somebody is sent whatever becomes durable: news are wanted at once, until they are not. */
+  | { readonly kind: 'watch'; readonly groupId: string; readonly isOn: boolean }
   /** Somebody was not let in. */
   | { readonly kind: 'refused'; readonly peer: string; readonly why: string }
   /** Whatever is no journal read: `answer` has to follow. */

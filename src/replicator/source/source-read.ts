@@ -8,7 +8,7 @@ import type { SourceJournal } from './source-journal.ts';
 import type { SourceReader } from './source-reader.ts';
 import { fillRanges, rangesAreDue } from './source-ranges.ts';
 import { fillRecords, type RecordsEnd } from './source-records.ts';
-import { endRefusal, type Refusal, refusalOf } from './source-refusal.ts';
+import { endRefusal, type Refusal, refusalOf, stoppingRefusal } from './source-refusal.ts';
 import type { Answer } from '../transport/transport.ts';
 import { encodeJournalAnswer, type JournalRead } from '../protocol/wire.ts';
 import { problemAnswer } from '../protocol/wire-json.ts';
@@ -90,7 +90,7 @@ export class SourceRead {
 
   /** True: nothing came, and that was answered. */
   async #waitOrEnd(isCopyDue: boolean): Promise<boolean> {
-    const end = this.#group.isStopping ? stopping(this.#journal) : endRefusal(this.#journal);
+    const end = this.#group.isStopping ? stoppingRefusal(this.#journal) : endRefusal(this.#journal);
     if (end) {
       this.#refuse(end);
       return true;
@@ -182,7 +182,8 @@ export class SourceRead {
 
   #headers(records: RecordsEnd) {
     const wall = this.#group.clock.wallMilliseconds();
-    return encodeJournalAnswer(journalAnswer(this.#journal, this.#read, records, wall));
+    const { systemId } = this.#reader;
+    return encodeJournalAnswer(journalAnswer(this.#journal, this.#read, records, wall, systemId));
   }
 
   #refuse({ error, details }: Refusal): void {
@@ -205,9 +206,4 @@ export class SourceRead {
       };
     });
   }
-}
-
-function stopping({ picture: { name } }: SourceJournal): Refusal {
-  const text = `group ${name} is served no longer: the system stops`;
-  return { error: new JnbdError('shutting_down', text), details: {} };
 }

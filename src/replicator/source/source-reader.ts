@@ -8,6 +8,8 @@ export class SourceReader {
   sent = 0;
   /** Reads that are not answered yet. */
   reads = 0;
+  /** Ends the stream of it that there is. */
+  endStream: (() => void) | undefined;
   #turn: Promise<void> = Promise.resolve();
 
   constructor(systemId: number) {

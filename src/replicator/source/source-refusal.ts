@@ -19,7 +19,7 @@ export interface Refusal {
 export function refusalOf(
   journal: SourceJournal,
   systemId: number,
-  { position }: JournalRead,
+  { position }: Pick<JournalRead, 'position'>,
 ): Refusal | undefined {
   const { picture, watermarks } = journal;
   const { name, lineage, role, state } = picture;
@@ -77,6 +77,11 @@ function isEarlier(lineage: Lineage, { generation, incarnation, number }: Positi
 /** What there is was given, and more may not come: the state that the follower takes over (K16). */
 export function endRefusal(journal: SourceJournal): Refusal | undefined {
   return journal.picture.state === 'normal' ? undefined : stateRefusal(journal);
+}
+
+/** Nothing more is to come: the system stops. */
+export function stoppingRefusal({ picture: { name } }: SourceJournal): Refusal {
+  return refuse('shutting_down', `group ${name} is served no longer: the system stops`);
 }
 
 function stateRefusal({ picture: { name, state, stateText } }: SourceJournal): Refusal {

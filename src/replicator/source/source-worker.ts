@@ -7,12 +7,13 @@ import { BatchBuffers } from './batch-buffers.ts';
 import { ForwardedRequests, sendProblem } from './forwarded-requests.ts';
 import { decodeHashRange, hashRouteOf } from '../protocol/hash-wire.ts';
 import { checkCertificate } from '../peers/peer-rights.ts';
-import { SourceAcknowledgements } from './source-acknowledgements.ts';
+import { SourceAcknowledgements, type ToldByRead } from './source-acknowledgements.ts';
 import { ColdReads } from './source-files.ts';
 import { SourceGroup } from './source-group.ts';
 import type { FromSource, SourceListenOptions, ToSource } from './source-messages.ts';
 import { SourceRead } from './source-read.ts';
 import type { SourceReader } from './source-reader.ts';
+import { SourceStream } from './source-stream.ts';
 import type {
   Answer,
   IncomingRequest,
@@ -27,6 +28,10 @@ const buffersMax = 8;
 const bufferBytes = 2 * MiB;
 /** Of one follower, waiting ones included. */
 const readsMax = 64;
+
+function isStream(method: string, path: string): boolean {
+  return routeOf(method, path)?.kind === 'stream';
+}
 
 export interface SourceWorkerDependencies {
   readonly disk: Disk;
@@ -93,7 +98,7 @@ export class SourceWorker {
     this.#isOpenToAll = options.cleartext === 'anywhere';
     const refused = (peer: string, why: string): void =>
       this.#port.post({ kind: 'refused', peer, why });
-    const all = { ...options, refused, ...(rightsOf ? { rightsOf } : {}) };
+    const all = { ...options, refused, isStream, ...(rightsOf ? { rightsOf } : {}) };
     try {
       this.#server = await transport.listen(all, (request, answer) =>
         this.#request(request, answer),
@@ -132,6 +137,7 @@ export class SourceWorker {
     try {
       if (hashRoute) this.#hashes(hashRoute.groupId, hashRoute.volume, request, answer);
       else if (route?.kind === 'journal') this.#read(route.groupId, request, answer);
+      else if (route?.kind === 'stream') this.#stream(route.groupId, request, answer);
       else this.#forwarded.forward(request, answer);
     } catch (error) {
       if (!(error instanceof JnbdError)) throw error;
@@ -160,6 +166,18 @@ export class SourceWorker {
     new SourceRead(group, reader, read, answer).run().then(ended, (error: unknown) => {
       throw error;
     });
+  }
+
+  #stream(groupId: string, request: IncomingRequest, answer: Answer): void {
+    const read = decodeJournalRead(request.headers);
+    const { group, reader } = this.#reader(groupId, request);
+    const { stream, peer } = request;
+    if (!stream)
+      throw new JnbdError('protocol_violated', 'a stream is asked for over HTTP/2 alone');
+    const refused = (why: string): void => this.#port.post({ kind: 'refused', peer, why });
+    const acknowledged = (told: ToldByRead): void =>
+      this.#acknowledgements.note(groupId, reader, told, true);
+    new SourceStream(group, reader, read, answer, { acknowledged, refused }).begin(stream);
   }
 
   /** Who asks, where it may. The registration is its admission; nobody reads in the name of another. */

@@ -98,8 +98,11 @@ export class Source {
         return;
       case 'acknowledged':
         for (const { groupId, ...told } of message.acknowledgements) {
-          this.#feeds.get(groupId)?.group.followers.acknowledge(told);
+          this.#feeds.get(groupId)?.acknowledged(told);
         }
+        return;
+      case 'watch':
+        this.#feeds.get(message.groupId)?.watch(message.isOn);
         return;
       case 'refused':
         this.#deps.refused(message.peer, message.why);

@@ -21,6 +21,7 @@ export class MemoryAnswer implements Answer {
   readonly #clock: Clock;
   readonly #pieces: Uint8Array[] = [];
   readonly #waiting: { readonly bytes: Uint8Array; readonly taken: () => void }[] = [];
+  #told = 0;
   #isGone = false;
   #gone: (() => void) | undefined;
 
@@ -30,6 +31,13 @@ export class MemoryAnswer implements Answer {
 
   get body(): Buffer {
     return Buffer.concat(this.#pieces);
+  }
+
+  /** What came since this was asked last. */
+  news(): Buffer {
+    const news = Buffer.concat(this.#pieces.slice(this.#told));
+    this.#told = this.#pieces.length;
+    return news;
   }
 
   get isDone(): boolean {

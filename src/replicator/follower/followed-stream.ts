@@ -1,0 +1,297 @@
+import type { Group } from '../../group/order/group.ts';
+import { positionOf } from '../../group/catalog/lineage.ts';
+import { must } from '../../platform/assert.ts';
+import type { Clock, Timer } from '../../platform/clock.ts';
+import { JnbdError } from '../../platform/errors.ts';
+import type { AnswerBody } from './answer-body.ts';
+import { leaseOf, type SourceLease } from './source-lease.ts';
+import type { AnswerReceiver, Exchange, TransportClient } from '../transport/transport.ts';
+import { frameHeaderBytes } from '../protocol/frames.ts';
+import {
+  acknowledgementFrameBytes,
+  encodeAcknowledgement,
+  encodeMembersText,
+  type StreamMembersText,
+  type StreamWatermarks,
+} from '../protocol/stream-frames.ts';
+import { beatMillisecondsOf, silenceMillisecondsOf } from '../protocol/stream-times.ts';
+import {
+  type Caller,
+  decodeJournalAnswer,
+  decodePath,
+  encodeCaller,
+  encodeJournalRead,
+  type JournalAnswer,
+  type JournalRead,
+  jsonBytesMax,
+  paths,
+  type WireHeaders,
+} from '../protocol/wire.ts';
+import { decodeMembers, encodeMembers } from '../protocol/wire-members.ts';
+import { readProblem } from '../protocol/wire-json.ts';
+
+export interface FollowedStreamOwner {
+  /** The source said how far it is; `isWhole`: and who has the group. */
+  told(answer: JournalAnswer, isWhole: boolean): void;
+  /** What arrives finds no room: it is left with the link until `roomAppeared`. */
+  blocked(): void;
+  /** The source ended it, or the way there did: reads go on. */
+  over(error: JnbdError | undefined): void;
+  /** What came is wrong, or cannot be taken. */
+  failed(error: JnbdError): void;
+}
+
+const headMilliseconds = 10_000;
+/** What was only applied is told together. */
+const appliedMilliseconds = 100;
+const membersMilliseconds = 1000;
+
+/** `asked`: for its head. `open`: both sides may speak. */
+type FollowedStreamState = 'asked' | 'open' | 'over';
+
+/**
+ * The source's journal as it grows: what arrives goes to the group and is made durable at once, and what is
+ * durable is told at once. Says at most one thing at a time, and then the newest: a link that takes nothing
+ * holds no more than that.
+ */
+export class FollowedStream implements AnswerReceiver {
+  readonly #group: Group;
+  readonly #clock: Clock;
+  readonly #body: AnswerBody;
+  readonly #lease: SourceLease;
+  readonly #owner: FollowedStreamOwner;
+  readonly #exchange: Exchange;
+  readonly #beatMilliseconds: number;
+  readonly #frame = Buffer.alloc(frameHeaderBytes + acknowledgementFrameBytes);
+  readonly #view = new DataView(this.#frame.buffer, this.#frame.byteOffset, this.#frame.length);
+  #state: FollowedStreamState = 'asked';
+  #answer: JournalAnswer | undefined;
+  #status = 0;
+  #problem: Buffer[] = [];
+  #problemBytes = 0;
+  #received: number;
+  #applied: number;
+  #isWriting = false;
+  #isBeatDue = false;
+  #saidMembers: string;
+  #saidMembersAt: number;
+  #toldWholeAt: number;
+  #beat: Timer | undefined;
+  #appliedTimer: Timer | undefined;
+
+  /** `timeoutMilliseconds`: how long the source's hosts wait for this system. */
+  constructor(
+    deps: {
+      readonly group: Group;
+      readonly clock: Clock;
+      readonly client: TransportClient;
+      readonly caller: Caller;
+      readonly body: AnswerBody;
+    },
+    asked: JournalRead,
+    timeoutMilliseconds: number,
+    owner: FollowedStreamOwner,
+  ) {
+    const { group, clock, body, client, caller } = deps;
+    this.#group = group;
+    this.#clock = clock;
+    this.#body = body;
+    this.#lease = leaseOf(group);
+    this.#owner = owner;
+    this.#received = asked.received;
+    this.#applied = asked.applied;
+    this.#saidMembers = membersTextOf(asked.members);
+    this.#saidMembersAt = this.#toldWholeAt = clock.monotonicMilliseconds();
+    this.#beatMilliseconds = beatMillisecondsOf(timeoutMilliseconds);
+    const silenceMilliseconds = silenceMillisecondsOf(timeoutMilliseconds);
+    this.#exchange = client.request(
+      {
+        method: 'POST',
+        path: paths.stream(group.catalog.groupId),
+        headers: { ...encodeCaller(caller), ...encodeJournalRead(asked) },
+        isStream: true,
+      },
+      { headMilliseconds: Math.min(headMilliseconds, silenceMilliseconds), silenceMilliseconds },
+      this,
+    );
+  }
+
+  /** Nothing is told of it any more. */
+  close(): void {
+    if (this.#state === 'over') return;
+    this.#end();
+    this.#exchange.abort();
+  }
+
+  head(status: number, headers: WireHeaders): void {
+    if (this.#state !== 'asked') return;
+    this.#status = status;
+    if (status !== 200) return;
+    this.#attempt(() => {
+      this.#state = 'open';
+      this.#body.begin({
+        watermarks: (told) => this.#watermarks(told),
+        members: (told) => this.#members(told),
+      });
+      const answer = decodeJournalAnswer(headers);
+      this.#answer = answer;
+      this.#lease.told(answer.synchronous);
+      this.#owner.told(answer, true);
+      this.#armBeat();
+      this.acknowledge();
+    });
+  }
+
+  body(bytes: Uint8Array): void {
+    if (this.#state === 'asked') {
+      this.#problemBytes += bytes.length;
+      if (this.#problemBytes <= jsonBytesMax) this.#problem.push(Buffer.from(bytes));
+    } else if (this.#state === 'open') {
+      this.#attempt(() => {
+        this.#body.take(bytes);
+        this.#taken();
+      });
+    }
+  }
+
+  /** What was refused may find room now. */
+  roomAppeared(): void {
+    if (this.#state !== 'open' || !this.#body.isBlocked) return;
+    this.#attempt(() => {
+      this.#body.goOn();
+      this.#taken();
+      if (!this.#body.isBlocked) this.#exchange.resume();
+    });
+  }
+
+  ended(): void {
+    if (this.#state === 'over') return;
+    const { error } =
+      this.#state === 'asked'
+        ? readProblem(this.#status, Buffer.concat(this.#problem))
+        : { error: this.#body.isWhole ? undefined : cutOff() };
+    this.#end();
+    this.#owner.over(error);
+  }
+
+  failed(error: JnbdError): void {
+    if (this.#state === 'over') return;
+    this.#end();
+    this.#owner.over(error);
+  }
+
+  /** More may be durable here, or applied. */
+  acknowledge(): void {
+    if (this.#state !== 'open' || this.#isWriting) return;
+    const { watermarks, changes } = this.#group;
+    const received = Math.max(this.#received, changes.settledThrough(watermarks.durable));
+    const applied = Math.max(this.#applied, Math.min(watermarks.applied, received));
+    if (received > this.#received || this.#isBeatDue) {
+      this.#say(received, applied);
+    } else if (applied > this.#applied) {
+      this.#appliedTimer ??= this.#clock.after(appliedMilliseconds, () => {
+        this.#appliedTimer = undefined;
+        this.#isBeatDue = true;
+        this.acknowledge();
+      });
+    }
+  }
+
+  #say(received: number, applied: number): void {
+    this.#isWriting = true;
+    this.#isBeatDue = false;
+    this.#received = received;
+    this.#applied = applied;
+    encodeAcknowledgement(this.#view, 0, { serial: this.#lease.sent(), received, applied });
+    const members = this.#newMembers();
+    const bytes = members ? Buffer.concat([members, this.#frame]) : this.#frame;
+    this.#exchange.write(bytes, () => {
+      this.#isWriting = false;
+      this.acknowledge();
+    });
+  }
+
+  /** A frame of them, if it is time for one and they are others than were said last. */
+  #newMembers(): Uint8Array | undefined {
+    const now = this.#clock.monotonicMilliseconds();
+    if (now - this.#saidMembersAt < membersMilliseconds) return undefined;
+    this.#saidMembersAt = now;
+    const text = membersTextOf(this.#group.followers.members.below());
+    if (text === this.#saidMembers) return undefined;
+    this.#saidMembers = text;
+    return encodeMembersText({ members: text, path: '' });
+  }
+
+  /** What arrived whole is wanted durable: hosts of the source wait for it. */
+  #taken(): void {
+    if (this.#body.isBlocked) {
+      this.#exchange.pause();
+      this.#owner.blocked();
+    }
+    const { watermarks, journal, state } = this.#group;
+    if (state !== 'normal' || watermarks.durable === watermarks.newest) return;
+    if (this.#body.isBetweenFrames || this.#body.isBlocked) journal.requestDurable();
+  }
+
+  #watermarks({ heard, timeoutMilliseconds, ...told }: StreamWatermarks): void {
+    const { released, applied, durable, newest, ...rest } = told;
+    const { catalog, watermarks } = this.#group;
+    const synchronous = timeoutMilliseconds === 0 ? undefined : { heard, timeoutMilliseconds };
+    const { path, members } = must(this.#answer, 'the head came first');
+    this.#answer = {
+      ...rest,
+      first: watermarks.newest + 1,
+      through: positionOf(catalog.lineage, watermarks.newest),
+      watermarks: { released, applied, durable, newest },
+      path,
+      members,
+      synchronous,
+    };
+    this.#lease.told(synchronous);
+    const now = this.#clock.monotonicMilliseconds();
+    const isWhole = now - this.#toldWholeAt >= membersMilliseconds;
+    if (isWhole) this.#toldWholeAt = now;
+    this.#owner.told(this.#answer, isWhole);
+  }
+
+  #members({ members, path }: StreamMembersText): void {
+    this.#answer = {
+      ...must(this.#answer, 'the head came first'),
+      members: decodeMembers(members === '' ? {} : { 'jnbd-members': members }),
+      path: path === '' ? [] : decodePath(path),
+    };
+    this.#owner.told(this.#answer, true);
+  }
+
+  #armBeat(): void {
+    this.#beat = this.#clock.after(this.#beatMilliseconds, () => {
+      this.#armBeat();
+      this.#isBeatDue = true;
+      this.acknowledge();
+    });
+  }
+
+  #attempt(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      if (!(error instanceof JnbdError)) throw error;
+      this.close();
+      this.#owner.failed(error);
+    }
+  }
+
+  #end(): void {
+    this.#state = 'over';
+    this.#beat?.cancel();
+    this.#appliedTimer?.cancel();
+  }
+}
+
+function cutOff(): JnbdError {
+  return new JnbdError('connection_lost', 'the stream of the source was cut off');
+}
+
+function membersTextOf(members: JournalRead['members']): string {
+  return encodeMembers(members)['jnbd-members'] ?? '';
+}

@@ -1,0 +1,87 @@
+import type { Group } from '../../group/order/group.ts';
+import type { Clock } from '../../platform/clock.ts';
+import type { SynchronousTold } from '../protocol/wire.ts';
+
+/** Acknowledgements that nobody confirmed yet; with more, the lease counts from older ones. */
+const sentMax = 1024;
+/** Of a time limit, for clocks that do not go at the same rate. */
+const driftShare = 0.01;
+
+/**
+ * What this system knows of whether its source may have gone on without it. A source that hosts wait for
+ * takes a follower for lost when a time limit has passed since an acknowledgement of it counted there; so
+ * one that counted, and was sent less than that limit ago, proves that it did not. Lives as long as the
+ * group is open, over all sources and connections.
+ */
+export class SourceLease {
+  readonly #clock: Clock;
+  #sourceSystemId: number | undefined;
+  /** Of the present source: the first one that it was sent, and the last. */
+  #first: number;
+  #last: number;
+  #sent: { readonly serial: number; readonly atMilliseconds: number }[] = [];
+  #countedFrom: number | undefined;
+
+  /** `start`: of the serials; random, so that they are not those of an earlier life. */
+  constructor(clock: Clock, start: number) {
+    this.#clock = clock;
+    this.#last = start;
+    this.#first = start + 1;
+  }
+
+  /** What another source said counts no more. */
+  begin(sourceSystemId: number): void {
+    if (sourceSystemId === this.#sourceSystemId) return;
+    this.#sourceSystemId = sourceSystemId;
+    this.#first = this.#last + 1;
+    this.#sent = [];
+    this.#countedFrom = undefined;
+  }
+
+  /** The serial of an acknowledgement that is sent now. */
+  sent(): number {
+    this.#last += 1;
+    if (this.#sent.length < sentMax) {
+      const atMilliseconds = this.#clock.monotonicMilliseconds();
+      this.#sent.push({ serial: this.#last, atMilliseconds });
+    }
+    return this.#last;
+  }
+
+  /** Undefined: the source waits for this system no more. */
+  told(told: Pick<SynchronousTold, 'heard'> | undefined): void {
+    if (!told) {
+      this.#countedFrom = undefined;
+      return;
+    }
+    const { heard } = told;
+    if (heard < this.#first || heard > this.#last) return;
+    let counted = 0;
+    for (const { serial, atMilliseconds } of this.#sent) {
+      if (serial > heard) break;
+      this.#countedFrom = atMilliseconds;
+      counted += 1;
+    }
+    this.#sent.splice(0, counted);
+  }
+
+  /** For how long the source still does not take this system for lost; 0: it may have. */
+  leftMilliseconds(timeoutMilliseconds: number): number {
+    if (this.#countedFrom === undefined) return 0;
+    const until = this.#countedFrom + timeoutMilliseconds * (1 - driftShare);
+    return Math.max(0, until - this.#clock.monotonicMilliseconds());
+  }
+}
+
+const leases = new WeakMap<Group, SourceLease>();
+
+/** Of the group while it is open, whoever follows for it: what is known of a source stays true while nobody does. */
+export function leaseOf(group: Group): SourceLease {
+  let lease = leases.get(group);
+  if (!lease) {
+    // Random, and at most half of what a serial can be.
+    lease = new SourceLease(group.clock, Math.floor(group.incarnation / 2));
+    leases.set(group, lease);
+  }
+  return lease;
+}
