@@ -37,10 +37,11 @@ export async function startFollower(
   bench: FollowBench,
   { name, journalBytes, wrapper }: SystemPlan,
   source: Daemon,
+  options: readonly string[] = [],
 ): Promise<Daemon> {
   const follower = await startSystem(bench, name, wrapper);
   const follow = ['follow', 'bench', '--from', `http://127.0.0.1:${source.listenPort}`];
-  await follower.client(...follow, '--journal-size', String(journalBytes));
+  await follower.client(...follow, '--journal-size', String(journalBytes), ...options);
   return follower;
 }
 

@@ -9,6 +9,8 @@ import { benchRecovery } from './recovery.ts';
 import { say } from './report.ts';
 import { quickRows, rows } from './rows.ts';
 import { benchStall } from './stall.ts';
+import { benchSync } from './sync.ts';
+import { syncRows } from './sync-rows.ts';
 
 const repository = fileURLToPath(new URL('..', import.meta.url));
 const GiB = 1024 ** 3;
@@ -62,6 +64,20 @@ Measures systems that follow: copying and catching up, what a host feels of them
   --rounds N        rounds of copying (3)
   --size SIZE       size of the volumes (2GiB)
   --dir DIR         where the data is made while it runs (default: on this repository's disk)
+  --json FILE       write everything measured
+  --readme          put the table into README.md`;
+
+const syncUsage = `usage: scripts/bench sync [options]
+
+Writes to a system whose replies wait for a synchronous follower, against a mirror of qemu-storage-daemon.
+
+  --quick           small volumes, one round of two seconds; fails under half a bar, after up to three
+                    rounds more of what is
+  --rows ROW,...    only these rows: ${syncRows.map((row) => row.id).join(', ')}
+  --seconds S       seconds a row (30)
+  --rounds N        rounds (3)
+  --size SIZE       size of the volumes (1GiB)
+  --dir DIR         where the volumes are made while it runs (default: on this repository's disk)
   --json FILE       write everything measured
   --readme          put the table into README.md`;
 
@@ -228,13 +244,49 @@ async function follow(args: string[]): Promise<number> {
   });
 }
 
+async function sync(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      quick: { type: 'boolean', default: false },
+      rows: { type: 'string' },
+      seconds: { type: 'string' },
+      rounds: { type: 'string' },
+      size: { type: 'string' },
+      dir: { type: 'string' },
+      json: { type: 'string' },
+      readme: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    say(syncUsage);
+    return 0;
+  }
+  const known = syncRows.map((row) => row.id);
+  return benchSync({
+    rows: listOf('rows', values.rows, known),
+    seconds: numberOf('seconds', values.seconds ?? (values.quick ? '2' : '30')),
+    rounds: numberOf('rounds', values.rounds ?? (values.quick ? '1' : '3')),
+    extraRounds: values.quick ? 3 : 0,
+    sizeBytes: sizeOf(values.size ?? (values.quick ? '256MiB' : '1GiB')),
+    directory: values.dir ?? defaultDirectory(),
+    json: values.json,
+    readme: values.readme ? `${repository}/README.md` : undefined,
+    barShare: values.quick ? 0.5 : 1,
+    command: ['scripts/bench sync', ...args].join(' '),
+  });
+}
+
 async function main(): Promise<number> {
   const [verb, ...rest] = process.argv.slice(2);
   if (verb === 'nbd') return nbd(rest);
   if (verb === 'stall') return stall(rest);
   if (verb === 'recovery') return recovery(rest);
   if (verb === 'follow') return follow(rest);
-  process.stderr.write(`${nbdUsage}\n\n${stallUsage}\n\n${recoveryUsage}\n\n${followUsage}\n`);
+  if (verb === 'sync') return sync(rest);
+  const usages = [nbdUsage, stallUsage, recoveryUsage, followUsage, syncUsage];
+  process.stderr.write(`${usages.join('\n\n')}\n`);
   return verb === '--help' ? 0 : 2;
 }
 

@@ -29,6 +29,8 @@ export interface PeerOptions {
   readonly file: string;
   /** `name:hexadecimal key` lines; every client must use one of them. Not nbd-server. */
   readonly preSharedKeyFile?: string;
+  /** Each write is durable before its answer. Not nbd-server. */
+  readonly isWrittenThrough?: boolean;
 }
 
 /** One export, named `volume` where the server cares, at the settings that were fastest when measured. */
@@ -74,8 +76,10 @@ function nbdkitArguments(port: number, options: PeerOptions): string[] {
     '--foreground',
     ['--ipaddr', '127.0.0.1', '--port', String(port)],
     ...(keys === undefined ? [] : ['--tls=require', `--tls-psk=${keys}`]),
+    ...(options.isWrittenThrough ? ['--filter=fua'] : []),
     'file',
     options.file,
+    ...(options.isWrittenThrough ? ['fuamode=force'] : []),
   ].flat();
 }
 
@@ -94,7 +98,14 @@ function qemuArguments(port: number, options: PeerOptions, engine: string): stri
   return [
     ['--format', 'raw', '--bind', '127.0.0.1', '--port', String(port)],
     ['--persistent', '--shared', '8', '--export-name', 'volume'],
-    ['--cache', 'writeback', '--aio', engine, '--discard', 'unmap'],
+    [
+      '--cache',
+      options.isWrittenThrough ? 'writethrough' : 'writeback',
+      '--aio',
+      engine,
+      '--discard',
+      'unmap',
+    ],
     ...credentials,
     options.file,
   ].flat();
@@ -103,7 +114,7 @@ function qemuArguments(port: number, options: PeerOptions, engine: string): stri
 let engineFound: Promise<string> | undefined;
 
 /** io_uring was the faster one; containers often forbid it, and qemu-nbd then does not start. */
-function fastestEngine(program: string): Promise<string> {
+export function fastestEngine(program: string): Promise<string> {
   engineFound ??= (async () => {
     const file = join('/tmp', `jnbd-engine-${process.pid}`);
     writeFileSync(file, Buffer.alloc(1024 * 1024));

@@ -1,0 +1,221 @@
+import { mkdirSync, statfsSync, writeFileSync } from 'node:fs';
+import { runChecked } from '../test/support/children.ts';
+import { temporaryDirectory } from '../test/support/temporary.ts';
+import { missingPrograms } from '../test/support/tools.ts';
+import { writePeersVolume } from './contestants.ts';
+import { flush, missingForLoads, putLoad } from './load.ts';
+import { describeMachine } from './machine.ts';
+import { Mirror } from './mirror.ts';
+import { rateOf, replaceTable, type Result, say } from './report.ts';
+import { OwnPair, type OwnPairPlan } from './sync-pair.ts';
+import { missedSync, reportSync, type SyncRowReport, syncTable } from './sync-report.ts';
+import { type SyncContestant, type SyncRow, syncRows } from './sync-rows.ts';
+
+export interface SyncBenchOptions {
+  readonly rows: readonly string[];
+  readonly seconds: number;
+  readonly rounds: number;
+  /** More rounds at most of rows that miss their bars. */
+  readonly extraRounds: number;
+  readonly sizeBytes: number;
+  readonly directory: string;
+  readonly json: string | undefined;
+  readonly readme: string | undefined;
+  /** Share of each bar below which it fails. */
+  readonly barShare: number;
+  /** What was typed, for the table. */
+  readonly command: string;
+}
+
+/** Two systems, as a host sees them. */
+export interface Pair {
+  readonly uri: string;
+  readonly output: string;
+  /** Waits until all that was written is in the volumes of both. */
+  settled(): Promise<void>;
+  /** An error: it was not all the time as it is to be measured. */
+  verify(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const GiB = 1024 ** 3;
+
+/** 0 all bars held, 1 missed, 77 something is missing. */
+export async function benchSync(options: SyncBenchOptions): Promise<number> {
+  const missing = [
+    ...(await missingForLoads()),
+    ...missingPrograms('nbdcopy', 'nbdkit', 'qemu-nbd', 'qemu-storage-daemon'),
+  ];
+  if (missing.length > 0) {
+    say(`bench sync: missing ${missing.join(', ')}: scripts/install-test-tools brings them`);
+    return 77;
+  }
+  mkdirSync(options.directory, { recursive: true });
+  requireSpace(options);
+  const work = temporaryDirectory('bench-sync', options.directory);
+  const bench = new SyncBench(options, work.path);
+  try {
+    return await bench.run();
+  } finally {
+    await bench.stop();
+    work.remove();
+  }
+}
+
+/** Ten volumes, the contents that they begin with, and four journals. */
+function requireSpace({ directory, sizeBytes }: SyncBenchOptions): void {
+  const wanted = 11 * sizeBytes + 3 * GiB;
+  const { bavail, bsize } = statfsSync(directory);
+  if (bavail * bsize >= wanted) return;
+  const size = (bytes: number) => `${(bytes / GiB).toFixed(1)} GiB`;
+  throw new Error(
+    `${directory} has ${size(bavail * bsize)} free, this needs ${size(wanted)}: ` +
+      'name another place with --dir, or smaller volumes with --size',
+  );
+}
+
+class SyncBench {
+  readonly #options: SyncBenchOptions;
+  readonly #directory: string;
+  readonly #pairs = new Map<string, Pair>();
+  /** By row. */
+  readonly #results = new Map<string, Result[]>();
+
+  constructor(options: SyncBenchOptions, directory: string) {
+    this.#options = options;
+    this.#directory = directory;
+  }
+
+  async run(): Promise<number> {
+    const { rounds, extraRounds, barShare } = this.#options;
+    const chosen = syncRows.filter(({ id }) => this.#options.rows.includes(id));
+    say(`writing the volumes once, in ${this.#directory}`);
+    await this.#startPairs(chosen);
+    for (let round = 0; round < rounds; round += 1) await this.#round(chosen, round);
+    const report = () => chosen.map((row) => reportSync(row, this.#results.get(row.id) ?? []));
+    for (let extra = 0; extra < extraRounds; extra += 1) {
+      const missed = missedSync(report(), barShare).map(({ id }) => id);
+      if (missed.length === 0) break;
+      say(`below ${barShare} of their bars, so measured once more: ${missed.join(', ')}`);
+      const again = chosen.filter(({ id }) => missed.includes(id));
+      await this.#round(again, rounds + extra);
+    }
+    return this.#conclude(report());
+  }
+
+  async #startPairs(chosen: readonly SyncRow[]): Promise<void> {
+    const directory = this.#directory;
+    const { sizeBytes } = this.#options;
+    const contentsFrom = await writePeersVolume({ directory, sizeBytes, preSharedKeyFile: '' });
+    for (const name of new Set(chosen.flatMap((row) => row.contestants))) {
+      const plan = { directory, name, sizeBytes, contentsFrom };
+      this.#pairs.set(name, await startPair(name, plan));
+    }
+  }
+
+  /** Each of these rows once on each pair. */
+  async #round(chosen: readonly SyncRow[], round: number): Promise<void> {
+    for (const [index, row] of chosen.entries()) {
+      const { contestants } = row;
+      for (let at = 0; at < contestants.length; at += 1) {
+        // Nobody is always the first one after the last row.
+        const name = contestants[(at + round + index) % contestants.length] ?? '';
+        const result = await this.#measure(row, name, round);
+        this.#results.set(row.id, [...(this.#results.get(row.id) ?? []), result]);
+        sayResult(row, result);
+      }
+    }
+  }
+
+  async #measure(row: SyncRow, name: string, round: number): Promise<Result> {
+    const pair = this.#pairs.get(name);
+    if (!pair) throw new Error(`there is no ${name}`);
+    const target = { uri: pair.uri, preSharedKeyFile: undefined };
+    try {
+      for (const each of this.#pairs.values()) await each.settled();
+      await runChecked('sync', ['-f', this.#directory], { timeoutSeconds: 600 });
+      const { sizeBytes, seconds } = this.#options;
+      const done = await putLoad(row, { ...target, sizeBytes, seconds });
+      const flushSeconds = await flush(target);
+      const ended = performance.now();
+      await pair.settled();
+      const settlingSeconds = (performance.now() - ended) / 1000;
+      await pair.verify();
+      return {
+        ...done,
+        seconds: done.seconds + flushSeconds + settlingSeconds,
+        flushSeconds,
+        settlingSeconds,
+        server: name,
+        round,
+      };
+    } catch (error) {
+      throw new Error(`${row.id} on ${name}: ${pair.output.slice(-2000)}`, { cause: error });
+    }
+  }
+
+  async #conclude(reports: readonly SyncRowReport[]): Promise<number> {
+    const { command, rounds, seconds, sizeBytes, barShare, json, readme } = this.#options;
+    const missed = missedSync(reports, barShare);
+    const machine = await describeMachine(this.#directory);
+    const summary =
+      `\`${command}\` on ${machine.text}, both systems and the load on it: ${rounds} rounds of ` +
+      `${seconds} s a row, volumes of ${sizeBytes / GiB} GiB written once before. Rates and latencies ` +
+      'are medians, a ratio is the median of its rounds. Rows end with a FLUSH and, on jnbd, when all ' +
+      'is in the volumes of both systems. The mirror of qemu-storage-daemon (write-blocking) passes ' +
+      'neither FUA nor FLUSH on to its target, which therefore makes every write durable in the rows ' +
+      'with FUA, and none in the others: there a synchronous follower has everything, a mirror has not. ' +
+      'A ratio is to the better of the mirrors.';
+    const table = syncTable(reports);
+    say(`\n${table}\n\n${summary}`);
+    for (const { id, ratio, bar } of missed) {
+      say(`below ${barShare} of its bar: ${id}: ${ratio?.toFixed(2)} of ${bar}`);
+    }
+    if (json !== undefined) {
+      const report = {
+        formatVersion: 1,
+        command,
+        at: new Date().toISOString(),
+        machine,
+        seconds,
+        rounds,
+        sizeBytes,
+        rows: reports,
+        missed: missed.map(({ id }) => id),
+      };
+      writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
+    }
+    if (readme !== undefined) replaceTable(readme, 'sync', `${table}\n\n${summary}`);
+    return missed.length > 0 ? 1 : 0;
+  }
+
+  async stop(): Promise<void> {
+    for (const pair of this.#pairs.values()) await pair.stop();
+  }
+}
+
+type PairPlan = Omit<OwnPairPlan, 'isSynchronous'>;
+
+function startPair(name: SyncContestant, plan: PairPlan): Promise<Pair> {
+  if (name === 'synchronous' || name === 'asynchronous') {
+    return OwnPair.start({ ...plan, isSynchronous: name === 'synchronous' });
+  }
+  return Mirror.start({
+    ...plan,
+    target: name === 'nbdkit' ? 'nbdkit' : 'qemu-nbd',
+    isTargetWrittenThrough: name !== 'unflushed-qemu-nbd',
+  });
+}
+
+function sayResult(row: SyncRow, result: Result): void {
+  const { p50, p99 } = result.latencyMicroseconds;
+  const later = (word: string, seconds: number) =>
+    seconds > 0.05 ? `  ${word} ${seconds.toFixed(1)} s later` : '';
+  say(
+    `round ${result.round + 1}  ${row.id.padEnd(11)} ${result.server.padEnd(18)} ` +
+      `${rateOf(row, result).toFixed(2).padStart(8)} ${row.unit}` +
+      `  p50 ${p50.toFixed(0)} us  p99 ${p99.toFixed(0)} us` +
+      later('durable', result.flushSeconds) +
+      later('applied', result.settlingSeconds),
+  );
+}
