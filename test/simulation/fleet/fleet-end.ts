@@ -65,7 +65,10 @@ async function findPrimary(campaign: FleetCampaign): Promise<FleetMember> {
   for (const heir of secondaries) {
     if (!isComplete(heir)) continue;
     await campaign.until(() => isApplied(heir), patienceMilliseconds);
-    if (await promoteMember(campaign, heir)) return heir;
+    // What was handed over, or is diverged, wants force, which not every attempt has.
+    for (let attempt = 0; attempt < 10; attempt += 1) {
+      if (await promoteMember(campaign, heir)) return heir;
+    }
   }
   // Nobody else has contents of one instant.
   const last = [...campaign.stale].find(({ group }) => group?.role === 'primary');
@@ -130,7 +133,9 @@ async function catchUp(
       // A journal alone has nothing that regions could be brought to.
       const isRefused = isJournalOnly && follower?.state === 'refused';
       const isLost = isRefused || beginAgain.includes(follower?.failure?.code ?? '');
-      if (isLost || member.group?.role === 'diverged') {
+      // Who took up late what was taken back by force meanwhile is primary too.
+      const isRival = member !== primary && member.group?.role === 'primary';
+      if (isLost || isRival || member.group?.role === 'diverged') {
         await begin(campaign, member, primary);
       }
     }
