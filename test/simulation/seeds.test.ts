@@ -37,7 +37,7 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
       Array.from({ length: fleetCount }, (_, at) => at),
     );
     expect(fleetKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
-  }, 900_000);
+  }, 1_500_000);
 
   test('holds in seeds that found defects before', async () => {
     const waiting = seedsBeside(count, fleetCount);
