@@ -276,7 +276,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'group/apply/apply-driver.ts',
-        find: 'if (table && table.lastNumber <= this.#watermarks.durable) this.#dispatch(table);',
+        find: 'if (table && table.lastNumber <= this.#owner.mayApplyThrough()) this.#dispatch(table);',
         replace: 'if (table) this.#dispatch(table);',
       },
       {

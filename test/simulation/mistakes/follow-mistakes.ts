@@ -105,9 +105,9 @@ export const followMistakes: readonly PlantedMistake[] = [
     does: 'a full journal leaves the follower behind that holds least back',
     edits: [
       {
-        file: 'group/followers/followers.ts',
-        find: '(lowest && lowest[rule] <= cursor[rule] ? lowest : cursor)',
-        replace: '(lowest && lowest[rule] >= cursor[rule] ? lowest : cursor)',
+        file: 'group/followers/follower-holds.ts',
+        find: '(lowest && lowest[rule] <= each[rule] ? lowest : each)',
+        replace: '(lowest && lowest[rule] >= each[rule] ? lowest : each)',
       },
     ],
   },

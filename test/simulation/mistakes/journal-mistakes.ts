@@ -21,7 +21,7 @@ export const journalMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'nbd/batch-answers.ts',
-        find: 'if (number <= this.#session.durable) {',
+        find: 'if (number <= this.#session.answerable) {',
         replace: 'if (number <= this.#session.newest) {',
       },
     ],
