@@ -148,7 +148,7 @@ async function nbd(args: string[]): Promise<number> {
     seconds: numberOf('seconds', values.seconds ?? (values.quick ? '2' : '30')),
     rounds: numberOf('rounds', values.rounds ?? (values.quick ? '2' : '3')),
     extraRounds: values.quick ? 3 : 0,
-    sizeBytes: sizeOf(values.size ?? (values.quick ? '1GiB' : '8GiB')),
+    sizeBytes: sizeOf(values.size ?? (values.quick ? '2GiB' : '8GiB')),
     directory: values.dir ?? defaultDirectory(),
     json: values.json,
     readme: values.readme ? `${repository}/README.md` : undefined,
