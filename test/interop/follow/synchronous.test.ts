@@ -1,0 +1,239 @@
+import { join } from 'node:path';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { GroupStatus, Status } from '../../../src/control/schema-status.ts';
+import { NbdClient } from '../../../src/nbd/client.ts';
+import { NBD_CMD_WRITE } from '../../../src/nbd/wire.ts';
+import { must } from '../../../src/platform/assert.ts';
+import { build } from '../../support/built-program.ts';
+import { until } from '../../support/children.ts';
+import { Daemon } from '../../support/daemon.ts';
+import { temporaryDirectory, type TemporaryDirectory } from '../../support/temporary.ts';
+
+const block = 4096;
+const shutdown = 108;
+
+let directory: TemporaryDirectory;
+let primary: Daemon;
+let follower: Daemon;
+const hosts: NbdClient[] = [];
+
+beforeAll(() => build(), 120_000);
+
+beforeEach(async () => {
+  directory = temporaryDirectory('synchronous');
+  primary = await start('primary');
+  follower = await start('follower');
+  await primary.client('group', 'create', 'g', '--journal-size', '64MiB');
+  await primary.client('volume', 'create', 'g/v', '--size', '4MiB');
+  await primary.client('group', 'configure', 'g', '--sync-timeout', '1s');
+});
+
+afterEach(async () => {
+  for (const host of hosts.splice(0)) await host.close().catch(() => undefined);
+  await primary.kill();
+  await follower.kill();
+  directory.remove();
+});
+
+function start(name: string): Promise<Daemon> {
+  const dataDirectory = join(directory.path, name);
+  return Daemon.start({ dataDirectory, arguments: ['--name', name] });
+}
+
+async function group(daemon: Daemon): Promise<GroupStatus> {
+  return must(((await daemon.client('status')) as Status).groups[0], 'the group is there');
+}
+
+async function host(): Promise<NbdClient> {
+  const client = await NbdClient.connectUri(primary.uri('g/v'));
+  hosts.push(client);
+  return client;
+}
+
+function bytes(fill: number): Buffer {
+  return Buffer.alloc(block, fill);
+}
+
+/** Whether it is settled within 300 ms. */
+function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  return Promise.race([
+    promise.then(
+      () => true,
+      () => true,
+    ),
+    new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 300)),
+  ]);
+}
+
+async function protectedBy(onLoss: 'stall' | 'degrade'): Promise<void> {
+  await primary.client('group', 'configure', 'g', '--on-sync-loss', onLoss);
+  await follower.client(
+    'follow',
+    'g',
+    '--sync',
+    '--from',
+    `http://127.0.0.1:${primary.listenPort}`,
+  );
+  await untilState('protected');
+}
+
+async function untilState(state: GroupStatus['synchronous']['state']): Promise<void> {
+  let last: unknown;
+  await until(
+    () => `not ${state}: ${JSON.stringify(last)}\n${primary.output}\n${follower.output}`,
+    30,
+    async () => {
+      const { synchronous, conditions } = await group(primary);
+      last = { synchronous, conditions };
+      return synchronous.state === state;
+    },
+  );
+}
+
+async function untilCondition(code: string, isThere: boolean): Promise<void> {
+  await until(
+    () => `${code} ${isThere ? 'is not raised' : 'stays'}\n${primary.output}`,
+    30,
+    async () => (await group(primary)).conditions.some((each) => each.code === code) === isThere,
+  );
+}
+
+describe('a synchronous follower', () => {
+  it('has every write that was acknowledged, when its primary is killed in mid-write', async () => {
+    await protectedBy('stall');
+    const client = await host();
+    const acknowledged: number[] = [];
+    const writing = (async () => {
+      for (let number = 0; number < 1_000_000; number += 1) {
+        await client.write((number % 1000) * block, bytes((number % 255) + 1));
+        acknowledged.push(number);
+      }
+    })();
+    writing.catch(() => undefined);
+    await until(
+      () => `${acknowledged.length} writes`,
+      30,
+      () => acknowledged.length > 300,
+    );
+    await primary.kill();
+    await expect(writing).rejects.toBeInstanceOf(Error);
+    await follower.client('promote', 'g');
+    const reader = await NbdClient.connectUri(follower.uri('g/v'));
+    hosts.push(reader);
+    const contents = new Map(acknowledged.map((number) => [number % 1000, (number % 255) + 1]));
+    // One write more may have been under way.
+    const next = acknowledged.length;
+    contents.delete(next % 1000);
+    for (const [at, fill] of contents) {
+      expect((await reader.read(at * block, block)).equals(bytes(fill)), `block ${at}`).toBe(true);
+    }
+    expect((await group(follower)).synchronous.state).toBe('none');
+  });
+
+  it('that is killed makes hosts wait (stall), readers of what was not answered too, until it is back', async () => {
+    await protectedBy('stall');
+    const writer = await host();
+    const reader = await host();
+    await writer.write(0, bytes(1));
+    await follower.kill();
+    const write = writer.write(0, bytes(2));
+    expect(await isSettled(write)).toBe(false);
+    const read = reader.read(0, block);
+    expect(await isSettled(read)).toBe(false);
+    // On another connection, after a reconnect, elsewhere: only what would show it waits.
+    const other = await host();
+    const again = other.read(block - 512, 1024);
+    expect(await isSettled(again)).toBe(false);
+    const elsewhere = await (await host()).read(2 * block, block);
+    expect(elsewhere.equals(bytes(0))).toBe(true);
+    await untilCondition('sync_stalled', true);
+    expect(await group(primary)).toMatchObject({
+      limitedBy: 'followers',
+      synchronous: { state: 'protected', members: ['follower'], heldUpdates: 1 },
+      secondaries: [{ name: 'follower', synchronous: 'lost' }],
+    });
+    expect(await isSettled(write)).toBe(false);
+    await follower.start();
+    await write;
+    expect((await read).equals(bytes(2))).toBe(true);
+    await again;
+    await untilCondition('sync_stalled', false);
+  });
+
+  it('that is killed is waited for no longer than its lease (degrade), which is told, until it is back', async () => {
+    await protectedBy('degrade');
+    const client = await host();
+    await client.write(0, bytes(1));
+    const { newest } = (await group(primary)).watermarks;
+    await follower.kill();
+    const began = performance.now();
+    await client.write(0, bytes(2));
+    expect(performance.now() - began).toBeLessThan(5000);
+    const { synchronous, conditions } = await group(primary);
+    expect(synchronous).toMatchObject({
+      state: 'unprotected',
+      sinceUpdate: newest + 1,
+      lost: ['follower'],
+    });
+    expect(conditions).toMatchObject([{ code: 'sync_lost', severity: 'error' }]);
+    expect(conditions[0]?.message).toContain(`updates from ${newest + 1} on`);
+    await follower.start();
+    await untilState('protected');
+    await untilCondition('sync_lost', false);
+    // It learns at the same place of the order what held when.
+    await until(
+      () => `the follower does not say so\n${follower.output}`,
+      30,
+      async () => (await group(follower)).synchronous.state === 'protected',
+    );
+  });
+
+  it('is waited for again after its primary was killed, which shows nothing that was held', async () => {
+    await protectedBy('stall');
+    await (await host()).write(0, bytes(1));
+    await follower.kill();
+    const writer = await host();
+    const write = writer.request({ type: NBD_CMD_WRITE, offset: 0, payload: bytes(2) });
+    write.catch(() => undefined);
+    expect(await isSettled(write)).toBe(false);
+    await primary.kill();
+    await primary.start();
+    const read = (await host()).read(0, block);
+    expect(await isSettled(read)).toBe(false);
+    await untilCondition('sync_stalled', true);
+    await follower.start();
+    expect([1, 2]).toContain((await read)[0]);
+    await (await host()).write(0, bytes(3));
+  });
+
+  it('leaves no host without an answer when its primary ends, and none that says that all is well', async () => {
+    await protectedBy('stall');
+    const client = await host();
+    await follower.kill();
+    const write = client.request({ type: NBD_CMD_WRITE, offset: 0, payload: bytes(2) });
+    expect(await isSettled(write)).toBe(false);
+    const began = performance.now();
+    await primary.stop();
+    expect(performance.now() - began).toBeLessThan(8000);
+    expect(await write).toMatchObject({ errno: shutdown });
+  });
+
+  it('is waited for no more where a user says so, while hosts wait', async () => {
+    await protectedBy('stall');
+    const client = await host();
+    await follower.kill();
+    const first = client.write(0, bytes(1));
+    expect(await isSettled(first)).toBe(false);
+    await primary.client('group', 'configure', 'g', '--on-sync-loss', 'degrade');
+    await first;
+    await follower.start();
+    await untilState('protected');
+    await primary.client('group', 'configure', 'g', '--on-sync-loss', 'stall');
+    await follower.kill();
+    const second = client.write(0, bytes(2));
+    expect(await isSettled(second)).toBe(false);
+    await primary.client('secondary', 'remove', 'g', 'follower');
+    await second;
+    expect((await group(primary)).conditions).toEqual([]);
+  });
+});
