@@ -128,7 +128,10 @@ export function changeCatalog(catalog: Catalog, change: CatalogChange, number: n
       // A follower may know what came of it before it has it durably.
       const isSettled = catalog.lineage.some(({ firstNumber }) => firstNumber > number);
       const handedOver = isSettled ? undefined : { to, name };
-      return { ...catalog, number, role: 'secondary', handedOver };
+      // Who gave it away still answers what it was written; the heir waits for nobody yet.
+      const isGiver = catalog.role !== 'secondary';
+      const protection = isGiver ? catalog.protection : undefined;
+      return { ...catalog, number, role: 'secondary', handedOver, protection };
     }
     case 'protection_changed':
       return { ...catalog, number, protection: { ...change.protection, number } };

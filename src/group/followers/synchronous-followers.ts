@@ -4,7 +4,12 @@ import { messageOf } from '../../platform/errors.ts';
 import { type Errno, errno } from '../apply/export.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Conditions } from '../catalog/conditions.ts';
-import { coveredBy, type ProtectionChange, synchronousDefaults } from '../catalog/protection.ts';
+import {
+  coveredBy,
+  type Protection,
+  type ProtectionChange,
+  synchronousDefaults,
+} from '../catalog/protection.ts';
 import type { GroupRole, GroupState } from '../catalog/states.ts';
 import type { FollowerCursor } from './follower-cursor.ts';
 import { FollowerLeases } from './follower-leases.ts';
@@ -79,6 +84,7 @@ export class SynchronousFollowers {
   #isRecording = false;
   #retryAtMilliseconds = 0;
   #roleLostMilliseconds: number | undefined;
+  #protectionLost: Protection | undefined;
   #isDue = false;
   #isClosed = false;
 
@@ -127,8 +133,10 @@ export class SynchronousFollowers {
    * not while it is about to be lost, nor before it has the record that it is to go by.
    */
   confirms(systemId: number): boolean {
-    const { protection } = this.#group.catalog;
-    if (protection?.state !== 'protected' || !this.#isInStep(systemId)) return false;
+    const { role, catalog } = this.#group;
+    const { protection } = catalog;
+    if (role !== 'primary' || protection?.state !== 'protected') return false;
+    if (!this.#isInStep(systemId)) return false;
     return (this.#group.followers.find(systemId)?.received ?? 0) >= protection.number;
   }
 
@@ -178,6 +186,7 @@ export class SynchronousFollowers {
     tellProtection(this.#group, isPrimary);
     if (isPrimary) {
       this.#roleLostMilliseconds = undefined;
+      this.#protectionLost = undefined;
       this.#leases.look();
       this.#endRules();
       this.#updateGate();
@@ -310,9 +319,10 @@ export class SynchronousFollowers {
    * answered once it has. Whoever waits for longer, or where another one took over, is told that it failed.
    */
   #endRole(): void {
-    const { replies, role, watermarks, failureText } = this.#group;
+    const { replies, role, watermarks, failureText, catalog, changes } = this.#group;
     if (!this.#isWaitedFor) return;
     const now = this.#now();
+    this.#protectionLost ??= catalog.protection;
     this.#roleLostMilliseconds ??= now;
     const waited = now - this.#roleLostMilliseconds;
     const isAnswered = replies.gate.acknowledged >= watermarks.newest;
@@ -321,5 +331,8 @@ export class SynchronousFollowers {
     if (!isAnswered) replies.failWaiting(errno.EIO, failureText);
     this.#leases.clear();
     replies.waitForNobody();
+    // Unless a new primary has said something since.
+    if (catalog.protection === this.#protectionLost)
+      changes.replaceSoon({ ...catalog, protection: undefined });
   }
 }

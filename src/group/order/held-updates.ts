@@ -12,11 +12,12 @@ const capacityShare = 4;
  * and wait with it (SAFETY 24). A ring of plain arrays; hosts wait while it is full (invariant 8).
  */
 export class HeldUpdates {
-  readonly #numbers = new Float64Array(entriesMax);
-  readonly #offsets = new Float64Array(entriesMax);
-  readonly #lengths = new Float64Array(entriesMax);
-  readonly #bytes = new Float64Array(entriesMax);
-  readonly #volumes = new Uint16Array(entriesMax);
+  // Where nobody is ever waited for they take no room.
+  #numbers = new Float64Array(0);
+  #offsets = new Float64Array(0);
+  #lengths = new Float64Array(0);
+  #bytes = new Float64Array(0);
+  #volumes = new Uint16Array(0);
   #head = 0;
   #count = 0;
   #heldBytes = 0;
@@ -37,6 +38,7 @@ export class HeldUpdates {
 
   add(number: number, volume: number, offset: number, length: number, bytes: number): void {
     assert(this.#count < entriesMax, 'held updates are admitted before they are numbered');
+    if (this.#numbers.length === 0) this.#allocate();
     const at = (this.#head + this.#count) & mask;
     this.#numbers[at] = number;
     this.#volumes[at] = volume;
@@ -45,6 +47,14 @@ export class HeldUpdates {
     this.#bytes[at] = bytes;
     this.#heldBytes += bytes;
     this.#count += 1;
+  }
+
+  #allocate(): void {
+    this.#numbers = new Float64Array(entriesMax);
+    this.#offsets = new Float64Array(entriesMax);
+    this.#lengths = new Float64Array(entriesMax);
+    this.#bytes = new Float64Array(entriesMax);
+    this.#volumes = new Uint16Array(entriesMax);
   }
 
   releaseThrough(answerable: number): void {

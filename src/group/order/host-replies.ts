@@ -38,8 +38,8 @@ export class HostReplies {
   }
 
   /** Whether an update of so many bytes may be stamped: what waits already is bounded. */
-  admits(bytes: number, journalCapacityBytes: number): boolean {
-    return !this.#gate.isActive || this.#held.admits(bytes, journalCapacityBytes);
+  admits(bytes: number, journal: { readonly capacityBytes: number }): boolean {
+    return !this.#gate.isActive || this.#held.admits(bytes, journal.capacityBytes);
   }
 
   /** An update was numbered. */

@@ -83,7 +83,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     }
     if (
       group.journal.admits(bytes) &&
-      group.replies.admits(bytes, group.chain.capacityBytes) &&
+      group.replies.admits(bytes, group.chain) &&
       group.index.admits(slabNodes, group.chain.current.header.sequence + 1)
     ) {
       return true;

@@ -218,6 +218,38 @@ describe('a synchronous follower', () => {
     expect(await write).toMatchObject({ errno: shutdown });
   });
 
+  it('is handed the group while a host writes, and has everything; the old primary waits for nobody', async () => {
+    await protectedBy('stall');
+    const client = await host();
+    let acknowledged = 0;
+    const writing = (async () => {
+      for (let number = 1; ; number += 1) {
+        await client.write((number % 100) * block, bytes(number % 255));
+        acknowledged = number;
+      }
+    })();
+    writing.catch(() => undefined);
+    await until(
+      () => `${acknowledged} writes`,
+      30,
+      () => acknowledged > 100,
+    );
+    await primary.client('handoff', 'g', '--to', 'follower');
+    await expect(writing).rejects.toBeInstanceOf(Error);
+    await follower.client('wait', 'g', '--for', 'primary', '--timeout', '30s');
+    const heir = await NbdClient.connectUri(follower.uri('g/v'));
+    hosts.push(heir);
+    const last = await heir.read((acknowledged % 100) * block, block);
+    expect(last.equals(bytes(acknowledged % 255))).toBe(true);
+    await heir.write(0, bytes(7));
+    await primary.client('wait', 'g', '--for', 'synced', '--timeout', '30s');
+    expect(await group(primary)).toMatchObject({ role: 'secondary', conditions: [] });
+    expect(await group(follower)).toMatchObject({
+      role: 'primary',
+      synchronous: { state: 'none' },
+    });
+  });
+
   it('is waited for no more where a user says so, while hosts wait', async () => {
     await protectedBy('stall');
     const client = await host();
