@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { GroupStatus, Status } from '../../../src/control/schema-status.ts';
 import { NbdClient } from '../../../src/nbd/client.ts';
-import { NBD_CMD_WRITE } from '../../../src/nbd/wire.ts';
+import { NBD_CMD_READ, NBD_CMD_WRITE } from '../../../src/nbd/wire.ts';
 import { must } from '../../../src/platform/assert.ts';
 import { build } from '../../support/built-program.ts';
 import { until } from '../../support/children.ts';
@@ -158,6 +158,38 @@ describe('a synchronous follower', () => {
     expect((await read).equals(bytes(2))).toBe(true);
     await again;
     await untilCondition('sync_stalled', false);
+  });
+
+  it('that is away is waited for by trim, zeroes, flush, block status and long reads, and a read shows nothing written behind it', async () => {
+    await protectedBy('stall');
+    const first = await host();
+    await first.write(0, bytes(1));
+    await first.write(100 * block, Buffer.alloc(block, 9));
+    await follower.kill();
+    // In one packet: the read is before the write, and was answered before it is.
+    const read = first.prepare({ type: NBD_CMD_READ, offset: 0, length: block });
+    const write = first.prepare({ type: NBD_CMD_WRITE, offset: 0, payload: bytes(2) });
+    await first.stream.write(Buffer.concat([read.head, write.head, write.body]), new Uint8Array());
+    expect((await read.reply).data.equals(bytes(1))).toBe(true);
+    const [trimmer, zeroer, flusher] = [await host(), await host(), await host()];
+    const trim = trimmer.trim(100 * block, block);
+    expect(await isSettled(trim)).toBe(false);
+    const zeroes = zeroer.writeZeroes(200 * block, block);
+    expect(await isSettled(zeroes)).toBe(false);
+    const flush = flusher.flush();
+    expect(await isSettled(flush)).toBe(false);
+    const told = (await host()).blockStatus(100 * block, block);
+    expect(await isSettled(told)).toBe(false);
+    const long = (await host()).read(50 * block, 400 * block);
+    expect(await isSettled(long)).toBe(false);
+    const beside = await (await host()).read(300 * block, 400 * block);
+    expect(beside.equals(Buffer.alloc(400 * block))).toBe(true);
+    expect(await isSettled(Promise.race([write.reply, trim, zeroes, flush, told, long]))).toBe(
+      false,
+    );
+    await follower.start();
+    await Promise.all([write.reply, trim, zeroes, flush, told]);
+    expect((await long).equals(Buffer.alloc(400 * block))).toBe(true);
   });
 
   it('that is killed is waited for no longer than its lease (degrade), which is told, until it is back', async () => {
