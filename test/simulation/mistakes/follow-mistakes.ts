@@ -165,6 +165,29 @@ export const followMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
+    name: 'closed-group-goes-on-writing',
+    rule: 12,
+    profile: 'fleet',
+    does: 'who waited while a journal began anew replaces its catalog by the one from before',
+    edits: [
+      {
+        file: 'group/order/catalog-changes.ts',
+        find: '    if (this.#isClosing) throw closedGroup(this.#path);',
+        replace: '',
+      },
+      {
+        file: 'group/followers/follower-record.ts',
+        find: '    if (this.#isClosed) throw closedGroup(this.#path);',
+        replace: '',
+      },
+      {
+        file: 'replicator/peers/secondaries.ts',
+        find: '    const now = this.#system.group(name);',
+        replace: '    const now = group;',
+      },
+    ],
+  },
+  {
     name: 'everybody-may-follow',
     rule: 20,
     profile: 'fleet',
