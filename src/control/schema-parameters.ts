@@ -77,7 +77,7 @@ export const synchronousOptions = {
   syncWait: option(
     '--sync-wait <COUNT>',
     'how many synchronous followers a reply to a host waits for: all (default) or a number',
-    z.union([z.literal('all'), count(1)]),
+    z.union([z.literal('all'), count(1)], { error: 'write all, or a number from 1 on' }),
   ),
   syncTimeout: option(
     '--sync-timeout <TIME>',
