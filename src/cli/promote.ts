@@ -5,10 +5,12 @@ import type { ChangeCommand } from './command.ts';
 export const command: ChangeCommand<'promote'> = {
   kind: 'change',
   name: 'promote',
-  text: ({ result, group, position, lost, rollsBack, branch, others, obstacle }) => {
+  text: ({ result, group, position, lost, loss: known, rollsBack, branch, others, obstacle }) => {
+    const isSynchronous = known !== null && group.synchronous.state !== 'none';
+    const nothing = isSynchronous ? known.text : 'nothing is known to be lost';
     const loss =
       lost.updates === 0
-        ? 'nothing is known to be lost'
+        ? nothing
         : `lost: ${lost.updates} updates, ${formatSize(lost.bytes)}, ${lost.seconds.toFixed(1)}s`;
     if (result === 'already_done') return `group ${group.name} is primary here (already done)`;
     const back = rollsBack ? ' (the last instant before the resync that is under way)' : '';

@@ -35,6 +35,7 @@ export function upstreamStatus(
     state: upstream.resync && upstream.state === 'reading' ? 'resyncing' : upstream.state,
     failure: upstream.failure,
     limitedBy: upstream.limitedBy,
+    loss: upstream.loss,
     contents: copyClock.contents(group),
     lag: {
       received: { updates: missing, bytes: missing === 0 ? 0 : unsentBytes, seconds: lagSeconds },

@@ -3,6 +3,7 @@ import { allowFollower } from '../group/system/followers-allowed.ts';
 import { demoteGroup } from '../group/roles/demotion.ts';
 import { expectBranch } from '../group/system/branches.ts';
 import type { System } from '../group/system/system.ts';
+import { checkHeard, knownLoss, membersToHear } from '../group/roles/known-loss.ts';
 import { promotionObstacle } from '../group/roles/promotion.ts';
 import { checkNumber } from '../group/roles/promotion-at.ts';
 import { updateAt } from '../group/roles/update-at.ts';
@@ -85,14 +86,21 @@ export class FollowVerbs {
     if (isCut) checkNumber(group, at);
     const files = system.filesOf(group);
     const branch = isCut ? expectBranch(system.disk, group, files, at) : undefined;
-    if (!dryRun && (group.role !== 'primary' || isContest)) await beforePromote(group);
-    const others = group.role === 'primary' ? [] : await following.others(group, dryRun);
+    const { systemId } = system;
+    const isPrimary = group.role === 'primary';
+    const lease = following.upstream(group)?.leaseMilliseconds ?? 0;
+    const isAsked = dryRun || membersToHear(group, systemId) > 1;
+    const others = isPrimary ? [] : await following.others(group, isAsked);
+    const loss = isPrimary ? null : knownLoss(group, systemId, lease, isAsked ? others : undefined);
+    if (!dryRun && force !== true) checkHeard(group, systemId, others);
+    if (!dryRun && (!isPrimary || isContest)) await beforePromote(group);
     const changed = dryRun ? false : await following.promote(name, force ?? false, at);
     const isDone = group.role === 'primary' && !changed;
     return {
       result: changed ? 'done' : isDone ? 'already_done' : 'would_be_done',
       position: at ?? position,
       lost,
+      loss,
       rollsBack,
       branch: branch ? { first: branch.first, newest: branch.newest, bytes: branch.bytes } : null,
       others: others.map((each) => ({ ...each })),

@@ -1,4 +1,5 @@
 import type { Group } from '../group/order/group.ts';
+import type { KnownLoss } from '../group/roles/known-loss.ts';
 import type { FollowWish, SecondaryWish } from '../group/catalog/follow-wish.ts';
 
 /** Following and being followed, as verbs and status need it; the replicator does it. */
@@ -44,6 +45,10 @@ export interface UpstreamState {
   readonly unsentBytes: number;
   /** Age of the oldest update that the source has and this system has not. */
   readonly lagSeconds: number;
+  /** For how long the source still waits for this system, by the newest record of that; 0: it may not. */
+  readonly leaseMilliseconds: number;
+  /** Whether what hosts were answered is here. */
+  readonly loss: KnownLoss;
   /** Contents that a resync has still to bring; undefined: there is none. */
   readonly resync: ResyncProgress | undefined;
 }

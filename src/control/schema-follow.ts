@@ -10,7 +10,13 @@ import {
   option,
   repeatable,
 } from './schema-parameters.ts';
-import { groupStatus, lag, secondaryStatus, updateNumber } from './schema-status.ts';
+import {
+  groupStatus,
+  knownLossStatus,
+  lag,
+  secondaryStatus,
+  updateNumber,
+} from './schema-status.ts';
 import {
   batchSize,
   count,
@@ -124,6 +130,9 @@ export const followVerbs = {
       lost: lag.meta({
         description: 'what the source had, as far as is known, and this system has not',
       }),
+      loss: knownLossStatus
+        .nullable()
+        .meta({ description: 'of what hosts were answered; null: it was primary already' }),
       rollsBack: z.boolean().meta({
         description:
           'a resync is under way: volumes become what they were before it, as of position',

@@ -74,6 +74,14 @@ const synchronousStatus = z.strictObject({
   onLoss: onSyncLoss,
 });
 
+/** Whether what hosts were answered is here. */
+export const knownLossStatus = z.strictObject({
+  state: z.enum(['zero', 'unknown']).meta({
+    description: '`zero`: every update that was acknowledged to hosts is here',
+  }),
+  text: z.string(),
+});
+
 export const secondaryStatus = z.strictObject({
   name: z.string(),
   state: z.string().meta({
@@ -173,6 +181,7 @@ export const groupStatus = z.strictObject({
       state: z.string(),
       failure: z.string().meta({ description: 'why it waits or was refused, else empty' }),
       limitedBy: z.string().nullable().meta({ description: 'what holds the next read back' }),
+      loss: knownLossStatus,
       contents: z
         .strictObject({
           missingBytes: bytes,

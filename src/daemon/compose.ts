@@ -13,6 +13,7 @@ import type { ProcessWatch } from '../control/process-watch.ts';
 import { ControlService } from '../control/service.ts';
 import { StatusReport } from '../control/status.ts';
 import { Verbs } from '../control/verbs.ts';
+import { knownLoss } from '../group/roles/known-loss.ts';
 import { missingContentsBytes } from '../group/volumes/missing-contents.ts';
 import { listBranches } from '../group/system/branches.ts';
 import type { Group } from '../group/order/group.ts';
@@ -25,6 +26,7 @@ import { formatNbdUri } from '../nbd/uri.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatAddress, type ListenAddress, type Network } from '../platform/network.ts';
 import { formatSize } from '../platform/size-text.ts';
+import { leaseLeftOf } from '../replicator/follower/source-lease.ts';
 import type { ComparisonState } from '../replicator/roles/comparisons.ts';
 import { FollowedGroups } from '../replicator/roles/followed-groups.ts';
 import { PrimaryWatch } from '../replicator/roles/primary-watch.ts';
@@ -178,7 +180,7 @@ export async function composeDaemon(
     listenPort,
     event,
   });
-  const following = followingOf(followed, secondaries, (group, isAsked) =>
+  const following = followingOf(system, followed, secondaries, (group, isAsked) =>
     otherSystems(
       { transport: world.transport, credentials: options.credentials, listenPort },
       system,
@@ -317,6 +319,7 @@ export async function composeDaemon(
 }
 
 function followingOf(
+  { systemId }: System,
   followed: FollowedGroups,
   secondaries: Secondaries,
   others: Following['others'],
@@ -341,6 +344,8 @@ function followingOf(
         newest: source?.watermarks.newest,
         unsentBytes: source?.unsentBytes ?? 0,
         lagSeconds: follower.lagSeconds(),
+        leaseMilliseconds: leaseLeftOf(group),
+        loss: knownLoss(group, systemId, leaseLeftOf(group), undefined),
         resync: follower.resync,
       };
     },
@@ -369,6 +374,11 @@ function comparing(comparison: ComparisonState | undefined): UpstreamState | und
     newest: undefined,
     unsentBytes: 0,
     lagSeconds: 0,
+    leaseMilliseconds: 0,
+    loss: {
+      state: 'unknown',
+      text: 'unknown: the volumes here are compared with those of the source',
+    },
     resync: undefined,
   };
 }

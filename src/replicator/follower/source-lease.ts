@@ -85,3 +85,10 @@ export function leaseOf(group: Group): SourceLease {
   }
   return lease;
 }
+
+/** For how long the group's source still waits for this system, by the newest record of that; 0: it may not. */
+export function leaseLeftOf(group: Group): number {
+  const { protection } = group.catalog;
+  if (group.role !== 'secondary' || protection?.state !== 'protected') return 0;
+  return leaseOf(group).leftMilliseconds(protection.timeoutMilliseconds);
+}
