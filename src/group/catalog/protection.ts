@@ -1,3 +1,5 @@
+import { type Lineage, stretchOf } from './lineage.ts';
+
 /** A synchronous follower, as a record names it. */
 export interface ProtectionMember {
   readonly systemId: number;
@@ -58,6 +60,14 @@ export const synchronousDefaults: SynchronousSettings = {
   timeoutMilliseconds: 5000,
   onLoss: 'degrade',
 };
+
+/** Another system was promoted since that record: it says nothing of what hosts were answered there. */
+export function isOfEarlierGeneration(
+  { number }: { readonly number: number },
+  lineage: Lineage,
+): boolean {
+  return stretchOf(lineage, number)?.generation !== lineage.at(-1)?.generation;
+}
 
 /**
  * How many members a system has to hear, itself included, to be sure that the furthest of them has every

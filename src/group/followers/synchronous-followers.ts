@@ -87,6 +87,8 @@ export class SynchronousFollowers {
   #protectionLost: Protection | undefined;
   #isDue = false;
   #isClosed = false;
+  /** Of whom it is told that they are away. */
+  #away: readonly string[] = [];
 
   constructor(deps: Dependencies, group: SynchronousGroup, record: RecordProtection) {
     this.#deps = deps;
@@ -192,6 +194,8 @@ export class SynchronousFollowers {
       this.#updateGate();
       this.#decide();
     } else {
+      this.#tellAwayOnly([]);
+      tellStall(this.#group, undefined, 0);
       this.#endRole();
     }
     if (this.#leases.isEmpty && !this.#isWaitedFor) return;
@@ -254,7 +258,17 @@ export class SynchronousFollowers {
   #tellAway(views: readonly SynchronousView[], decision: SynchronousDecision): void {
     const { protection } = this.#group.catalog;
     const isOne = protection?.state !== 'protected' || decision.kind !== 'none';
-    for (const { name, state } of views) tellAway(this.#group, name, !isOne && state === 'lost');
+    const lost = isOne ? [] : views.filter(({ state }) => state === 'lost');
+    this.#tellAwayOnly(lost.map(({ name }) => name));
+  }
+
+  /** Whoever was away and is not any more may be asynchronous now, or not registered. */
+  #tellAwayOnly(away: readonly string[]): void {
+    for (const name of this.#away) {
+      if (!away.includes(name)) tellAway(this.#group, name, false);
+    }
+    for (const name of away) tellAway(this.#group, name, true);
+    this.#away = away;
   }
 
   async #change(

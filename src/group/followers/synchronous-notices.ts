@@ -1,6 +1,10 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Conditions } from '../catalog/conditions.ts';
-import type { Protection, ProtectionMember } from '../catalog/protection.ts';
+import {
+  isOfEarlierGeneration,
+  type Protection,
+  type ProtectionMember,
+} from '../catalog/protection.ts';
 
 interface Told {
   readonly catalog: Catalog;
@@ -23,7 +27,9 @@ export function unprotectedText(
 
 /** What the newest record says, on the primary and on whoever has it from there. */
 export function tellProtection({ catalog, conditions }: Told, isPrimary: boolean): void {
-  const { name, protection } = catalog;
+  const { name, lineage } = catalog;
+  const isOver = catalog.protection && isOfEarlierGeneration(catalog.protection, lineage);
+  const protection = isOver ? undefined : catalog.protection;
   if (protection?.state === 'unprotected' && protection.lost.length > 0) {
     const { lost } = protection;
     const back = isPrimary

@@ -1,5 +1,5 @@
 import { JnbdError } from '../../platform/errors.ts';
-import { heardNeeded } from '../catalog/protection.ts';
+import { heardNeeded, isOfEarlierGeneration } from '../catalog/protection.ts';
 import type { Group } from '../order/group.ts';
 
 /** What is known here of what hosts were answered and is not here. */
@@ -38,6 +38,11 @@ export function knownLoss(
     const since = new Date(protection.atMilliseconds).toISOString();
     return unknown(
       `since ${since} replies to hosts do not wait for followers: updates from ${protection.behind + 1} on may be acknowledged and missing here`,
+    );
+  }
+  if (isOfEarlierGeneration(protection, catalog.lineage)) {
+    return unknown(
+      `another system was promoted since replies to hosts waited for this one: ${behind}`,
     );
   }
   if (!protection.members.some((member) => member.systemId === systemId)) {

@@ -211,6 +211,8 @@ describe('a group with a synchronous follower', () => {
     await machine.until(() => host.session.answerable >= number, 500);
     await machine.until(() => codes(setting).includes('sync_follower_lost'));
     expect(codes(setting)).toEqual(['sync_follower_lost']);
+    machine.group().followers.setSynchronous(8, false);
+    await machine.until(() => codes(setting).length === 0);
     stop();
     await machine.until(() => codes(setting).includes('sync_stalled'));
   });

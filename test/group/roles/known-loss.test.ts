@@ -7,10 +7,17 @@ const members = [1, 2, 3].map((systemId) => ({ systemId, name: `s${systemId}` })
 
 type Losing = Parameters<typeof knownLoss>[0];
 
-function group(protection: Protection | undefined, follow: object = { copies: [] }): Losing {
+const stretch = { generation: 1, system: 9, incarnation: 1, firstNumber: 1 };
+const promoted = [stretch, { ...stretch, generation: 2, firstNumber: 8 }];
+
+function group(
+  protection: Protection | undefined,
+  follow: object = { copies: [] },
+  lineage: object[] = [stretch],
+): Losing {
   const watermarks = { released: 0, applied: 7, durable: 9, newest: 9 };
   return {
-    catalog: { name: 'g', protection },
+    catalog: { name: 'g', protection, lineage },
     follow: { state: follow },
     watermarks,
   } as unknown as Pick<Group, 'catalog' | 'follow' | 'watermarks'>;
@@ -45,6 +52,7 @@ describe('a secondary says zero loss', () => {
     ['others are waited for', group(waitingFor(1, 1)), 1, 's1 and not for this system'],
     ['its lease ran out', group(waitingFor(2, 2)), 0, 'confirmed nothing for 5s'],
     ['it copies', group(waitingFor(2, 2), { copies: [{}] }), 1, 'not complete'],
+    ['another one took over', group(waitingFor(2, 2), undefined, promoted), 1, 'was promoted'],
     ['it resyncs', group(waitingFor(2, 2), { copies: [], resync: {} }), 1, 'not complete'],
   ])('but not when %s', (_, losing, lease, text) => {
     const loss = knownLoss(losing, 2, lease, []);
