@@ -13,6 +13,8 @@ const driftShare = 0.02;
 interface Leased {
   state: SynchronousState;
   heardMilliseconds: number;
+  /** When it was heard last while replies waited for it: what it says later is confirmed to it by nobody. */
+  trustedMilliseconds: number;
   /** When it last had more than before, or all there was. */
   progressedMilliseconds: number;
   received: number;
@@ -75,6 +77,7 @@ export class FollowerLeases {
     if (leased.state !== 'catching-up') return;
     leased.state = changeSynchronousState('catching-up', 'in-step');
     leased.progressedMilliseconds = this.#now();
+    leased.trustedMilliseconds = this.#now();
     leased.isStuck = false;
   }
 
@@ -98,6 +101,7 @@ export class FollowerLeases {
     const isStuck = now - leased.progressedMilliseconds > this.timeoutMilliseconds;
     leased.isStuck = isStuck && leased.state === 'in-step';
     if (!leased.isStuck) leased.heardMilliseconds = now;
+    if (leased.state === 'in-step') leased.trustedMilliseconds = leased.heardMilliseconds;
     if (received < leased.received) this.#lose(leased);
     leased.received = received;
     return true;
@@ -144,7 +148,10 @@ export class FollowerLeases {
     return members.every(({ systemId }) => {
       if ((this.#group.followers.find(systemId)?.received ?? 0) >= since) return true;
       const leased = this.#leased.get(systemId);
-      return !leased || now >= this.#endOf(systemId, leased) + doubtMilliseconds;
+      if (!leased) return true;
+      // Also one that is heard all the time, and copies anew.
+      const { trustedMilliseconds: heardMilliseconds } = leased;
+      return now >= this.#endOf(systemId, { heardMilliseconds }) + doubtMilliseconds;
     });
   }
 
@@ -183,7 +190,7 @@ export class FollowerLeases {
   }
 
   /** By the longest of the rules that it may go by. */
-  #endOf(systemId: number, { heardMilliseconds }: Leased): number {
+  #endOf(systemId: number, { heardMilliseconds }: Pick<Leased, 'heardMilliseconds'>): number {
     let longest = this.timeoutMilliseconds;
     for (const { members, timeoutMilliseconds } of rulesOf(this.#group.catalog.protection)) {
       const isMember = members.some((each) => each.systemId === systemId);
@@ -199,6 +206,7 @@ export class FollowerLeases {
     const leased: Leased = {
       state,
       heardMilliseconds: now,
+      trustedMilliseconds: now,
       progressedMilliseconds: now,
       received: this.#group.followers.find(systemId)?.received ?? 0,
       isStuck: false,
