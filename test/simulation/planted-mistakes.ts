@@ -2,6 +2,7 @@ import { applyMistakes } from './mistakes/apply-mistakes.ts';
 import { failureMistakes } from './mistakes/failure-mistakes.ts';
 import { followMistakes } from './mistakes/follow-mistakes.ts';
 import { journalMistakes } from './mistakes/journal-mistakes.ts';
+import { synchronousMistakes } from './mistakes/synchronous-mistakes.ts';
 import type { PlantedMistake } from './mistakes/mistake.ts';
 
 export const plantedMistakes: readonly PlantedMistake[] = [
@@ -9,4 +10,5 @@ export const plantedMistakes: readonly PlantedMistake[] = [
   ...failureMistakes,
   ...applyMistakes,
   ...followMistakes,
+  ...synchronousMistakes,
 ];

@@ -29,6 +29,10 @@ export type JournalProfileName = keyof typeof profiles;
 /** One after the other, by seed, where none is named. */
 export const profileNames = Object.keys(profiles) as JournalProfileName[];
 
-/** `fleet`: several systems, in place of one daemon and its hosts. */
-export type ProfileName = JournalProfileName | 'fleet';
-export const allProfileNames: readonly ProfileName[] = [...profileNames, 'fleet'];
+/** `fleet`: several systems, in place of one daemon and its hosts; some may be waited for by hosts. */
+export type ProfileName = JournalProfileName | 'fleet' | 'synchronousFleet';
+export const allProfileNames: readonly ProfileName[] = [
+  ...profileNames,
+  'fleet',
+  'synchronousFleet',
+];

@@ -24,7 +24,7 @@ interface RunOptions {
 const stepsDefault = 12;
 
 export function stepsOf(profile: ProfileName): number {
-  return profile === 'fleet' ? fleetStepsDefault : stepsDefault;
+  return profile === 'fleet' || profile === 'synchronousFleet' ? fleetStepsDefault : stepsDefault;
 }
 
 /** Runs one seed. The profile follows from it where none is named. */
@@ -34,8 +34,11 @@ export async function runSeed(
   options: RunOptions,
 ): Promise<SeedResult> {
   const profile = options.profile ?? profileNames[seed % profileNames.length] ?? 'crashes';
-  if (profile !== 'fleet') return runJournal(seed, profile, counter, options);
-  const { campaign, failure } = await runFleet(seed, counter, options);
+  if (profile !== 'fleet' && profile !== 'synchronousFleet') {
+    return runJournal(seed, profile, counter, options);
+  }
+  const isSynchronous = profile === 'synchronousFleet';
+  const { campaign, failure } = await runFleet(seed, counter, { ...options, isSynchronous });
   const { log, records, bytes, fleet } = campaign;
   return { seed, profile, failure, log, records, bytes, events: fleet.clock.events };
 }

@@ -9,6 +9,7 @@ import type { SimulatedRandom } from '../simulated-random.ts';
 import { FleetHistory } from './fleet-history.ts';
 import { fillNoise, type FleetWorkload } from './fleet-host.ts';
 import { FleetMember } from './fleet-member.ts';
+import { FleetProtection } from './fleet-protection.ts';
 import { FleetWatch } from './fleet-watch.ts';
 
 /** What was promised did not hold. */
@@ -43,6 +44,8 @@ const diskCodes: readonly ErrorCode[] = [
 /** The systems, their links and hosts, and what they are promised. Everything comes from the seed. */
 export class FleetCampaign {
   readonly random: SimulatedRandom;
+  /** Who is synchronous; undefined: nobody ever is. */
+  readonly synchronous: SimulatedRandom | undefined;
   readonly counter: FaultCounter;
   readonly fleet: Fleet;
   readonly history = new FleetHistory();
@@ -55,6 +58,7 @@ export class FleetCampaign {
   readonly troubled = new Set<FleetMember>();
   readonly log: string[] = [];
   readonly #watch: FleetWatch;
+  readonly protection: FleetProtection;
   readonly #violations: string[] = [];
   readonly #isVerbose: boolean;
   #volumes = 0;
@@ -62,11 +66,12 @@ export class FleetCampaign {
   records = 0;
   bytes = 0;
 
-  constructor(seed: number, counter: FaultCounter, isVerbose = false) {
+  constructor(seed: number, counter: FaultCounter, isVerbose = false, isSynchronous = false) {
     this.counter = counter;
     this.#isVerbose = isVerbose;
     this.fleet = new Fleet(`fleet ${seed}`, { counter });
     this.random = this.fleet.random.fork('campaign');
+    this.synchronous = isSynchronous ? this.random.fork('synchronous') : undefined;
     fillNoise(this.random.fork('noise'));
     this.members = ['alpha', 'beta', 'gamma', 'delta', 'relay'].map(
       (host) =>
@@ -80,6 +85,9 @@ export class FleetCampaign {
         }),
     );
     this.#watch = new FleetWatch(counter, (text) => this.#violations.push(text));
+    this.protection = new FleetProtection(counter, isSynchronous, (text) =>
+      this.#violations.push(text),
+    );
   }
 
   get now(): number {
@@ -163,6 +171,7 @@ export class FleetCampaign {
       this.#lookAtHolds(each);
       if (each.group?.role === 'primary' && !this.stale.has(each)) primaries += 1;
     }
+    this.protection.look(this.members);
     if (primaries > 1) {
       const names = this.members.filter(({ group }) => group?.role === 'primary');
       this.#violations.push(`primaries are ${names.map(({ name }) => name).join(' and ')}`);
@@ -191,6 +200,7 @@ export class FleetCampaign {
 
   #died(member: FleetMember, kind: CrashKind): void {
     this.#watch.ended(member);
+    this.protection.ended(member);
     member.ended(kind);
     this.note(`${member.name} died (${kind})`);
   }

@@ -19,7 +19,7 @@ import type { SimulatedRandom } from '../simulated-random.ts';
 export const groupName = 'g';
 
 /** How far a member was when it was looked at last. */
-interface Place {
+export interface Place {
   readonly groupId: string;
   readonly role: GroupRole;
   readonly lineage: Lineage;
@@ -81,6 +81,10 @@ export class FleetMember {
   }
   get isAlive(): boolean {
     return this.#isAlive;
+  }
+  /** As it was looked at last, as long as it has the group. */
+  get place(): Place | undefined {
+    return this.#place;
   }
   /** The last number known to be durable there, as long as it has the group. */
   get durable(): number | undefined {

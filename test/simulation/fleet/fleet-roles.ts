@@ -42,6 +42,7 @@ export async function promoteMember(campaign: FleetCampaign, heir: FleetMember):
   const force = isForcible && isComplete(heir);
   // A resync under way is taken back.
   heir.isUndecided = true;
+  const hasClaimed = campaign.protection.claims(heir);
   const outcome = await campaign.verb(heir, 'promote', { group: groupName, force }, [
     'confirmation_needed',
     'state_refuses',
@@ -50,6 +51,7 @@ export async function promoteMember(campaign: FleetCampaign, heir: FleetMember):
   if (outcome === 'done') {
     if (isGivenAway && !force) campaign.fail(`${heir.name} took what was given to another one`);
     campaign.counter.count('promotion');
+    campaign.protection.promoted(hasClaimed);
     campaign.heirs.delete(heir);
     return true;
   }

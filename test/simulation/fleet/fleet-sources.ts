@@ -52,6 +52,7 @@ export async function follow(
     pace: random.pick(['immediate', 'immediate', 'interval:50ms', 'adaptive']),
     links: random.pick([1, 2, 3]),
     ...(member.isJournalOnly ? { journalOnly: true } : {}),
+    ...campaign.synchronous?.pick([{}, { sync: true }, { sync: true }, { noSync: true }]),
     ...(isNew ? { journalSize: member.isJournalOnly ? '256MiB' : '64MiB' } : {}),
   };
   const allowed: ErrorCode[] = [

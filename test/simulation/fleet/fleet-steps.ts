@@ -5,7 +5,7 @@ import { calmWeather } from '../simulated-links.ts';
 import type { FleetCampaign } from './fleet-campaign.ts';
 import { type FleetMember, groupName } from './fleet-member.ts';
 import { handOff, meetStale, promote, returnStale } from './fleet-roles.ts';
-import { begin, switchSource } from './fleet-sources.ts';
+import { begin, follow, switchSource } from './fleet-sources.ts';
 import { strangeRequest } from './fleet-stranger.ts';
 
 type Step = (campaign: FleetCampaign) => Promise<void> | void;
@@ -41,6 +41,7 @@ const weights = steps.reduce((sum, [weight]) => sum + weight, 0);
 
 /** One step, as the seed wants it. */
 export async function anyStep(campaign: FleetCampaign): Promise<void> {
+  if (campaign.synchronous?.chance(0.15)) await changeWaiting(campaign);
   let draw = campaign.random.int(weights);
   for (const [weight, step] of steps) {
     draw -= weight;
@@ -241,6 +242,30 @@ async function configure(campaign: FleetCampaign): Promise<void> {
       { onFull: 'suspend' },
     ]),
   });
+}
+
+/** Whom hosts wait for, for how long, and what then; or whether they wait for one follower. */
+async function changeWaiting(campaign: FleetCampaign): Promise<void> {
+  const { synchronous: random, primary } = campaign;
+  if (!random || primary?.group?.state !== 'normal') return;
+  if (random.chance(0.5)) {
+    await campaign.verb(primary, 'group configure', {
+      group: groupName,
+      ...random.pick([
+        { syncWait: 'all' },
+        { syncWait: 1 },
+        { syncTimeout: '200ms' },
+        { syncTimeout: '2s' },
+        { onSyncLoss: 'degrade' },
+        { onSyncLoss: 'stall' },
+      ]),
+    });
+    return;
+  }
+  const followers = campaign.serving.filter(
+    ({ sourceSystemId }) => sourceSystemId === primary.systemId,
+  );
+  if (followers.length > 0) await follow(campaign, random.pick(followers), primary);
 }
 
 /** A copy begins where what is to be copied cannot be read. */

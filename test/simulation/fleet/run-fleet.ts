@@ -18,9 +18,13 @@ export interface FleetResult {
 export async function runFleet(
   seed: number,
   counter: FaultCounter,
-  options: { readonly steps?: number; readonly verbose?: boolean },
+  options: {
+    readonly steps?: number;
+    readonly verbose?: boolean;
+    readonly isSynchronous?: boolean;
+  },
 ): Promise<FleetResult> {
-  const campaign = new FleetCampaign(seed, counter, options.verbose);
+  const campaign = new FleetCampaign(seed, counter, options.verbose, options.isSynchronous);
   let failure: string | undefined;
   try {
     await setUp(campaign);

@@ -18,6 +18,8 @@ export const ruleTitles = {
   17: 'a new generation',
   20: 'admission',
   21: 'never across a fork',
+  23: 'losing a synchronous follower',
+  24: 'held writes are not shown',
 } as const;
 
 export type RuleNumber = keyof typeof ruleTitles;
