@@ -119,8 +119,8 @@ export const followMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'group/catalog/catalog.ts',
-        find: "return { ...catalog, number, role: 'secondary', handedOver };",
-        replace: 'return { ...catalog, number, handedOver };',
+        find: "return { ...catalog, number, role: 'secondary', handedOver, protection };",
+        replace: 'return { ...catalog, number, handedOver, protection };',
       },
     ],
   },
