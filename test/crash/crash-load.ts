@@ -21,6 +21,7 @@ import type { VolumeModel } from './volume-model.ts';
 
 /** Far below a segment: the follower sees each record before its place is used again. */
 const openBytesMax = 8 * MiB;
+const placeTriesMax = 32;
 const pollMilliseconds = 5;
 /** Half of everything happens here, so that there is much to overwrite. */
 const busyBytes = 1 * MiB;
@@ -187,19 +188,23 @@ export class CrashLoad {
 
   /**
    * Nothing in a record tells two ranges from each other that are alike and under way at once, and
-   * taking one for the other makes an order of clients that was never broken look broken.
+   * taking one for the other makes an order of clients that was never broken look broken. Undefined: a
+   * small volume has no other place.
    */
-  #placeOf(lane: Lane, kind: OperationKind): [offset: number, length: number] {
-    for (;;) {
+  #placeOf(lane: Lane, kind: OperationKind): [offset: number, length: number] | undefined {
+    for (let tries = 0; tries < placeTriesMax; tries += 1) {
       const [offset, length] = this.#place(lane);
       if (!lane.group.hasOpenRange(kind, lane.volume, offset, length)) return [offset, length];
     }
+    return undefined;
   }
 
   async #change(lane: Lane, kind: OperationKind, type: number, flags: number): Promise<void> {
     const { contents } = this.#sources;
     const { group, volume } = lane;
-    const [offset, length] = this.#placeOf(lane, kind);
+    const place = this.#placeOf(lane, kind);
+    if (!place) return this.#change(lane, 'write', NBD_CMD_WRITE, flags & NBD_CMD_FLAG_FUA);
+    const [offset, length] = place;
     const id = this.#sources.nextOperation++;
     const operation: Operation = {
       id,

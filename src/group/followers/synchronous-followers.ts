@@ -276,17 +276,23 @@ export class SynchronousFollowers {
   ): Promise<void> {
     const { clock } = this.#deps;
     const { catalog, replies, watermarks } = this.#group;
-    const rules = rulesOf(catalog.protection);
-    const shared = { atMilliseconds: clock.wallMilliseconds(), believed: rules };
+    const { protection } = catalog;
+    const isUnprotected = protection?.state === 'unprotected';
+    const believed = rulesOf(protection);
+    const atMilliseconds = clock.wallMilliseconds();
     const change: ProtectionChange =
       decision.kind === 'protect'
-        ? { state: 'protected', ...decision.rule, ...shared }
+        ? { state: 'protected', ...decision.rule, atMilliseconds, believed }
         : {
             state: 'unprotected',
-            behind: Math.min(replies.gate.acknowledged, watermarks.newest),
+            // The promise does not hold since then, whoever is missed now.
+            behind: isUnprotected
+              ? protection.behind
+              : Math.min(replies.gate.acknowledged, watermarks.newest),
             members: decision.members,
             lost: decision.lost,
-            ...shared,
+            atMilliseconds: isUnprotected ? protection.atMilliseconds : atMilliseconds,
+            believed,
           };
     this.#isRecording = true;
     try {

@@ -71,9 +71,16 @@ export function decideProtection(
     const members = near.map(nameOf);
     const isWhole = wanted.every((each) => near.some(({ systemId }) => systemId === each.systemId));
     const needed = settings.wait === 'all' ? members.length : settings.wait;
-    if (members.length === 0 || members.length < needed) return nothing;
-    if (settings.wait === 'all' && !isWhole) return nothing;
-    return { kind: 'protect', rule: { members, needed, timeoutMilliseconds } };
+    const isEnough = members.length > 0 && members.length >= needed;
+    if (isEnough && (settings.wait !== 'all' || isWhole)) {
+      return { kind: 'protect', rule: { members, needed, timeoutMilliseconds } };
+    }
+    // Whoever was removed is not missed any more.
+    const lost = protection?.lost ?? [];
+    const missed = lost.filter(({ systemId }) => isWanted(systemId));
+    return missed.length < lost.length
+      ? { kind: 'unprotect', members: wanted, lost: missed }
+      : nothing;
   }
   const joining = near.filter((each) => !wanted.some(({ systemId }) => systemId === each.systemId));
   const returning = near.length > joining.length;

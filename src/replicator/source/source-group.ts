@@ -49,7 +49,7 @@ export class SourceGroup {
     this.buffers = deps.buffers;
     this.clock = deps.clock;
     this.#post = post;
-    this.hashes = new SourceHashes(this.journal, this.rate, deps.clock);
+    this.hashes = new SourceHashes(this.journal, this.rate, deps.clock, () => this.refresh());
   }
 
   /** The follower, if it is registered. */

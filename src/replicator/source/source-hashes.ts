@@ -20,13 +20,16 @@ export class SourceHashes {
   readonly #journal: SourceJournal;
   readonly #rate: CopyRate;
   readonly #clock: Clock;
+  readonly #refresh: () => void;
   #requests = 0;
   #turn: Promise<void> = Promise.resolve();
 
-  constructor(journal: SourceJournal, rate: CopyRate, clock: Clock) {
+  /** `refresh` asks for what is known of the journal. */
+  constructor(journal: SourceJournal, rate: CopyRate, clock: Clock, refresh: () => void) {
     this.#journal = journal;
     this.#rate = rate;
     this.#clock = clock;
+    this.#refresh = refresh;
   }
 
   /** Answers in its turn. Throws JnbdError at once where it never will. */
@@ -52,6 +55,8 @@ export class SourceHashes {
     const { picture, watermarks } = this.#journal;
     const { name, state, isReadable, contentsFrom, volumes } = picture;
     if (!isReadable || state !== 'normal' || watermarks.applied < contentsFrom) {
+      // Where nobody reads the journal, nobody asked how far apply is: who comes again finds it known.
+      this.#refresh();
       throw new JnbdError('group_state', `the contents of group ${name} are not complete here`);
     }
     const found = volumes.find(({ id }) => id === volume);

@@ -107,6 +107,21 @@ describe('a group with a synchronous follower', () => {
     ]);
   });
 
+  test('misses nobody any more once who was lost is removed, from then on as before', async () => {
+    const setting = await protectedGroup('removed', 'degrade');
+    const { machine, host } = setting;
+    await host.write(block, bytes(1));
+    await machine.until(() => codes(setting).includes('sync_lost'));
+    const before = must(machine.group().catalog.protection, 'it is on record');
+    machine.group().followers.drop(7);
+    await machine.until(() => codes(setting).length === 0);
+    const after = must(machine.group().catalog.protection, 'it is on record');
+    expect(after.number).toBeGreaterThan(before.number);
+    expect({ ...after, number: before.number }).toEqual({ ...before, members: [], lost: [] });
+    await machine.pass(10_000);
+    expect(machine.group().catalog.protection).toBe(after);
+  });
+
   test('stalls where it is to, and goes on when the follower is back or the setting is another', async () => {
     const setting = await protectedGroup('stalls', 'stall');
     const { machine, host } = setting;
