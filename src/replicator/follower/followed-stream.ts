@@ -27,7 +27,7 @@ import {
   paths,
   type WireHeaders,
 } from '../protocol/wire.ts';
-import { decodeMembers, encodeMembers } from '../protocol/wire-members.ts';
+import { formatMembers, parseMembers } from '../protocol/wire-members.ts';
 import { readProblem } from '../protocol/wire-json.ts';
 
 export interface FollowedStreamOwner {
@@ -100,7 +100,7 @@ export class FollowedStream implements AnswerReceiver {
     this.#owner = owner;
     this.#received = asked.received;
     this.#applied = asked.applied;
-    this.#saidMembers = membersTextOf(asked.members);
+    this.#saidMembers = formatMembers(asked.members);
     this.#saidMembersAt = this.#toldWholeAt = clock.monotonicMilliseconds();
     this.#beatMilliseconds = beatMillisecondsOf(timeoutMilliseconds);
     const silenceMilliseconds = silenceMillisecondsOf(timeoutMilliseconds);
@@ -216,7 +216,7 @@ export class FollowedStream implements AnswerReceiver {
     const now = this.#clock.monotonicMilliseconds();
     if (now - this.#saidMembersAt < membersMilliseconds) return undefined;
     this.#saidMembersAt = now;
-    const text = membersTextOf(this.#group.followers.members.below());
+    const text = formatMembers(this.#group.followers.members.below());
     if (text === this.#saidMembers) return undefined;
     this.#saidMembers = text;
     return encodeMembersText({ members: text, path: '' });
@@ -257,7 +257,7 @@ export class FollowedStream implements AnswerReceiver {
   #members({ members, path }: StreamMembersText): void {
     this.#answer = {
       ...must(this.#answer, 'the head came first'),
-      members: decodeMembers(members === '' ? {} : { 'jnbd-members': members }),
+      members: parseMembers(members),
       path: path === '' ? [] : decodePath(path),
     };
     this.#owner.told(this.#answer, true);
@@ -290,8 +290,4 @@ export class FollowedStream implements AnswerReceiver {
 
 function cutOff(): JnbdError {
   return new JnbdError('connection_lost', 'the stream of the source was cut off');
-}
-
-function membersTextOf(members: JournalRead['members']): string {
-  return encodeMembers(members)['jnbd-members'] ?? '';
 }

@@ -11,6 +11,12 @@ const headerName = 'jnbd-members';
 
 /** Left out where there are none; so are those that find no room in a message. */
 export function encodeMembers(members: readonly Member[]): WireHeaders {
+  const text = formatMembers(members);
+  return text === '' ? {} : { [headerName]: text };
+}
+
+/** The same as a text: empty where there are none. */
+export function formatMembers(members: readonly Member[]): string {
   const texts: string[] = [];
   let bytes = 0;
   for (const member of members.slice(0, membersMax)) {
@@ -19,7 +25,7 @@ export function encodeMembers(members: readonly Member[]): WireHeaders {
     if (bytes > membersBytesMax) break;
     texts.push(text);
   }
-  return texts.length === 0 ? {} : { [headerName]: texts.join(',') };
+  return texts.join(',');
 }
 
 function formatMember({ systemId, received, name, url }: Member): string {
@@ -30,7 +36,15 @@ function formatMember({ systemId, received, name, url }: Member): string {
 /** Throws JnbdError protocol_violated. */
 export function decodeMembers(headers: WireHeaders): Member[] {
   const text = headers[headerName];
-  if (text === undefined) return [];
+  return text === undefined ? [] : membersIn(text);
+}
+
+/** What `formatMembers` makes. Throws JnbdError protocol_violated. */
+export function parseMembers(text: string): Member[] {
+  return text === '' ? [] : membersIn(text);
+}
+
+function membersIn(text: string): Member[] {
   const parts = text.split(',', membersMax + 1);
   if (parts.length > membersMax) {
     wrong(headerName, `${text.slice(0, 40)}...`, `at most ${membersMax} systems`);

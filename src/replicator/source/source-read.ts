@@ -1,6 +1,7 @@
 import { JnbdError } from '../../platform/errors.ts';
 import { KiB } from '../../platform/limits.ts';
 import type { BatchBuffer } from './batch-buffers.ts';
+import { sendProblem } from './forwarded-requests.ts';
 import { journalAnswer } from './source-answer.ts';
 import { SourceBatch } from './source-batch.ts';
 import type { SourceGroup } from './source-group.ts';
@@ -11,7 +12,6 @@ import { fillRecords, type RecordsEnd } from './source-records.ts';
 import { endRefusal, type Refusal, refusalOf, stoppingRefusal } from './source-refusal.ts';
 import type { Answer } from '../transport/transport.ts';
 import { encodeJournalAnswer, type JournalRead } from '../protocol/wire.ts';
-import { problemAnswer } from '../protocol/wire-json.ts';
 
 /** With less than this to its credit, no contents are sent. */
 const copyCreditMin = 4 * KiB;
@@ -187,10 +187,7 @@ export class SourceRead {
   }
 
   #refuse({ error, details }: Refusal): void {
-    const { status, headers, body } = problemAnswer(error, details);
-    this.#answer.head(status, headers);
-    this.#answer.send(body, () => {});
-    this.#answer.end();
+    sendProblem(this.#answer, error, details);
   }
 
   #news(milliseconds: number): Promise<void> {

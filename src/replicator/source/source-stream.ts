@@ -3,6 +3,7 @@ import type { Timer } from '../../platform/clock.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import { KiB, MiB } from '../../platform/limits.ts';
 import type { BatchBuffer } from './batch-buffers.ts';
+import { sendProblem } from './forwarded-requests.ts';
 import type { ToldByRead } from './source-acknowledgements.ts';
 import { journalAnswer } from './source-answer.ts';
 import { SourceBatch } from './source-batch.ts';
@@ -27,8 +28,7 @@ import {
   type JournalRead,
   type Member,
 } from '../protocol/wire.ts';
-import { decodeMembers, encodeMembers } from '../protocol/wire-members.ts';
-import { problemAnswer } from '../protocol/wire-json.ts';
+import { formatMembers, parseMembers } from '../protocol/wire-members.ts';
 
 /** The only memory that a stream has: what does not fit waits in the journal. */
 const bufferBytes = 512 * KiB;
@@ -101,7 +101,7 @@ export class SourceStream implements NewsStream {
     this.#decoder = new FrameDecoder(undefined, {
       acknowledgement: (told) => this.#acknowledged(told),
       members: ({ members }) => {
-        this.#members = decodeMembers(members === '' ? {} : { 'jnbd-members': members });
+        this.#members = parseMembers(members);
       },
     });
   }
@@ -114,7 +114,7 @@ export class SourceStream implements NewsStream {
     }
     const refusal = this.#refusal();
     if (refusal) {
-      this.#refuse(refusal);
+      sendProblem(this.#answer, refusal.error, refusal.details);
       return;
     }
     this.#reader.endStream?.();
@@ -315,13 +315,6 @@ export class SourceStream implements NewsStream {
     this.#group.leaveStream(this);
   }
 
-  #refuse({ error, details }: Refusal): void {
-    const { status, headers, body } = problemAnswer(error, details);
-    this.#answer.head(status, headers);
-    this.#answer.send(body, () => {});
-    this.#answer.end();
-  }
-
   #now(): number {
     return this.#group.clock.monotonicMilliseconds();
   }
@@ -333,5 +326,5 @@ interface ToldSerial {
 
 /** Both texts, which have no line breaks. */
 function membersText({ members, path }: JournalAnswer): string {
-  return `${encodeMembers(members)['jnbd-members'] ?? ''}\n${path.join(',')}`;
+  return `${formatMembers(members)}\n${path.join(',')}`;
 }
