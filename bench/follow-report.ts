@@ -1,3 +1,5 @@
+import { markdownLines } from './report.ts';
+
 /** One thing that was measured, with what it must reach. */
 export interface Finding {
   readonly id: string;
@@ -23,8 +25,8 @@ export function holds({ value, bar }: Finding, share: number): boolean {
   return bar.kind === 'at least' ? value >= bar.value * share : value <= bar.value / share;
 }
 
-export function findingsTable(findings: readonly Finding[], absent: readonly string[]): string {
-  const lines = [
+export function findingsTable(findings: readonly Finding[]): string {
+  return markdownLines([
     ['', 'measured', 'bar'],
     ['---', '---', '---'],
     ...findings.map((finding) => {
@@ -32,9 +34,7 @@ export function findingsTable(findings: readonly Finding[], absent: readonly str
       if (!bar) return [label, text, '-'];
       return [label, text, `${bar.kind} ${bar.text}${holds(finding, 1) ? '' : ': missed'}`];
     }),
-    ...absent.map((what) => [what, 'not there yet', '-']),
-  ];
-  return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+  ]);
 }
 
 export function megabytesText(bytes: number, seconds: number): string {

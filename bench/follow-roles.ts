@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { NbdClient } from '../src/nbd/client.ts';
-import { run, runChecked } from '../test/support/children.ts';
-import { type Daemon, program } from '../test/support/daemon.ts';
+import { runChecked } from '../test/support/children.ts';
+import type { Daemon } from '../test/support/daemon.ts';
 import { requireProgram } from '../test/support/tools.ts';
 import type { Finding } from './follow-report.ts';
 import {
@@ -87,12 +87,6 @@ export interface FailbackPlan {
   readonly sizeBytes: number;
   readonly filledBytes: number;
   readonly changedBytes: number;
-}
-
-/** Whether the program that was built can do it. */
-export async function hasRewind(): Promise<boolean> {
-  const { stdout } = await run(process.execPath, [program, 'follow', '--help']);
-  return stdout.includes('--rewind');
 }
 
 /**

@@ -1,13 +1,13 @@
-import { mkdirSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { missingPrograms } from '../test/support/tools.ts';
 import { temporaryDirectory } from '../test/support/temporary.ts';
 import { measureCopies } from './follow-copy.ts';
 import { measureFullRate, measureHalfRate } from './follow-rate.ts';
 import { type Finding, findingsTable, holds } from './follow-report.ts';
-import { hasRewind, measureFailback, measurePromotion } from './follow-roles.ts';
+import { measureFailback, measurePromotion } from './follow-roles.ts';
 import { discard, type FollowBench } from './follow-systems.ts';
-import { describeMachine } from './machine.ts';
-import { replaceTable, say } from './report.ts';
+import { describeMachine, requireSpace } from './machine.ts';
+import { replaceTable, say, writeReport } from './report.ts';
 
 export const followRows = ['copy', 'half-rate', 'full-rate', 'promote', 'failback'] as const;
 export type FollowRow = (typeof followRows)[number];
@@ -38,7 +38,7 @@ export async function benchFollow(options: FollowBenchOptions): Promise<number> 
     return 77;
   }
   mkdirSync(options.directory, { recursive: true });
-  requireSpace(options);
+  requireSpace(options.directory, spaceFor(options), 'take --quick');
   const work = temporaryDirectory('bench-follow', options.directory);
   const bench: FollowBench = { directory: work.path, systems: new Set() };
   try {
@@ -50,15 +50,8 @@ export async function benchFollow(options: FollowBenchOptions): Promise<number> 
 }
 
 /** Three journals and three volumes at the most, at the same time. */
-function requireSpace({ directory, sizeBytes, isQuick }: FollowBenchOptions): void {
-  const wanted = Math.max(8 * sizeBytes, isQuick ? 8 * GiB : 24 * GiB) + GiB;
-  const { bavail, bsize } = statfsSync(directory);
-  if (bavail * bsize >= wanted) return;
-  const size = (bytes: number) => `${(bytes / GiB).toFixed(1)} GiB`;
-  throw new Error(
-    `${directory} has ${size(bavail * bsize)} free, this needs ${size(wanted)}: ` +
-      'name another place with --dir, or take --quick',
-  );
+function spaceFor({ sizeBytes, isQuick }: FollowBenchOptions): number {
+  return Math.max(8 * sizeBytes, isQuick ? 8 * GiB : 24 * GiB) + GiB;
 }
 
 async function measureRows(options: FollowBenchOptions, bench: FollowBench): Promise<number> {
@@ -77,40 +70,22 @@ async function measureRows(options: FollowBenchOptions, bench: FollowBench): Pro
       }),
   };
   const findings: Finding[] = [];
-  const absent: string[] = [];
   for (const row of followRows) {
     if (!rows.includes(row)) continue;
-    if (row === 'failback' && !(await hasRewind())) {
-      say('failback: left out, because jnbd follow has no --rewind yet');
-      absent.push('return of an old primary');
-      continue;
-    }
     const found = await measures[row]();
     for (const { label, text } of found) say(`${label}: ${text}`);
     findings.push(...found);
   }
   const missed = findings.filter((finding) => !holds(finding, options.barShare));
   const machine = await describeMachine(directory);
-  const table = findingsTable(findings, absent);
+  const table = findingsTable(findings);
   const summary =
     `\`${options.command}\` on ${machine.text}, all systems and the load on it: ${seconds} s a run, ` +
     `volumes of ${(sizeBytes / GiB).toFixed(1)} GiB written once before.`;
   say(`\n${table}\n\n${summary}`);
   for (const { id, value } of missed) say(`missed: ${id}: ${value}`);
   if (options.json !== undefined) {
-    const report = {
-      formatVersion: 1,
-      command: options.command,
-      at: new Date().toISOString(),
-      machine,
-      seconds,
-      rounds,
-      sizeBytes,
-      findings,
-      absent,
-      missed: missed.map(({ id }) => id),
-    };
-    writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+    writeReport(options.json, options, { machine, findings, missed: missed.map(({ id }) => id) });
   }
   if (options.readme !== undefined) {
     replaceTable(options.readme, 'follow', `${table}\n\n${summary}`);

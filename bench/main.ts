@@ -120,21 +120,37 @@ function defaultDirectory(): string {
   return statSync(tmpdir()).dev === statSync(repository).dev ? tmpdir() : repository;
 }
 
+/** Of benchmarks that put a table into the README. */
+const tableOptions = {
+  quick: { type: 'boolean', default: false },
+  rows: { type: 'string' },
+  seconds: { type: 'string' },
+  rounds: { type: 'string' },
+  size: { type: 'string' },
+  dir: { type: 'string' },
+  json: { type: 'string' },
+  readme: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const;
+
+function tableSettings(
+  verb: string,
+  values: { quick: boolean; readme: boolean; dir?: string; json?: string },
+  args: readonly string[],
+) {
+  return {
+    directory: values.dir ?? defaultDirectory(),
+    json: values.json,
+    readme: values.readme ? `${repository}/README.md` : undefined,
+    barShare: values.quick ? 0.5 : 1,
+    command: ['scripts/bench', verb, ...args].join(' '),
+  };
+}
+
 async function nbd(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
-    options: {
-      quick: { type: 'boolean', default: false },
-      rows: { type: 'string' },
-      only: { type: 'string' },
-      seconds: { type: 'string' },
-      rounds: { type: 'string' },
-      size: { type: 'string' },
-      dir: { type: 'string' },
-      json: { type: 'string' },
-      readme: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
+    options: { ...tableOptions, only: { type: 'string' } },
   });
   if (values.help) {
     say(nbdUsage);
@@ -149,11 +165,7 @@ async function nbd(args: string[]): Promise<number> {
     rounds: numberOf('rounds', values.rounds ?? (values.quick ? '2' : '3')),
     extraRounds: values.quick ? 3 : 0,
     sizeBytes: sizeOf(values.size ?? (values.quick ? '2GiB' : '8GiB')),
-    directory: values.dir ?? defaultDirectory(),
-    json: values.json,
-    readme: values.readme ? `${repository}/README.md` : undefined,
-    barShare: values.quick ? 0.5 : 1,
-    command: ['scripts/bench nbd', ...args].join(' '),
+    ...tableSettings('nbd', values, args),
   });
 }
 
@@ -212,20 +224,7 @@ async function recovery(args: string[]): Promise<number> {
 }
 
 async function follow(args: string[]): Promise<number> {
-  const { values } = parseArgs({
-    args,
-    options: {
-      quick: { type: 'boolean', default: false },
-      rows: { type: 'string' },
-      seconds: { type: 'string' },
-      rounds: { type: 'string' },
-      size: { type: 'string' },
-      dir: { type: 'string' },
-      json: { type: 'string' },
-      readme: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  });
+  const { values } = parseArgs({ args, options: tableOptions });
   if (values.help) {
     say(followUsage);
     return 0;
@@ -236,29 +235,12 @@ async function follow(args: string[]): Promise<number> {
     rounds: numberOf('rounds', values.rounds ?? (values.quick ? '1' : '3')),
     sizeBytes: sizeOf(values.size ?? (values.quick ? '512MiB' : '2GiB')),
     isQuick: values.quick,
-    directory: values.dir ?? defaultDirectory(),
-    json: values.json,
-    readme: values.readme ? `${repository}/README.md` : undefined,
-    barShare: values.quick ? 0.5 : 1,
-    command: ['scripts/bench follow', ...args].join(' '),
+    ...tableSettings('follow', values, args),
   });
 }
 
 async function sync(args: string[]): Promise<number> {
-  const { values } = parseArgs({
-    args,
-    options: {
-      quick: { type: 'boolean', default: false },
-      rows: { type: 'string' },
-      seconds: { type: 'string' },
-      rounds: { type: 'string' },
-      size: { type: 'string' },
-      dir: { type: 'string' },
-      json: { type: 'string' },
-      readme: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  });
+  const { values } = parseArgs({ args, options: tableOptions });
   if (values.help) {
     say(syncUsage);
     return 0;
@@ -270,11 +252,7 @@ async function sync(args: string[]): Promise<number> {
     rounds: numberOf('rounds', values.rounds ?? (values.quick ? '1' : '3')),
     extraRounds: values.quick ? 3 : 0,
     sizeBytes: sizeOf(values.size ?? (values.quick ? '256MiB' : '1GiB')),
-    directory: values.dir ?? defaultDirectory(),
-    json: values.json,
-    readme: values.readme ? `${repository}/README.md` : undefined,
-    barShare: values.quick ? 0.5 : 1,
-    command: ['scripts/bench sync', ...args].join(' '),
+    ...tableSettings('sync', values, args),
   });
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { runChecked } from '../test/support/children.ts';
 import type { PeerName } from '../test/support/peers.ts';
@@ -14,17 +14,19 @@ import {
   writePeersVolume,
 } from './contestants.ts';
 import { flush, missingForLoads, putLoad } from './load.ts';
-import { describeMachine, fileSystemOf } from './machine.ts';
+import { describeMachine, fileSystemOf, requireSpace } from './machine.ts';
 import {
   markdownTable,
   missedBars,
-  rateOf,
   replaceTable,
   reportRow,
   type Result,
   type RowReport,
   say,
+  sayMissed,
+  writeReport,
 } from './report.ts';
+import { measureRounds } from './rounds.ts';
 import { largeWriteBarReflink, type Row, rows } from './rows.ts';
 
 export interface NbdBenchOptions {
@@ -61,7 +63,9 @@ export async function benchNbd(options: NbdBenchOptions): Promise<number> {
     return 77;
   }
   mkdirSync(options.directory, { recursive: true });
-  requireSpace(options);
+  // Both volumes, and as much again for the journal (8 GiB by default).
+  const wantedBytes = 2 * options.sizeBytes + 9 * 1024 * MiB;
+  requireSpace(options.directory, wantedBytes, 'smaller volumes with --size');
   const work = temporaryDirectory('bench', options.directory);
   const race = new Race(options, work.path);
   try {
@@ -72,18 +76,6 @@ export async function benchNbd(options: NbdBenchOptions): Promise<number> {
   }
 }
 
-/** Both volumes, and as much again for the journal (8 GiB by default). */
-function requireSpace(options: NbdBenchOptions): void {
-  const wanted = 2 * options.sizeBytes + 9 * 1024 * MiB;
-  const { bavail, bsize } = statfsSync(options.directory);
-  if (bavail * bsize >= wanted) return;
-  const GiB = (bytes: number) => (bytes / 1024 ** 3).toFixed(1);
-  throw new Error(
-    `${options.directory} has ${GiB(bavail * bsize)} GiB free, this needs ${GiB(wanted)}: ` +
-      'name another place with --dir, or smaller volumes with --size',
-  );
-}
-
 class Race {
   readonly #options: NbdBenchOptions;
   readonly #directory: string;
@@ -91,8 +83,6 @@ class Race {
   readonly #keys: string;
   readonly #peers: Contestant[] = [];
   #peersVolume = '';
-  /** By row. */
-  readonly #results = new Map<string, Result[]>();
 
   constructor(options: NbdBenchOptions, directory: string) {
     this.#options = options;
@@ -119,31 +109,18 @@ class Race {
     }
     if (options.servers.includes(ownName)) await this.#own.create(this.#peersVolume);
 
-    for (let round = 0; round < options.rounds; round += 1) await this.#round(chosen, round);
     const bars = await this.#bars();
-    const report = () =>
-      chosen.map((row) => reportRow(row, bars(row), ownName, this.#results.get(row.id) ?? []));
-    // A neighbour of a second must not decide: what misses is measured again, and all of it counts.
-    for (let extra = 0; extra < options.extraRounds; extra += 1) {
-      const missed = missedBars(report(), options.barShare).map(({ id }) => id);
-      if (missed.length === 0) break;
-      say(`below ${options.barShare} of their bars, so measured once more: ${missed.join(', ')}`);
-      const again = chosen.filter(({ id }) => missed.includes(id));
-      await this.#round(again, options.rounds + extra);
-    }
-    return this.#conclude(report());
-  }
-
-  /** Each of these rows once on each server. */
-  async #round(chosen: readonly Row[], round: number): Promise<void> {
-    for (const [index, row] of chosen.entries()) {
-      // Nobody is always the first one after the last row.
-      for (const name of rotated(this.#namesFor(row), round + index)) {
-        const result = await this.#measure(row, name, round);
-        this.#results.set(row.id, [...(this.#results.get(row.id) ?? []), result]);
-        sayResult(row, result);
-      }
-    }
+    const { rounds, extraRounds, barShare } = options;
+    const reports = await measureRounds({
+      rounds,
+      extraRounds,
+      barShare,
+      rows: chosen,
+      contestantsOf: (row) => this.#namesFor(row),
+      measure: (row, name, round) => this.#measure(row, name, round),
+      report: (row, results) => reportRow(row, bars(row), ownName, results),
+    });
+    return this.#conclude(reports);
   }
 
   /** nbd-server knows no pre-shared keys. */
@@ -229,25 +206,16 @@ class Race {
       peak > 0 ? `Resident memory of jnbd at most ${Math.round(peak / MiB)} MiB.` : '',
     ].join('\n');
     say(`\n${table}\n\n${summary}`);
-    for (const { id, ratio, bar } of missed) {
-      say(`below ${options.barShare} of its bar: ${id}: ${ratio?.toFixed(2)} of ${bar}`);
-    }
+    sayMissed(missed, options.barShare);
     if (peak > limit) say(`resident memory over ${limit / MiB} MiB: ${peak} bytes`);
 
     if (options.json !== undefined) {
-      const report = {
-        formatVersion: 1,
-        command: options.command,
-        at: new Date().toISOString(),
+      writeReport(options.json, options, {
         machine,
-        seconds: options.seconds,
-        rounds: options.rounds,
-        sizeBytes: options.sizeBytes,
         rows: reports,
         memory: { peakResidentBytes: peak, limitBytes: limit },
         missed: missed.map(({ id }) => id),
-      };
-      writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+      });
     }
     if (options.readme !== undefined) replaceTable(options.readme, 'nbd', `${table}\n\n${summary}`);
     return missed.length > 0 || peak > limit ? 1 : 0;
@@ -257,22 +225,4 @@ class Race {
     for (const contestant of this.#peers) await contestant.server.stop();
     await this.#own.stop();
   }
-}
-
-function sayResult(row: Row, result: Result): void {
-  const { p50, p99 } = result.latencyMicroseconds;
-  const later = (word: string, seconds: number) =>
-    seconds > 0.05 ? `  ${word} ${seconds.toFixed(1)} s later` : '';
-  say(
-    `round ${result.round + 1}  ${row.id.padEnd(17)} ${result.server.padEnd(11)} ` +
-      `${rateOf(row, result).toFixed(2).padStart(8)} ${row.unit}` +
-      `  p50 ${p50.toFixed(0)} us  p99 ${p99.toFixed(0)} us` +
-      later('durable', result.flushSeconds) +
-      later('applied', result.settlingSeconds),
-  );
-}
-
-function rotated<Item>(items: readonly Item[], by: number): Item[] {
-  const start = by % items.length;
-  return [...items.slice(start), ...items.slice(0, start)];
 }

@@ -1,18 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  statfsSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, mkdirSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { runChecked, sleep } from '../test/support/children.ts';
 import { Daemon, program } from '../test/support/daemon.ts';
 import { temporaryDirectory } from '../test/support/temporary.ts';
 import { missingPrograms, requireProgram } from '../test/support/tools.ts';
+import { requireSpace } from './machine.ts';
 import { median, say } from './report.ts';
 
 export interface RecoveryOptions {
@@ -43,7 +36,7 @@ export async function benchRecovery(options: RecoveryOptions): Promise<number> {
     return 77;
   }
   mkdirSync(options.directory, { recursive: true });
-  requireSpace(options);
+  requireSpace(options.directory, spaceFor(options), 'smaller journals with --journals');
   const work = temporaryDirectory('recovery', options.directory);
   const contents = join(work.path, 'contents');
   const systems: Recovering[] = [];
@@ -65,16 +58,10 @@ export async function benchRecovery(options: RecoveryOptions): Promise<number> {
   }
 }
 
-function requireSpace({ directory, journalBytes, unappliedBytes }: RecoveryOptions): void {
+/** The journals, the contents and a volume for each. */
+function spaceFor({ journalBytes, unappliedBytes }: RecoveryOptions): number {
   const journals = journalBytes.reduce((sum, bytes) => sum + bytes, 0);
-  const wanted = journals + (journalBytes.length + 1) * unappliedBytes + GiB;
-  const { bavail, bsize } = statfsSync(directory);
-  if (bavail * bsize >= wanted) return;
-  const size = (bytes: number) => `${(bytes / GiB).toFixed(1)} GiB`;
-  throw new Error(
-    `${directory} has ${size(bavail * bsize)} free, this needs ${size(wanted)}: ` +
-      'name another place with --dir, or smaller journals with --journals',
-  );
+  return journals + (journalBytes.length + 1) * unappliedBytes + GiB;
 }
 
 function writeContents(path: string, bytes: number): void {

@@ -16,13 +16,17 @@ export interface Result extends Measurement {
   readonly settlingSeconds: number;
 }
 
-export interface RowReport {
+/** What a row is judged by. */
+export interface Judged {
   readonly id: string;
+  readonly bar: number | null;
+  /** Median over the rounds of ours to the best other of the round; null without both. */
+  readonly ratio: number | null;
+}
+
+export interface RowReport extends Judged {
   readonly label: string;
   readonly unit: Row['unit'];
-  readonly bar: number | null;
-  /** Median over the rounds of ours to the best other server of the round; null without both. */
-  readonly ratio: number | null;
   readonly ratios: readonly number[];
   /** The same as if the clock had stopped before the last FLUSH. */
   readonly ratioWithoutFlush: number | null;
@@ -45,16 +49,19 @@ export function median(values: readonly number[]): number {
 }
 
 /** Of each round: ours to the best other. */
-function ratiosOf(row: Row, own: string, results: readonly Result[]): number[] {
-  const ratios: number[] = [];
-  for (const round of new Set(results.map((result) => result.round))) {
-    const inRound = results.filter((result) => result.round === round);
-    const ours = inRound.find((result) => result.server === own);
-    const others = inRound.filter((result) => result.server !== own);
-    if (!ours || others.length === 0) continue;
-    ratios.push(rateOf(row, ours) / Math.max(...others.map((result) => rateOf(row, result))));
-  }
-  return ratios;
+export function ratiosOf(
+  row: Row,
+  results: readonly Result[],
+  isOwn: (server: string) => boolean,
+  isOther: (server: string) => boolean,
+): number[] {
+  return results
+    .filter(({ server }) => isOwn(server))
+    .flatMap((own) => {
+      const others = results.filter(({ server, round }) => isOther(server) && round === own.round);
+      if (others.length === 0) return [];
+      return [rateOf(row, own) / Math.max(...others.map((other) => rateOf(row, other)))];
+    });
 }
 
 export function reportRow(
@@ -64,10 +71,15 @@ export function reportRow(
   results: readonly Result[],
 ): RowReport {
   const servers = [...new Set(results.map((result) => result.server))];
-  const ratios = ratiosOf(row, own, results);
-  const withoutFlush = ratiosOf(
-    row,
-    own,
+  const ratiosIn = (measured: readonly Result[]) =>
+    ratiosOf(
+      row,
+      measured,
+      (server) => server === own,
+      (server) => server !== own,
+    );
+  const ratios = ratiosIn(results);
+  const withoutFlush = ratiosIn(
     results.map((result) => ({ ...result, seconds: result.seconds - result.flushSeconds })),
   );
   const rates = servers.map((server) => {
@@ -88,7 +100,10 @@ export function reportRow(
 }
 
 /** Below the share of its bar that counts (1, or less for a quick look). */
-export function missedBars(reports: readonly RowReport[], share: number): RowReport[] {
+export function missedBars<Report extends Judged>(
+  reports: readonly Report[],
+  share: number,
+): Report[] {
   return reports.filter(({ bar, ratio }) => bar !== null && ratio !== null && ratio < bar * share);
 }
 
@@ -116,7 +131,37 @@ export function markdownTable(reports: readonly RowReport[], servers: readonly s
       report.ratioWithoutFlush === null ? '-' : report.ratioWithoutFlush.toFixed(2),
     ]);
   }
+  return markdownLines(lines);
+}
+
+/** Lines of cells, the second one under the head. */
+export function markdownLines(lines: readonly (readonly string[])[]): string {
   return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+export function sayMissed(missed: readonly Judged[], share: number): void {
+  for (const { id, ratio, bar } of missed) {
+    say(`below ${share} of its bar: ${id}: ${ratio?.toFixed(2)} of ${bar}`);
+  }
+}
+
+/** What every benchmark of rows was asked for. */
+interface Asked {
+  readonly command: string;
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly sizeBytes: number;
+}
+
+/** Everything that was measured, as JSON. */
+export function writeReport(
+  file: string,
+  { command, seconds, rounds, sizeBytes }: Asked,
+  measured: Readonly<Record<string, unknown>>,
+): void {
+  const at = new Date().toISOString();
+  const report = { formatVersion: 1, command, at, seconds, rounds, sizeBytes, ...measured };
+  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
 }
 
 /** Replaces what stands between the two markers of this benchmark. */

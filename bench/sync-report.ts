@@ -1,12 +1,9 @@
-import { median, rateOf, type Result } from './report.ts';
+import { type Judged, markdownLines, median, rateOf, ratiosOf, type Result } from './report.ts';
 import type { SyncContestant, SyncRow } from './sync-rows.ts';
 
-export interface SyncRowReport {
-  readonly id: string;
+/** Judged by ours with a synchronous follower to the best mirror. */
+export interface SyncRowReport extends Judged {
   readonly label: string;
-  readonly bar: number | null;
-  /** Median over the rounds of ours, synchronous, to the best mirror of the round. */
-  readonly ratio: number | null;
   readonly ratios: readonly number[];
   /** The same as if the clock had stopped at the last answer. */
   readonly ratioUntilAnswered: number | null;
@@ -20,8 +17,6 @@ interface Measured {
   readonly p50Microseconds: number;
   readonly p99Microseconds: number;
 }
-
-const isMirror = ({ server }: Result): boolean => !server.endsWith('synchronous');
 
 function measure(row: SyncRow, results: readonly Result[]): Measured {
   return {
@@ -38,9 +33,15 @@ export function reportSync(row: SyncRow, results: readonly Result[]): SyncRowRep
       return own.length > 0 ? [[name, measure(row, own)]] : [];
     }),
   );
-  const ratios = ratiosOf(row, results);
-  const untilAnswered = ratiosOf(
-    row,
+  const ratiosIn = (measuredResults: readonly Result[]) =>
+    ratiosOf(
+      row,
+      measuredResults,
+      (server) => server === 'synchronous',
+      (server) => !server.endsWith('synchronous'),
+    );
+  const ratios = ratiosIn(results);
+  const untilAnswered = ratiosIn(
     results.map((result) => ({
       ...result,
       seconds: result.seconds - result.flushSeconds - result.settlingSeconds,
@@ -56,22 +57,6 @@ export function reportSync(row: SyncRow, results: readonly Result[]): SyncRowRep
     measured,
     results,
   };
-}
-
-/** Of each round. */
-function ratiosOf(row: SyncRow, results: readonly Result[]): number[] {
-  return results
-    .filter(({ server }) => server === 'synchronous')
-    .flatMap((own) => {
-      const others = results.filter((each) => isMirror(each) && each.round === own.round);
-      if (others.length === 0) return [];
-      return [rateOf(row, own) / Math.max(...others.map((other) => rateOf(row, other)))];
-    });
-}
-
-/** Below the share of its bar that counts (1, or less for a quick look). */
-export function missedSync(reports: readonly SyncRowReport[], share: number): SyncRowReport[] {
-  return reports.filter(({ bar, ratio }) => bar !== null && ratio !== null && ratio < bar * share);
 }
 
 /** The table for people, in Markdown. */
@@ -100,7 +85,7 @@ export function syncTable(reports: readonly SyncRowReport[]): string {
       text(measured.asynchronous),
     ]),
   ];
-  return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+  return markdownLines(lines);
 }
 
 function text(measured: Measured | undefined): string {

@@ -1,14 +1,15 @@
-import { mkdirSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { runChecked } from '../test/support/children.ts';
 import { temporaryDirectory } from '../test/support/temporary.ts';
 import { missingPrograms } from '../test/support/tools.ts';
 import { writePeersVolume } from './contestants.ts';
 import { flush, missingForLoads, putLoad } from './load.ts';
-import { describeMachine } from './machine.ts';
+import { describeMachine, requireSpace } from './machine.ts';
 import { Mirror } from './mirror.ts';
-import { rateOf, replaceTable, type Result, say } from './report.ts';
+import { missedBars, replaceTable, type Result, say, sayMissed, writeReport } from './report.ts';
+import { measureRounds } from './rounds.ts';
 import { OwnPair, type OwnPairPlan } from './sync-pair.ts';
-import { missedSync, reportSync, type SyncRowReport, syncTable } from './sync-report.ts';
+import { reportSync, type SyncRowReport, syncTable } from './sync-report.ts';
 import { type SyncContestant, type SyncRow, syncRows } from './sync-rows.ts';
 
 export interface SyncBenchOptions {
@@ -51,7 +52,9 @@ export async function benchSync(options: SyncBenchOptions): Promise<number> {
     return 77;
   }
   mkdirSync(options.directory, { recursive: true });
-  requireSpace(options);
+  // Ten volumes, the contents that they begin with, and four journals.
+  const wantedBytes = 11 * options.sizeBytes + 3 * GiB;
+  requireSpace(options.directory, wantedBytes, 'smaller volumes with --size');
   const work = temporaryDirectory('bench-sync', options.directory);
   const bench = new SyncBench(options, work.path);
   try {
@@ -62,24 +65,10 @@ export async function benchSync(options: SyncBenchOptions): Promise<number> {
   }
 }
 
-/** Ten volumes, the contents that they begin with, and four journals. */
-function requireSpace({ directory, sizeBytes }: SyncBenchOptions): void {
-  const wanted = 11 * sizeBytes + 3 * GiB;
-  const { bavail, bsize } = statfsSync(directory);
-  if (bavail * bsize >= wanted) return;
-  const size = (bytes: number) => `${(bytes / GiB).toFixed(1)} GiB`;
-  throw new Error(
-    `${directory} has ${size(bavail * bsize)} free, this needs ${size(wanted)}: ` +
-      'name another place with --dir, or smaller volumes with --size',
-  );
-}
-
 class SyncBench {
   readonly #options: SyncBenchOptions;
   readonly #directory: string;
   readonly #pairs = new Map<string, Pair>();
-  /** By row. */
-  readonly #results = new Map<string, Result[]>();
 
   constructor(options: SyncBenchOptions, directory: string) {
     this.#options = options;
@@ -91,16 +80,16 @@ class SyncBench {
     const chosen = syncRows.filter(({ id }) => this.#options.rows.includes(id));
     say(`writing the volumes once, in ${this.#directory}`);
     await this.#startPairs(chosen);
-    for (let round = 0; round < rounds; round += 1) await this.#round(chosen, round);
-    const report = () => chosen.map((row) => reportSync(row, this.#results.get(row.id) ?? []));
-    for (let extra = 0; extra < extraRounds; extra += 1) {
-      const missed = missedSync(report(), barShare).map(({ id }) => id);
-      if (missed.length === 0) break;
-      say(`below ${barShare} of their bars, so measured once more: ${missed.join(', ')}`);
-      const again = chosen.filter(({ id }) => missed.includes(id));
-      await this.#round(again, rounds + extra);
-    }
-    return this.#conclude(report());
+    const reports = await measureRounds({
+      rounds,
+      extraRounds,
+      barShare,
+      rows: chosen,
+      contestantsOf: (row) => row.contestants,
+      measure: (row, name, round) => this.#measure(row, name, round),
+      report: reportSync,
+    });
+    return this.#conclude(reports);
   }
 
   async #startPairs(chosen: readonly SyncRow[]): Promise<void> {
@@ -110,20 +99,6 @@ class SyncBench {
     for (const name of new Set(chosen.flatMap((row) => row.contestants))) {
       const plan = { directory, name, sizeBytes, contentsFrom };
       this.#pairs.set(name, await startPair(name, plan));
-    }
-  }
-
-  /** Each of these rows once on each pair. */
-  async #round(chosen: readonly SyncRow[], round: number): Promise<void> {
-    for (const [index, row] of chosen.entries()) {
-      const { contestants } = row;
-      for (let at = 0; at < contestants.length; at += 1) {
-        // Nobody is always the first one after the last row.
-        const name = contestants[(at + round + index) % contestants.length] ?? '';
-        const result = await this.#measure(row, name, round);
-        this.#results.set(row.id, [...(this.#results.get(row.id) ?? []), result]);
-        sayResult(row, result);
-      }
     }
   }
 
@@ -156,7 +131,7 @@ class SyncBench {
 
   async #conclude(reports: readonly SyncRowReport[]): Promise<number> {
     const { command, rounds, seconds, sizeBytes, barShare, json, readme } = this.#options;
-    const missed = missedSync(reports, barShare);
+    const missed = missedBars(reports, barShare);
     const machine = await describeMachine(this.#directory);
     const summary =
       `\`${command}\` on ${machine.text}, both systems and the load on it: ${rounds} rounds of ` +
@@ -168,22 +143,10 @@ class SyncBench {
       'A ratio is to the better of the mirrors.';
     const table = syncTable(reports);
     say(`\n${table}\n\n${summary}`);
-    for (const { id, ratio, bar } of missed) {
-      say(`below ${barShare} of its bar: ${id}: ${ratio?.toFixed(2)} of ${bar}`);
-    }
+    sayMissed(missed, barShare);
     if (json !== undefined) {
-      const report = {
-        formatVersion: 1,
-        command,
-        at: new Date().toISOString(),
-        machine,
-        seconds,
-        rounds,
-        sizeBytes,
-        rows: reports,
-        missed: missed.map(({ id }) => id),
-      };
-      writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
+      const ids = missed.map(({ id }) => id);
+      writeReport(json, this.#options, { machine, rows: reports, missed: ids });
     }
     if (readme !== undefined) replaceTable(readme, 'sync', `${table}\n\n${summary}`);
     return missed.length > 0 ? 1 : 0;
@@ -205,17 +168,4 @@ function startPair(name: SyncContestant, plan: PairPlan): Promise<Pair> {
     target: name === 'nbdkit' ? 'nbdkit' : 'qemu-nbd',
     isTargetWrittenThrough: name !== 'unflushed-qemu-nbd',
   });
-}
-
-function sayResult(row: SyncRow, result: Result): void {
-  const { p50, p99 } = result.latencyMicroseconds;
-  const later = (word: string, seconds: number) =>
-    seconds > 0.05 ? `  ${word} ${seconds.toFixed(1)} s later` : '';
-  say(
-    `round ${result.round + 1}  ${row.id.padEnd(11)} ${result.server.padEnd(18)} ` +
-      `${rateOf(row, result).toFixed(2).padStart(8)} ${row.unit}` +
-      `  p50 ${p50.toFixed(0)} us  p99 ${p99.toFixed(0)} us` +
-      later('durable', result.flushSeconds) +
-      later('applied', result.settlingSeconds),
-  );
 }
