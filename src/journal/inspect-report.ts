@@ -1,6 +1,7 @@
 import type { Checkpoint } from './checkpoint.ts';
 import type { JournalHead } from './head.ts';
 import type { AreaIdentity } from './area.ts';
+import type { recordType } from './record.ts';
 
 /**
  * What offline reading finds; the JSON of `jnbd journal inspect|check`. Offsets and sizes are bytes,
@@ -161,7 +162,7 @@ export interface SegmentHeaderReport {
 export interface RecordReport {
   readonly path: string;
   readonly offset: number;
-  readonly type: 'write' | 'zero' | 'hole' | 'catalog' | 'pad' | 'mark' | 'roll';
+  readonly type: keyof typeof recordType;
   readonly number: number | null;
   readonly volume: number;
   readonly volumeOffset: number;

@@ -16,6 +16,10 @@ export const recordType = {
   hole: 3,
   /** A change of the catalog: `length` bytes of JSON. */
   catalog: 4,
+  /** A marker of a cut over several systems: `length` bytes, as `cut-record.ts` has them. */
+  marker: 5,
+  /** That every member of the cut held behind such a marker: `length` bytes. */
+  commit: 6,
   /** Not numbered: `length` bytes behind the header mean nothing. */
   pad: 0x80,
   /** Not numbered: everything up to `number` was durable when this was written. */
@@ -41,11 +45,17 @@ const offsetAt = 22;
 const lengthHighAt = 28;
 
 export function isNumbered(type: number): boolean {
-  return type >= recordType.write && type <= recordType.catalog;
+  return type >= recordType.write && type <= recordType.commit;
 }
 
+/** Of the types that there are. */
 export function hasPayload(type: number): boolean {
-  return type === recordType.write || type === recordType.catalog || type === recordType.pad;
+  return type !== recordType.zero && type !== recordType.hole && type <= recordType.pad;
+}
+
+/** Whether it is about bytes of a volume. Of numbered types. */
+export function changesVolume(type: number): boolean {
+  return type <= recordType.hole;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { isNumbered, recordType } from '../journal/record.ts';
+import { changesVolume, isNumbered } from '../journal/record.ts';
 import { SegmentReader } from '../journal/segment-reader.ts';
 import type { Disk } from '../platform/disk.ts';
 import { segmentHeaderBytes, updateNumberMax } from '../platform/limits.ts';
@@ -59,7 +59,7 @@ function scanSegment(
       if (header.number >= endsBefore) break;
       if (header.number !== last + 1) throw new Error(`update ${last + 1} is not in ${path}`);
       last = header.number;
-      if (header.type === recordType.catalog) continue;
+      if (!changesVolume(header.type)) continue;
       const { volume, offset, length } = header;
       regions.add(volume, offset, Math.min(length, updateNumberMax + 1 - offset));
     }
