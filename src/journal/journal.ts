@@ -380,3 +380,8 @@ export class Journal {
     this.#idleMark.stop();
   }
 }
+
+/** Resolves with why it could not be closed cleanly, if so. */
+export function closeJournal(journal: Journal): Promise<Error | null> {
+  return new Promise((resolve) => journal.close(resolve));
+}

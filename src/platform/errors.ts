@@ -72,6 +72,8 @@ const errorKinds = {
   generation_newer: 'refused',
   diverged: 'refused',
   position_released: 'refused',
+  cut_epoch_stale: 'refused',
+  cut_round_lost: 'retryable',
   branch_not_found: 'not_found',
   branch_no_room: 'refused',
   record_unreadable: 'retryable',

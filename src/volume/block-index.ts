@@ -67,7 +67,7 @@ export class BlockIndex {
   /** Makes room for a record in the active table; false: wait until a table was applied. */
   admits(nodes: number, sequence: number): boolean {
     if (this.#active.hasRoom(nodes, sequence)) return true;
-    if (this.#spare.length === 0 && this.#created === indexTablesMax) return false;
+    if (this.#spare.length === 0 && this.#created >= indexTablesMax) return false;
     this.freeze();
     return true;
   }
@@ -93,7 +93,7 @@ export class BlockIndex {
     if (this.#active.isEmpty) return false;
     let next = this.#spare.pop();
     if (!next) {
-      if (this.#created === indexTablesMax) return false;
+      if (this.#created >= indexTablesMax) return false;
       this.#created += 1;
       next = new BlockTable(this.#tableNodesMax);
     }

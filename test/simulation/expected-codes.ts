@@ -60,6 +60,8 @@ export const errorCodes: Record<ErrorCode, string> = {
   generation_newer: 'a fleet',
   diverged: 'a fleet',
   position_released: 'a fleet',
+  cut_epoch_stale: 'cuts',
+  cut_round_lost: 'cuts',
   branch_not_found: 'nobody yet',
   branch_no_room: 'nobody yet',
   record_unreadable: 'a fleet',

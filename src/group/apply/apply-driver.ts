@@ -35,6 +35,8 @@ export interface ApplyOwner {
    * records of one that is not.
    */
   mayApplyThrough(): number;
+  /** A cut lets nothing behind this be applied; infinite where none does. */
+  heldBehind(): number;
   /** Whether recovery could begin behind what is applied. */
   mayCheckpoint(): boolean;
   /** `released` may have moved: segments may be free again. */
@@ -131,7 +133,8 @@ export class ApplyDriver {
 
   /** Whether a checkpoint is still to come that covers more than the last one. */
   get hasMoreToCheckpoint(): boolean {
-    return this.#syncFailure === undefined && this.#checkpointed < this.#watermarks.durable;
+    const through = Math.min(this.#watermarks.durable, this.#owner.heldBehind());
+    return this.#syncFailure === undefined && this.#checkpointed < through;
   }
 
   /** Of the durable checkpoint: what segments before `sequence` hold up to `applied` is needed by holds alone. */
@@ -148,7 +151,10 @@ export class ApplyDriver {
   consider(): void {
     if (this.#state !== 'idle' || this.#isHeld) return;
     const { active } = this.#index;
-    if (this.#index.frozenCount === 0 && !active.isEmpty) {
+    // What may not be applied as a whole goes on being filled: it ends where it may, at a marker.
+    const heldBehind = this.#owner.heldBehind();
+    const isHeld = active.lastNumber > heldBehind;
+    if (this.#index.frozenCount === 0 && !active.isEmpty && !isHeld) {
       if (active.count >= batchNodesMin || this.#due || this.#chain.isTight) {
         this.#due = false;
         this.#index.freeze();
@@ -161,7 +167,8 @@ export class ApplyDriver {
       }
     }
     const table = this.#index.oldestFrozen;
-    if (table && table.lastNumber <= this.#owner.mayApplyThrough()) this.#dispatch(table);
+    if (!table || table.lastNumber > heldBehind) return;
+    if (table.lastNumber <= this.#owner.mayApplyThrough()) this.#dispatch(table);
   }
 
   /** Nothing goes to the volumes until that is over, but what is on its way. */

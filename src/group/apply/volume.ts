@@ -1,4 +1,4 @@
-import type { DiskFile } from '../../platform/disk.ts';
+import type { Disk, DiskFile } from '../../platform/disk.ts';
 import type { ApplyVolume } from '../../volume/apply-messages.ts';
 import type { CatalogVolume } from '../catalog/catalog.ts';
 import type { ExportClient } from './export.ts';
@@ -68,4 +68,11 @@ export function volumesToApply(volumes: Iterable<Volume>): ApplyVolume[] {
   return [...volumes]
     .filter((volume) => !volume.catalog.journalOnly)
     .map((volume) => ({ id: volume.catalog.id, path: volume.backingFile }));
+}
+
+/** Of a volume that is gone. `isKept`: somebody else removes the file. */
+export function dropFile(disk: Disk, { file, backingFile }: Volume, isKept: boolean): void {
+  file?.closeSync();
+  if (backingFile === '' || isKept) return;
+  if (disk.existsSync(backingFile)) disk.removeFileSync(backingFile);
 }

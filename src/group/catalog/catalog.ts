@@ -2,6 +2,7 @@ import type { AreaRole } from '../../journal/area.ts';
 import type { AreaLayout } from '../../journal/segment-chain.ts';
 import { assert } from '../../platform/assert.ts';
 import type { Disk } from '../../platform/disk.ts';
+import type { CatalogMarker } from './catalog-markers.ts';
 import type { Lineage } from './lineage.ts';
 import type { Protection, ProtectionChange, SynchronousSettings } from './protection.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
@@ -87,6 +88,10 @@ export interface Catalog {
   readonly copyBytesPerSecond?: number;
   /** Of the newest record of that kind: whether replies to hosts wait for followers. */
   readonly protection?: Protection | undefined;
+  /** Of each cut the newest marker in what a checkpoint covers. */
+  readonly markers?: readonly CatalogMarker[] | undefined;
+  /** A cut says how far this secondary may apply, beginning with what is applied when it is opened. */
+  readonly holdsApply?: boolean | undefined;
   /** Where it does not say, as `synchronousDefaults`. */
   readonly synchronous?: SynchronousSettings;
 }

@@ -1,6 +1,6 @@
 import type { Area } from '../../journal/area.ts';
 import type { HeadFile } from '../../journal/head.ts';
-import { Journal } from '../../journal/journal.ts';
+import { closeJournal, Journal } from '../../journal/journal.ts';
 import type { SlabBudget } from '../../journal/receive-slab.ts';
 import { RetainedRuns } from '../../journal/retained-runs.ts';
 import { Retention } from '../../journal/retention.ts';
@@ -19,6 +19,7 @@ import { ApplyTroubles } from '../apply/apply-troubles.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { CatalogChanges } from './catalog-changes.ts';
 import { type Condition, Conditions } from '../catalog/conditions.ts';
+import { GroupCuts } from '../cuts/group-cuts.ts';
 import type { DeletedVolumes } from './deleted-volumes.ts';
 import { errno } from '../apply/export.ts';
 import type { FollowFile } from '../catalog/follow-file.ts';
@@ -36,7 +37,7 @@ import { keepsFile, preservingOf } from '../catalog/resync-state.ts';
 import { SpaceGuard } from './space-guard.ts';
 import { roleText } from '../catalog/taken-over.ts';
 import { changeGroupState, type GroupRole, type GroupState } from '../catalog/states.ts';
-import { type OpenSession, type Volume, volumesToApply } from '../apply/volume.ts';
+import { dropFile, type OpenSession, type Volume, volumesToApply } from '../apply/volume.ts';
 import { type Parked, WaitingHosts } from './waiting-hosts.ts';
 
 /**
@@ -64,6 +65,7 @@ export class Group {
   readonly watchers = new Set<GroupWatcher>();
   readonly hosts: WaitingHosts;
   readonly replies: HostReplies;
+  readonly cuts: GroupCuts;
   readonly areas: readonly Area[];
   readonly follow: FollowFile;
   readonly deleted: DeletedVolumes;
@@ -119,6 +121,7 @@ export class Group {
     });
     this.followers = new Followers(deps, this, files, opened.followers);
     this.synchronous = new SynchronousFollowers(deps, this, recordProtection(this));
+    this.cuts = new GroupCuts(this, deps.systemId, opened.cuts);
     this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
     this.#watch = new JournalWatch(deps.clock, this);
     this.synchronous.start();
@@ -224,7 +227,8 @@ export class Group {
         volumes: () => volumesToApply([...this.volumes.values(), ...this.deleted.applying()]),
         appliedAdvanced: () => this.#appliedAdvanced(),
         mayApplyThrough: () => this.changes.settledThrough(this.replies.applicable),
-        mayCheckpoint: () => !this.changes.isFileBehind,
+        heldBehind: () => this.cuts.applyLimit,
+        mayCheckpoint: () => this.cuts.areKeptThrough(this.watermarks.applied),
         released: () => this.#released(),
         applyFailed: (failure) => {
           this.guard.look();
@@ -254,20 +258,14 @@ export class Group {
     this.#failureText = `group ${this.name} is shutting down`;
     for (const session of this.sessions()) session.client.revoke(this.#failureText);
     this.hosts.wake();
-    if (wasServing) {
-      await new Promise<void>((resolve) => {
-        this.journal.close((failure) => {
-          if (failure) {
-            this.#deps.event('close_failed', `group ${this.name}: ${failure.message}`, {
-              group: this.name,
-            });
-          }
-          resolve();
-        });
-      });
+    const failure = wasServing ? await closeJournal(this.journal) : null;
+    if (failure) {
+      const text = `group ${this.name}: ${failure.message}`;
+      this.#deps.event('close_failed', text, { group: this.name });
     }
     this.#watch.stop();
     this.changes.stop();
+    this.cuts.fail(new JnbdError('shutting_down', this.#failureText));
     this.synchronous.close();
     this.followers.close();
     await this.#driver?.close();
@@ -320,7 +318,8 @@ export class Group {
     const { durable } = this.watermarks;
     this.changes.durableAdvanced(durable);
     this.replies.setDurable(durable);
-    for (const watcher of this.watchers) watcher.durableAdvanced(durable);
+    this.cuts.durableAdvanced(durable);
+    this.maySendMore();
     this.#driver?.consider();
   }
 
@@ -328,6 +327,10 @@ export class Group {
   mayShowMore(): void {
     this.hosts.wake();
     this.#driver?.consider();
+  }
+
+  maySendMore(): void {
+    for (const watcher of this.watchers) watcher.durableAdvanced(this.watermarks.durable);
   }
 
   #appliedAdvanced(): void {
@@ -358,6 +361,7 @@ export class Group {
       this.replies.failWaiting(errno.EIO, this.#failureText);
       this.hosts.wake();
       this.changes.fail(new JnbdError('journal_failed', this.#failureText));
+      this.cuts.fail(new JnbdError('journal_failed', this.#failureText));
     });
   }
 
@@ -379,11 +383,7 @@ export class Group {
     this.followers.journalOnlyChanged();
     if (volume.catalog.journalOnly) this.release();
     this.changed();
-    volume.file?.closeSync();
-    const { backingFile } = volume;
-    const { disk } = this.#deps;
-    if (backingFile === '' || keepsFile(this.follow.state, volume.catalog.id)) return;
-    if (disk.existsSync(backingFile)) disk.removeFileSync(backingFile);
+    dropFile(this.#deps.disk, volume, keepsFile(this.follow.state, volume.catalog.id));
   }
 
   /** Apply or its checkpoint failed, and is tried again. */

@@ -7,6 +7,8 @@ interface AnsweredHosts {
   sessions(): Iterable<OpenSession>;
   /** More may be shown and applied, for another reason than that it is durable. */
   mayShowMore(): void;
+  /** The same of what may be sent to followers. */
+  maySendMore(): void;
 }
 
 /** Which updates hosts may be answered and shown, and that they are told when more may. */
@@ -20,7 +22,10 @@ export class HostReplies {
     this.#owner = owner;
   }
 
-  get gate(): Pick<ReplyGate, 'isActive' | 'answerable' | 'plainThrough' | 'acknowledged'> {
+  get gate(): Pick<
+    ReplyGate,
+    'isActive' | 'answerable' | 'plainThrough' | 'acknowledged' | 'sendable'
+  > {
     return this.#gate;
   }
 
@@ -67,6 +72,18 @@ export class HostReplies {
 
   setAcknowledged(number: number): void {
     this.#change(() => this.#gate.setAcknowledged(number));
+  }
+
+  /** A cut holds what is numbered behind `number`, or holds less of it than before. */
+  holdBehind(number: number): void {
+    this.#change(() => this.#gate.holdBehind(number));
+    this.#owner.maySendMore();
+  }
+
+  /** No cut holds anything. */
+  release(): void {
+    this.#change(() => this.#gate.release());
+    this.#owner.maySendMore();
   }
 
   waitForNobody(): void {

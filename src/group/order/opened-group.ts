@@ -5,6 +5,7 @@ import type { Watermarks } from '../../journal/watermarks.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { DeletedVolumes } from './deleted-volumes.ts';
+import type { CutRecords } from '../cuts/cut-records.ts';
 import type { FollowFile } from '../catalog/follow-file.ts';
 import type { KnownFollowers } from '../followers/follower-cursor.ts';
 
@@ -20,4 +21,5 @@ export interface OpenedGroup {
   readonly incarnation: number;
   readonly followers: KnownFollowers;
   readonly deleted: DeletedVolumes;
+  readonly cuts: CutRecords;
 }

@@ -1,9 +1,10 @@
 import type { Area } from '../../journal/area.ts';
 import { openArea } from '../../journal/area.ts';
 import type { Checkpoint } from '../../journal/checkpoint.ts';
+import { decodeCutRecord, isCutRecord } from '../../journal/cut-record.ts';
 import type { RecordMoved } from '../../journal/move-run.ts';
 import type { RecordHeader } from '../../journal/record.ts';
-import { recordType } from '../../journal/record.ts';
+import { changesVolume, recordType } from '../../journal/record.ts';
 import type { FoundSegment, ScanOutcome } from '../../journal/scan.ts';
 import { JournalScan } from '../../journal/scan.ts';
 import type { JournalHead } from '../../journal/head.ts';
@@ -20,6 +21,7 @@ import { nodeKind } from '../../volume/node-kind.ts';
 import type { Catalog, CatalogChange } from '../catalog/catalog.ts';
 import { decodeChange } from '../catalog/catalog.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
+import { CutRecords } from '../cuts/cut-records.ts';
 
 interface FoundHeader {
   readonly header: SegmentHeader;
@@ -89,6 +91,8 @@ export interface RecoveredJournal {
   readonly outcome: ScanOutcome;
   /** Catalog changes that the catalog file does not have yet, in order. */
   readonly changes: readonly { readonly number: number; readonly change: CatalogChange }[];
+  /** Markers and commits behind the checkpoint, and what the catalog has of those before. */
+  readonly cuts: CutRecords;
   /** Segments that hold records after `released`, and the one of the checkpoint; the rest is free. */
   readonly live: readonly LiveSegment[];
   /** Every record after this is there; at least what was asked for, more where some were released since. */
@@ -145,6 +149,7 @@ export function recoverJournal(
     head.durable,
   );
   const changes: { number: number; change: CatalogChange }[] = [];
+  const cuts = new CutRecords(catalog.markers);
   /** Not those that are journal-only, or deleted: nothing is applied to them. */
   const stored = new Set([
     ...catalog.volumes.filter(({ journalOnly }) => !journalOnly).map(({ id }) => id),
@@ -167,6 +172,12 @@ export function recoverJournal(
             stored.add(change.volume.id);
         }
         index.active.note(header.number, sequence, payloadOffset + header.payloadBytes);
+      } else if (isCutRecord(header.type)) {
+        const cut = decodeCutRecord(header.type, payload);
+        if (cut) cuts.add(header.number, cut, truths.released);
+        index.active.note(header.number, sequence, payloadOffset + header.payloadBytes);
+        // What a cut holds back is applied marker by marker.
+        if (catalog.holdsApply === true && cut?.kind === 'marker') index.freeze();
       } else {
         indexRecord(index.active, header, sequence, payloadOffset, !stored.has(header.volume));
       }
@@ -180,7 +191,7 @@ export function recoverJournal(
     const end = outcome.ends.get(segment.header.sequence);
     if (end) live.push(liveSegment(segment, end.offset, end.lastNumber));
   }
-  return { outcome, changes, live, released: retained.released };
+  return { outcome, changes, cuts, live, released: retained.released };
 }
 
 /**
@@ -280,7 +291,7 @@ export function indexRecord(
  */
 export function relocator(index: BlockIndex, storing: ReadonlySet<number>): RecordMoved {
   return (header, from, fromOffset, to, toOffset) => {
-    const changesBlocks = header.type !== recordType.catalog && storing.has(header.volume);
+    const changesBlocks = changesVolume(header.type) && storing.has(header.volume);
     const fromPlace = { sequence: from.header.sequence, offset: fromOffset };
     const toPlace = { sequence: to.header.sequence, offset: toOffset };
     index.tableOf(header.number).relocate(header, changesBlocks, fromPlace, toPlace);

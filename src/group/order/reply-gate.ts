@@ -76,12 +76,16 @@ export class ReplyGate {
     return this.#acknowledged;
   }
 
-  /** Updates behind `number`, all of them to come, wait until `release`. */
+  /** Updates behind `number`, all of them to come, or held already, wait until `release`. */
   holdBehind(number: number): void {
-    assert(this.#heldBehind === nobody, `gate: updates behind ${this.#heldBehind} are held`);
     assert(number >= this.#answerable, `gate: ${this.#answerable} may be answered already`);
     this.#heldBehind = number;
     this.#update();
+  }
+
+  /** What may be read elsewhere, of what is durable: whoever reads there could be ahead of the hosts here. */
+  get sendable(): number {
+    return Math.min(this.#durable, this.#heldBehind);
   }
 
   release(): void {

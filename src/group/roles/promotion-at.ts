@@ -56,6 +56,8 @@ export async function promoteAt(
         lineage,
         handedOver: undefined,
         protection: undefined,
+        markers: group.cuts.records.through(number, watermarks.durable),
+        holdsApply: undefined,
       },
       follow: null,
       made: [],

@@ -83,7 +83,9 @@ export function promoteGroup(group: Group, systemId: number, force: boolean): vo
     takenOver: undefined,
     // Nobody is waited for until somebody has what is here: as before the first follower.
     protection: undefined,
+    holdsApply: undefined,
   });
+  group.cuts.holdApplyAt(undefined);
   clearContests(group, `group ${group.name} is primary here in a newer generation`);
   group.follow.remove();
   for (const volume of group.volumes.values()) {

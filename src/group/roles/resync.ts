@@ -85,6 +85,7 @@ export async function beginResync(
       takenOver: undefined,
       // The source's latest word on it may be among what is left out: it says so again.
       protection: undefined,
+      markers: undefined,
       handedOver: isSettled ? undefined : catalog.handedOver,
       lineage,
       number: origin.catalog.number,
@@ -131,6 +132,8 @@ export function planRollBack(group: Group, systemId: number): RestartPlan | unde
     catalog: {
       ...catalog,
       protection: undefined,
+      markers: undefined,
+      holdsApply: undefined,
       role: 'primary',
       takenOver: undefined,
       handedOver: undefined,
@@ -169,7 +172,11 @@ function checkWanted({ name }: Group, { isWanted }: ResyncOrigin): void {
 }
 
 /** Everything that the journal has is in the volumes, on the device. Rejects with group_state, sync_failed. */
-export async function settle(group: Group): Promise<void> {
+export function settle(group: Group): Promise<void> {
+  return group.cuts.applyingAll(() => settleAll(group));
+}
+
+async function settleAll(group: Group): Promise<void> {
   const { watermarks } = group;
   for (;;) {
     if (group.state !== 'normal') {

@@ -58,7 +58,7 @@ export async function openGroup(
   const deleted = new DeletedVolumes(deps, files);
   const keptIds = deleted.list().map(({ kept }) => kept.entry.id);
   const recovered = recoverJournal(disk, found, truths, catalog, index, keptIds);
-  const { outcome, changes, live, released } = recovered;
+  const { outcome, changes, cuts, live, released } = recovered;
   for (const { number, change } of changes) {
     const isGone = change.change === 'volume_deleted' && !deleted.keep(catalog, change.id, number);
     if (isGone) index.forget(change.id);
@@ -103,6 +103,7 @@ export async function openGroup(
     incarnation,
     followers: { kept: followers, maps, members },
     deleted,
+    cuts,
   });
   openVolumes(disk, group, files, changes);
   deleted.start(group);

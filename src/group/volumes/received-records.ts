@@ -1,6 +1,8 @@
+import { type CutRecord, decodeCutRecord, isCutRecord } from '../../journal/cut-record.ts';
 import type { ReceiveSlab } from '../../journal/receive-slab.ts';
 import type { RecordHeader, RecordSegment } from '../../journal/record.ts';
 import {
+  changesVolume,
   checksumHolds,
   decodeHeader,
   emptyRecordHeader,
@@ -40,11 +42,20 @@ export class ReceivedRecords implements Parked {
 
   /** Whether so much more may be appended now. False: `admitted` will be called. */
   admits(bytes: number): boolean {
-    const { journal, index, chain } = this.#group;
+    const { journal, chain } = this.#group;
     const sequence = chain.current.header.sequence + 1;
-    if (journal.admits(bytes) && index.admits(slabNodes, sequence)) return true;
+    if (journal.admits(bytes) && this.#indexAdmits(sequence)) return true;
     this.#group.park(this);
     return false;
+  }
+
+  /** What a cut holds back may fill the index, and only a marker that is still to come frees it. */
+  #indexAdmits(sequence: number): boolean {
+    const { index, cuts } = this.#group;
+    if (index.admits(slabNodes, sequence)) return true;
+    if (cuts.applyLimit === Number.POSITIVE_INFINITY) return false;
+    index.makeRoom(slabBytes, sequence);
+    return true;
   }
 
   /**
@@ -94,13 +105,19 @@ export class ReceivedRecords implements Parked {
     const isChange = header.type === recordType.catalog;
     const payload = slab.bytes.subarray(payloadAt, payloadAt + header.payloadBytes);
     const change = isChange ? this.#decodeChange(payload) : undefined;
-    if (!change) this.#checkPlace();
+    const cut = isCutRecord(header.type) ? this.#decodeCut(payload) : undefined;
+    if (changesVolume(header.type)) this.#checkPlace();
     journal.stampReceived(slab, at, header, from);
     const { segment, payloadOffset } = journal.place;
     const { sequence } = segment.header;
     if (change) {
       index.active.note(header.number, sequence, payloadOffset + header.payloadBytes);
       this.#adoption.received(header.number, change);
+      return;
+    }
+    if (cut) {
+      index.active.note(header.number, sequence, payloadOffset + header.payloadBytes);
+      this.#group.cuts.received(header.number, cut);
       return;
     }
     const changesBlocks = this.#group.storing.has(header.volume);
@@ -125,6 +142,11 @@ export class ReceivedRecords implements Parked {
     } catch (cause) {
       throw new JnbdError('protocol_violated', 'a change of the catalog cannot be read', { cause });
     }
+  }
+
+  #decodeCut(payload: Uint8Array): CutRecord {
+    const { type, number } = this.#header;
+    return decodeCutRecord(type, payload) ?? this.#refuse(number, 'is no marker, and no commit');
   }
 
   #checkPlace(): void {

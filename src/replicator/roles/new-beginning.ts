@@ -63,6 +63,7 @@ export async function beginAnew(
     number: through,
     catalog: {
       ...group.catalog,
+      markers: undefined,
       lineage,
       handedOver: isSettled ? undefined : catalog.handedOver,
       number: told.catalog.number,

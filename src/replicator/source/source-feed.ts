@@ -44,7 +44,7 @@ export class SourceFeed implements GroupWatcher {
     this.#systemId = systemId;
     this.#clock = clock;
     this.#post = post;
-    Atomics.store(this.#durable, 0, BigInt(group.watermarks.durable));
+    Atomics.store(this.#durable, 0, BigInt(this.#sendable));
     group.watchers.add(this);
     this.#postNews();
   }
@@ -53,8 +53,8 @@ export class SourceFeed implements GroupWatcher {
     return this.#group;
   }
 
-  durableAdvanced(durable: number): void {
-    Atomics.store(this.#durable, 0, BigInt(durable));
+  durableAdvanced(): void {
+    Atomics.store(this.#durable, 0, BigInt(this.#sendable));
     if (this.#isWatched) this.#postNews();
     else if (this.#isAsked || this.#group.catalog !== this.#pictured[0]) this.#moved();
   }
@@ -116,16 +116,21 @@ export class SourceFeed implements GroupWatcher {
   #isProgressOld(): boolean {
     const told = this.#told;
     if (!told) return true;
-    const { released, applied, durable, newest } = this.#group.watermarks;
+    const { released, applied, newest } = this.#group.watermarks;
     const { watermarks } = told;
     return (
-      durable !== watermarks.durable ||
+      this.#sendable !== watermarks.durable ||
       newest !== watermarks.newest ||
       applied !== watermarks.applied ||
       released !== watermarks.released ||
       this.#servable() > told.servable ||
       this.#group.chain.revision !== this.#revision
     );
+  }
+
+  /** What is durable, but for what a cut holds: it could be read elsewhere before it is answered here. */
+  get #sendable(): number {
+    return this.#group.replies.gate.sendable;
   }
 
   /** The picture first: whoever is given a number knows its stretch. */
@@ -187,11 +192,11 @@ export class SourceFeed implements GroupWatcher {
 
   #progress(): JournalProgress {
     const { chain, watermarks } = this.#group;
-    const { released, applied, durable, newest } = watermarks;
+    const { released, applied, newest } = watermarks;
     return {
       ...this.#segmentChanges(),
       tail: chain.tail,
-      watermarks: { released, applied, durable, newest },
+      watermarks: { released, applied, durable: this.#sendable, newest },
       servable: Math.max(this.#told?.servable ?? 0, this.#servable()),
       usedBytes: chain.usedBytes,
       capacityBytes: chain.capacityBytes,
@@ -202,10 +207,10 @@ export class SourceFeed implements GroupWatcher {
 
   /** A number whose stretch is not in the catalog on disk may be given another one after a crash. */
   #servable(): number {
-    const { changes, catalog, watermarks } = this.#group;
+    const { changes, catalog } = this.#group;
     const last = catalog.lineage.at(-1);
-    if (!changes.isFileBehind || !last) return watermarks.durable;
-    return Math.min(watermarks.durable, last.firstNumber - 1);
+    if (!changes.isFileBehind || !last) return this.#sendable;
+    return Math.min(this.#sendable, last.firstNumber - 1);
   }
 
   #segmentChanges(): Pick<JournalProgress, 'added' | 'removed'> {

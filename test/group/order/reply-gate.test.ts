@@ -35,7 +35,7 @@ describe('a reply gate', () => {
           } else if (kind === 'open') {
             acknowledged = Number.POSITIVE_INFINITY;
             gate.waitForNobody();
-          } else if (kind === 'hold' && heldBehind === Number.POSITIVE_INFINITY) {
+          } else if (kind === 'hold') {
             heldBehind = newest;
             gate.holdBehind(newest);
           } else if (kind === 'release') {
@@ -43,6 +43,7 @@ describe('a reply gate', () => {
             gate.release();
           }
           expect(gate.answerable).toBe(Math.min(durable, acknowledged, heldBehind));
+          expect(gate.sendable).toBe(Math.min(durable, heldBehind));
           const isActive = Number.isFinite(acknowledged) || Number.isFinite(heldBehind);
           expect(gate.isActive).toBe(isActive);
           expect(gate.plainThrough).toBe(isActive ? gate.answerable : Number.POSITIVE_INFINITY);

@@ -1,0 +1,183 @@
+import { type CutRecord, encodeCutRecord } from '../../journal/cut-record.ts';
+import type { Journal } from '../../journal/journal.ts';
+import { scratchSlab } from '../../journal/receive-slab.ts';
+import { recordHeaderBytes, recordType } from '../../journal/record.ts';
+import type { SegmentChain } from '../../journal/segment-chain.ts';
+import type { Watermarks } from '../../journal/watermarks.ts';
+import { assert } from '../../platform/assert.ts';
+import type { Clock } from '../../platform/clock.ts';
+import { JnbdError } from '../../platform/errors.ts';
+import type { BlockIndex } from '../../volume/block-index.ts';
+import { areSameMarkers } from '../catalog/catalog-markers.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { FollowState } from '../catalog/follow-file.ts';
+import type { CutRecords } from './cut-records.ts';
+
+/** What cuts need of the group. */
+interface CutGroup {
+  readonly name: string;
+  readonly role: string;
+  readonly state: string;
+  readonly failureText: string;
+  readonly refusesWrites: boolean;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly chain: SegmentChain;
+  readonly index: BlockIndex;
+  readonly watermarks: Watermarks;
+  readonly catalog: Catalog;
+  readonly follow: { readonly state: FollowState | undefined };
+  readonly changes: { readonly isFileBehind: boolean; replaceSoon(catalog: Catalog): void };
+  /** More may be applied than before. */
+  appended(): void;
+}
+
+interface PendingRecord {
+  readonly number: number;
+  readonly done: (number: number) => void;
+  readonly failed: (error: Error) => void;
+}
+
+const roomMilliseconds = 1;
+
+/**
+ * A group as a part of cuts over several systems: markers and commits on their way into its journal, which
+ * of them are there, and, where it is a secondary, how far it may apply (SAFETY 27).
+ */
+export class GroupCuts {
+  readonly records: CutRecords;
+  readonly #group: CutGroup;
+  readonly #systemId: number;
+  readonly #pending: PendingRecord[] = [];
+  /** Nothing behind it is applied; undefined: no cut holds anything back. */
+  #applyHold: number | undefined;
+  #isApplyingAll = false;
+
+  /** Where the catalog says that apply is held, nothing is applied until somebody says how far it may go. */
+  constructor(group: CutGroup, systemId: number, records: CutRecords) {
+    this.#group = group;
+    this.#systemId = systemId;
+    this.records = records;
+    if (group.catalog.holdsApply === true) this.#applyHold = group.watermarks.applied;
+  }
+
+  // --- records of a primary
+
+  /**
+   * Resolves with the record's number once it is durable. `numbering` is called in the turn in which it is
+   * numbered, right before: what it throws is what this rejects with. Rejects with JnbdError: state_refuses,
+   * journal_full where there is no room for so long, journal_failed, shutting_down.
+   */
+  async append(
+    record: CutRecord,
+    limitMilliseconds: number,
+    numbering: (number: number) => void,
+  ): Promise<number> {
+    const payload = encodeCutRecord(record);
+    await this.#waitForRoom(recordHeaderBytes + payload.length, limitMilliseconds);
+    const { journal, index, watermarks } = this.#group;
+    const next = watermarks.newest + 1;
+    numbering(next);
+    const slab = scratchSlab(recordHeaderBytes + payload.length);
+    slab.bytes.set(payload, recordHeaderBytes);
+    return new Promise<number>((done, failed) => {
+      const type = recordType[record.kind];
+      const number = journal.stamp(slab, 0, recordHeaderBytes, type, 0, 0, payload.length);
+      assert(number === next, `record of a cut: ${number} was ${next}`);
+      const { segment, payloadOffset } = journal.place;
+      index.active.note(number, segment.header.sequence, payloadOffset + payload.length);
+      this.records.add(number, record, watermarks.released);
+      this.#pending.push({ number, done, failed });
+      if (journal.commitRun()) journal.requestDurable();
+    });
+  }
+
+  async #waitForRoom(bytes: number, limitMilliseconds: number): Promise<void> {
+    const group = this.#group;
+    const { clock } = group;
+    const deadline = clock.monotonicMilliseconds() + limitMilliseconds;
+    for (;;) {
+      if (group.refusesWrites) {
+        const what = group.state === 'normal' ? group.role : group.state;
+        const text = `group ${group.name} is ${what}: ${group.failureText}`;
+        throw new JnbdError('state_refuses', text);
+      }
+      const { sequence } = group.chain.current.header;
+      if (group.journal.admits(bytes) && group.index.admits(1, sequence + 1)) return;
+      if (clock.monotonicMilliseconds() >= deadline) {
+        const text = `the journal of group ${group.name} had no room for ${limitMilliseconds} ms`;
+        throw new JnbdError('journal_full', text);
+      }
+      await new Promise<void>((resolve) => clock.after(roomMilliseconds, resolve));
+    }
+  }
+
+  durableAdvanced(durable: number): void {
+    while ((this.#pending[0]?.number ?? Number.POSITIVE_INFINITY) <= durable) {
+      const pending = this.#pending.shift();
+      pending?.done(pending.number);
+    }
+  }
+
+  /** What is not durable yet will not be, or nobody will say so. */
+  fail(error: Error): void {
+    for (const { failed } of this.#pending.splice(0)) failed(error);
+  }
+
+  // --- records of a secondary
+
+  /** It was appended, and is in the index. */
+  received(number: number, record: CutRecord): void {
+    this.records.add(number, record, this.#group.watermarks.released);
+    // Apply takes what is in the index in parts, and goes no further than one ends.
+    const isBoundary = record.kind === 'marker' && this.applyLimit !== Number.POSITIVE_INFINITY;
+    if (isBoundary) this.#group.index.freeze();
+  }
+
+  // --- how far a secondary applies
+
+  /**
+   * Nothing behind `number` is applied from now on; undefined lifts that. After a restart what is not applied
+   * yet is held until this is called again.
+   */
+  holdApplyAt(number: number | undefined): void {
+    const { catalog, changes, role } = this.#group;
+    this.#applyHold = role === 'secondary' ? number : undefined;
+    const holdsApply = this.#applyHold !== undefined;
+    if ((catalog.holdsApply ?? false) !== holdsApply)
+      changes.replaceSoon({ ...catalog, holdsApply });
+    this.#group.appended();
+  }
+
+  /**
+   * Infinite while no cut holds anything back: also while volumes are of no one instant, which what is
+   * held would only prolong, and once the group was handed over to this system.
+   */
+  get applyLimit(): number {
+    if (this.#applyHold === undefined || this.#isApplyingAll) return Number.POSITIVE_INFINITY;
+    const { role, catalog, follow } = this.#group;
+    const isHeir = catalog.handedOver?.to === this.#systemId;
+    const { copies = [], resync, shows = 0 } = follow.state ?? {};
+    if (role !== 'secondary' || isHeir || resync || copies.length > 0)
+      return Number.POSITIVE_INFINITY;
+    return Math.max(this.#applyHold, shows);
+  }
+
+  /** What it has is about to be left behind by something else than records: all of it is applied. */
+  async applyingAll<T>(run: () => Promise<T>): Promise<T> {
+    this.#isApplyingAll = true;
+    try {
+      return await run();
+    } finally {
+      this.#isApplyingAll = false;
+    }
+  }
+
+  /** Whether a checkpoint may say `applied`, behind which recovery finds markers: the catalog has those before. */
+  areKeptThrough(applied: number): boolean {
+    const { catalog, changes, watermarks } = this.#group;
+    const markers = this.records.through(applied, watermarks.durable);
+    if (!areSameMarkers(catalog.markers, markers)) changes.replaceSoon({ ...catalog, markers });
+    return !changes.isFileBehind;
+  }
+}

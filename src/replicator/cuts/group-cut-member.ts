@@ -1,0 +1,160 @@
+import { generationOf } from '../../group/catalog/lineage.ts';
+import type { Group } from '../../group/order/group.ts';
+import { isAbove, type MarkerId } from '../../journal/cut-record.ts';
+import type { Timer } from '../../platform/clock.ts';
+import { JnbdError } from '../../platform/errors.ts';
+import type { CutMember, Marker, ReceivedMarker } from './cut-member.ts';
+import { type MemberRound, MemberRounds } from './member-round.ts';
+
+/** For a commit to find room in the journal: no host waits for it. */
+const commitMilliseconds = 5000;
+
+const members = new WeakMap<Group, GroupCutMember>();
+
+/** The same for every cut that the group is in. A group that was opened again knows no round of before. */
+export function cutMemberOf(group: Group): CutMember {
+  const member = members.get(group) ?? new GroupCutMember(group);
+  members.set(group, member);
+  return member;
+}
+
+/** Carries out at a group what its rounds decide. */
+class GroupCutMember implements CutMember {
+  readonly #group: Group;
+  readonly #rounds = new MemberRounds();
+  readonly #timers = new Map<MemberRound, Timer>();
+  readonly #commits = new Map<MemberRound, Promise<void>>();
+  #heldSince: number | undefined;
+  #heldMilliseconds = 0;
+
+  constructor(group: Group) {
+    this.#group = group;
+  }
+
+  async mark(marker: Omit<Marker, 'number'>, limitMilliseconds: number): Promise<bigint> {
+    const { cuts, clock } = this.#group;
+    const { cutId, epoch, sequence, wallTimeMilliseconds, name } = marker;
+    const record = { kind: 'marker', cutId, epoch, sequence, wallTimeMilliseconds, name } as const;
+    const begun: { round?: MemberRound } = {};
+    try {
+      const number = await cuts.append(record, limitMilliseconds, (next) => {
+        this.#checkAbove(marker);
+        const round = this.#rounds.begin({ cutId, epoch, sequence }, next, this.#current);
+        begun.round = round;
+        const timer = clock.after(limitMilliseconds, () => this.#end(round));
+        this.#timers.set(round, timer);
+        // Before anything is numbered behind it.
+        this.#hold();
+      });
+      begun.round?.markerDurable();
+      return BigInt(number);
+    } catch (error) {
+      if (begun.round) this.#end(begun.round);
+      throw error;
+    }
+  }
+
+  /** The generation of the group. */
+  get #current(): number {
+    return generationOf(this.#group.catalog.lineage);
+  }
+
+  /** Also of markers that the journal had before this start, or from another primary. */
+  #checkAbove(marker: MarkerId): void {
+    const newest = this.#group.cuts.records.newest(marker.cutId);
+    if (!newest || isAbove(marker, newest)) return;
+    throw new JnbdError(
+      'cut_epoch_stale',
+      `marker ${marker.epoch}.${marker.sequence} is not above ${newest.epoch}.${newest.sequence}, which group ${this.#group.name} has: claim a newer epoch`,
+    );
+  }
+
+  told(id: MarkerId): boolean {
+    const round = this.#rounds.find(id);
+    if (!round) return false;
+    const { role, state } = this.#group;
+    const isSame = round.generation === this.#current && role === 'primary' && state === 'normal';
+    if (!isSame) round.end();
+    const hasHeld = round.told();
+    this.#end(round);
+    return hasHeld;
+  }
+
+  release(id: MarkerId): void {
+    const round = this.#rounds.find(id);
+    if (round) this.#end(round);
+  }
+
+  commit(id: MarkerId): Promise<void> {
+    const round = this.#rounds.find(id);
+    if (round?.state === 'committed') return Promise.resolve();
+    if (round?.state !== 'held') {
+      const what = round ? `round is ${round.state}` : 'it has no such round';
+      const text = `group ${this.#group.name} did not hold behind marker ${id.epoch}.${id.sequence}: ${what}`;
+      return Promise.reject(new JnbdError('cut_round_lost', text));
+    }
+    const known = this.#commits.get(round);
+    if (known) return known;
+    const commit = this.#commit(round).finally(() => this.#commits.delete(round));
+    this.#commits.set(round, commit);
+    return commit;
+  }
+
+  async #commit(round: MemberRound): Promise<void> {
+    await this.#group.cuts.append({ kind: 'commit', ...round.id }, commitMilliseconds, () => {
+      if (round.generation === this.#current) return;
+      const text = `group ${this.#group.name} is of another generation than the marker`;
+      throw new JnbdError('cut_round_lost', text);
+    });
+    round.committed();
+  }
+
+  heldMilliseconds(): number {
+    if (this.#heldSince === undefined) return this.#heldMilliseconds;
+    return this.#heldMilliseconds + this.#group.clock.monotonicMilliseconds() - this.#heldSince;
+  }
+
+  markers(cutId: string): readonly ReceivedMarker[] {
+    const { cuts, watermarks, follow, role } = this.#group;
+    const { durable, applied } = watermarks;
+    const { copies = [], resync, shows = 0 } = follow.state ?? {};
+    const isSecondary = role !== 'primary';
+    if (isSecondary && (resync || copies.length > 0)) return [];
+    const first = isSecondary ? Math.max(applied, shows) : 0;
+    return cuts.records
+      .list(cutId, durable)
+      .filter(({ number }) => number >= first)
+      .map(({ committedAt, number, ...marker }) => ({
+        ...marker,
+        number: BigInt(number),
+        isCommitted: committedAt !== undefined && committedAt <= durable,
+      }));
+  }
+
+  holdApplyAt(number: bigint | undefined): void {
+    this.#group.cuts.holdApplyAt(number === undefined ? undefined : Number(number));
+  }
+
+  #end(round: MemberRound): void {
+    round.end();
+    this.#timers.get(round)?.cancel();
+    this.#timers.delete(round);
+    this.#hold();
+  }
+
+  /** The gate is where the rounds say. */
+  #hold(): void {
+    const { replies, clock } = this.#group;
+    const now = clock.monotonicMilliseconds();
+    const { heldBehind } = this.#rounds;
+    if (heldBehind === undefined) {
+      if (this.#heldSince === undefined) return;
+      this.#heldMilliseconds += now - this.#heldSince;
+      this.#heldSince = undefined;
+      replies.release();
+      return;
+    }
+    this.#heldSince ??= now;
+    replies.holdBehind(heldBehind);
+  }
+}
