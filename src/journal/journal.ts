@@ -177,7 +177,7 @@ export class Journal {
       return false;
     }
     try {
-      segment.file.writeSync(slab.bytes, start, recordsEnd - start, segment.endOffset);
+      segment.file.appendSync(slab.bytes, start, recordsEnd - start, segment.endOffset);
       segment.endOffset += recordsEnd - start;
       segment.lastNumber = this.#watermarks.newest;
       segment.dirty = true;
@@ -271,7 +271,7 @@ export class Journal {
     const { bytes, view } = this.#scratch;
     stampRecord(bytes, view, 0, recordHeaderBytes, type, 0, 0, 0, number, 0, segment.header.salt);
     try {
-      segment.file.writeSync(bytes, 0, recordHeaderBytes, segment.endOffset);
+      segment.file.appendSync(bytes, 0, recordHeaderBytes, segment.endOffset);
       segment.endOffset += recordHeaderBytes;
       segment.dirty = true;
     } catch (error) {

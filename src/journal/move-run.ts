@@ -68,7 +68,7 @@ function moveRun(
   restamp(slab, start, end, old, target);
   const newOffset = target.endOffset;
   try {
-    target.file.writeSync(slab.bytes, start, end - start, newOffset);
+    target.file.appendSync(slab.bytes, start, end - start, newOffset);
   } catch (error) {
     // The next attempt expects what was stamped for the segment that the run is in.
     restamp(slab, start, end, target, old);

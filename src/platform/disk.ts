@@ -6,6 +6,9 @@
  * others call back once, later, never from within the call. Failures are system errors with `code`
  * (`ENOSPC`, `EIO`, ...); the caller knows what the file was for and says so.
  */
+
+import { blockBytes } from './limits.ts';
+
 export type ReadDone = (error: Error | null, bytesRead: number) => void;
 export type SyncDone = (error: Error | null) => void;
 
@@ -53,6 +56,11 @@ export interface DiskFile {
 
   /** Writes all `length` bytes or throws. */
   writeSync(bytes: Uint8Array, start: number, length: number, position: number): void;
+  /**
+   * As `writeSync`, and zeroes behind it up to a multiple of 4096, where nothing is that counts: no block
+   * is begun and left, which the kernel would have to read from the device first if the page cache has it not.
+   */
+  appendSync(bytes: Uint8Array, start: number, length: number, position: number): void;
 
   /** `fdatasync`: contents, and the size where it changed. */
   dataSyncSync(): void;
@@ -88,6 +96,11 @@ export interface DiskFile {
   /** Advises the kernel to read the range ahead. */
   adviseNeeded(position: number, length: number): void;
   closeSync(): void;
+}
+
+/** From there to the next multiple of 4096. */
+export function restOfBlock(position: number): number {
+  return (blockBytes - (position % blockBytes)) % blockBytes;
 }
 
 /** `create` fails with EEXIST on an existing file; `open-or-create` keeps it. */

@@ -1,10 +1,16 @@
 import fs from 'node:fs';
 import { assert } from './assert.ts';
-import type { DiskFile, FileExtent, ReadDone, SyncDone } from './disk.ts';
+import {
+  type DiskFile,
+  type FileExtent,
+  type ReadDone,
+  restOfBlock,
+  type SyncDone,
+} from './disk.ts';
 import { systemErrorCode } from './errors.ts';
 import { findExtent, seekExtent, tellsExtents } from './extent-map.ts';
 import * as fileSpace from './file-space.ts';
-import { KiB } from './limits.ts';
+import { blockBytes, KiB } from './limits.ts';
 import { addressOf, isMissing } from './native.ts';
 import * as systemCalls from './system-calls.ts';
 
@@ -13,6 +19,9 @@ const { O_RDONLY, O_DIRECT } = fs.constants;
 /** Where ranges cannot be punched, zeroed or preallocated, zeroes are written from here. */
 let zeroes: Uint8Array | undefined;
 const zeroesBytes = 256 * KiB;
+
+/** Behind what is appended. */
+const blockOfZeroes = new Uint8Array(blockBytes);
 
 /** Where single bytes are read to, to see whether that waits. */
 const probe = new Uint8Array(new ArrayBuffer(1));
@@ -151,6 +160,19 @@ export class NodeDiskFile implements DiskFile {
         throw new Error(`write of ${length - written} bytes to ${this.path} wrote 0`);
       written += count;
     }
+  }
+
+  appendSync(bytes: Uint8Array, start: number, length: number, position: number): void {
+    const rest = restOfBlock(position + length);
+    if (rest === 0) {
+      this.writeSync(bytes, start, length, position);
+      return;
+    }
+    const parts = [bytes.subarray(start, start + length), blockOfZeroes.subarray(0, rest)];
+    const written = fs.writevSync(this.#descriptor, parts, position);
+    // Zeroes that are missing cost a read, no more.
+    if (written >= length) return;
+    this.writeSync(bytes, start + written, length - written, position + written);
   }
 
   dataSyncSync(): void {

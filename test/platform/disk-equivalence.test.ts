@@ -49,6 +49,11 @@ const contentChanges = [
       file.writeSync(noise(count + 7, from), 7, count, at);
     }),
   ),
+  fc.tuple(position, length, seed).map(([at, count, from]) =>
+    operation(`append ${at}+${count}`, (_disk, file) => {
+      file.appendSync(noise(count + 7, from), 7, count, at);
+    }),
+  ),
   fc
     .tuple(position, length)
     .map(([at, count]) =>

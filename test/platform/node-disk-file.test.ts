@@ -19,6 +19,12 @@ import {
 } from './real-files.ts';
 import { isInMemory } from './temporary-directory.ts';
 
+/** By this process, in bytes. */
+function readFromDevices(): number {
+  const counts = fs.readFileSync('/proc/self/io', 'utf8');
+  return Number(/^read_bytes: (\d+)$/m.exec(counts)?.[1]);
+}
+
 test('what is written is read back, at any offset, short only at the end', () => {
   const file = open();
   const bytes = pattern(10_000);
@@ -51,6 +57,24 @@ test.skipIf(!tellsWhatIsCached && !isInMemory)(
     const shared = new Uint8Array(new SharedArrayBuffer(4096));
     expect(file.readIfCachedSync(shared, 0, 4096, 4096)).toBe(4096);
     expect(Uint8Array.from(shared)).toEqual(bytes.subarray(4096, 8192));
+  },
+);
+
+test.skipIf(!tellsWhatIsCached || isInMemory)(
+  'what is appended to a file that is not cached is written without reading the device',
+  () => {
+    const file = open();
+    file.writeSync(pattern(1 * MiB), 0, 1 * MiB, 0);
+    dropCache(file);
+    const readBefore = readFromDevices();
+    const bytes = pattern(4124);
+    for (let at = 0; at < 100 * 4124; at += 4124) file.appendSync(bytes, 0, 4124, at);
+    expect(readFromDevices() - readBefore).toBeLessThan(20 * 4096);
+    for (let at = 0; at < 100 * 4124; at += 4124) expect(contents(file, at, 4124)).toEqual(bytes);
+    const end = 100 * 4124;
+    const filled = end + (4096 - (end % 4096));
+    expect(contents(file, end, filled - end)).toEqual(new Uint8Array(filled - end));
+    expect(contents(file, filled, 4096)).toEqual(pattern(1 * MiB).subarray(filled, filled + 4096));
   },
 );
 

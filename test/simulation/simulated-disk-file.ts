@@ -1,15 +1,18 @@
 import { assert } from '../../src/platform/assert.ts';
-import type {
-  DiskFile,
-  FileExtent,
-  FileRole,
-  ReadDone,
-  SyncDone,
+import {
+  type DiskFile,
+  type FileExtent,
+  type FileRole,
+  type ReadDone,
+  restOfBlock,
+  type SyncDone,
 } from '../../src/platform/disk.ts';
 import { systemError } from './simulated-directory.ts';
 import type { SimulatedFile } from './simulated-file.ts';
 import { ProcessDied, type SimulatedProcessDisk, type Strike } from './simulated-process-disk.ts';
 import { pageBytes } from './sparse-image.ts';
+
+const pageOfZeroes = new Uint8Array(pageBytes);
 
 /** A process's handle of a simulated file. */
 export class SimulatedDiskFile implements DiskFile {
@@ -137,6 +140,13 @@ export class SimulatedDiskFile implements DiskFile {
       this.#writeWhatFits(bytes, start, length, position);
     else this.#write(bytes, start, length, position);
     this.#tellWritten(bytes, start, length, position, true);
+  }
+
+  appendSync(bytes: Uint8Array, start: number, length: number, position: number): void {
+    this.writeSync(bytes, start, length, position);
+    const end = position + length;
+    const rest = restOfBlock(end);
+    if (rest > 0) this.#write(pageOfZeroes, 0, rest, end);
   }
 
   #tellWritten(
