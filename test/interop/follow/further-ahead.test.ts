@@ -1,36 +1,12 @@
-import { join } from 'node:path';
-import { afterEach, beforeAll, expect, it } from 'vitest';
-import type { GroupStatus, Status } from '../../../src/control/schema-status.ts';
+import { expect, it } from 'vitest';
 import { NbdClient } from '../../../src/nbd/client.ts';
-import { must } from '../../../src/platform/assert.ts';
-import { build, jnbd } from '../../support/built-program.ts';
-import { Daemon } from '../../support/daemon.ts';
+import { jnbd } from '../../support/built-program.ts';
 import { until } from '../../support/children.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../../support/temporary.ts';
+import { groupOf, systemsOf } from './systems.ts';
 
-let directory: TemporaryDirectory;
-const daemons: Daemon[] = [];
-
-beforeAll(build);
-
-afterEach(async () => {
-  for (const daemon of daemons.splice(0)) await daemon.kill();
-  directory.remove();
-});
-
-async function start(name: string): Promise<Daemon> {
-  const dataDirectory = join(directory.path, name);
-  const daemon = await Daemon.start({ dataDirectory, arguments: ['--name', name] });
-  daemons.push(daemon);
-  return daemon;
-}
-
-async function groupOf(daemon: Daemon): Promise<GroupStatus> {
-  return must(((await daemon.client('status')) as Status).groups[0], 'there is a group');
-}
+const start = systemsOf('ahead');
 
 it('promote --dry-run names the secondary that is further ahead, and by how much', async () => {
-  directory = temporaryDirectory('ahead');
   const [first, second, third] = [
     await start('first'),
     await start('second'),

@@ -1,35 +1,17 @@
 import { hostname } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import type { Status } from '../../../src/control/schema-status.ts';
 import { systemNameOf } from '../../../src/group/catalog/names.ts';
-import { build } from '../../support/built-program.ts';
-import { type CommandFailed, Daemon } from '../../support/daemon.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../../support/temporary.ts';
+import type { CommandFailed, Daemon } from '../../support/daemon.ts';
+import { groupOf, systemsOf } from './systems.ts';
 
-let directory: TemporaryDirectory;
-const daemons: Daemon[] = [];
-
-beforeAll(build);
-
-afterEach(async () => {
-  for (const daemon of daemons.splice(0)) await daemon.kill();
-  directory.remove();
-});
-
-async function start(place: string, ...args: string[]): Promise<Daemon> {
-  const dataDirectory = join(directory.path, place);
-  const daemon = await Daemon.start({ dataDirectory, arguments: args });
-  daemons.push(daemon);
-  return daemon;
-}
+const start = systemsOf('names', () => []);
 
 async function nameOf(daemon: Daemon): Promise<string> {
   return ((await daemon.client('status')) as Status).system.name;
 }
 
 it('two systems that nobody named are named as their host, and told what to do when one is to follow the other', async () => {
-  directory = temporaryDirectory('names');
   const first = await start('first');
   const second = await start('second');
   const name = systemNameOf(hostname());
@@ -49,10 +31,8 @@ it('two systems that nobody named are named as their host, and told what to do w
   const renamed = await start('second', '--rename', 'second');
   await renamed.client(...follow);
   await renamed.stop();
-  expect(await nameOf(await start('second')), 'the new name is kept').toBe('second');
-  const again = daemons.at(-1) ?? renamed;
+  const again = await start('second');
+  expect(await nameOf(again), 'the new name is kept').toBe('second');
   await again.client('wait', 'g', '--for', 'synced', '--timeout', '30s');
-  expect(((await first.client('status')) as Status).groups[0]?.secondaries).toMatchObject([
-    { name: 'second' },
-  ]);
+  expect((await groupOf(first)).secondaries).toMatchObject([{ name: 'second' }]);
 });

@@ -1,34 +1,12 @@
-import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import type { GroupStatus, Status } from '../../../src/control/schema-status.ts';
+import { expect, it } from 'vitest';
 import { NbdClient } from '../../../src/nbd/client.ts';
 import { must } from '../../../src/platform/assert.ts';
 import { MiB } from '../../../src/platform/limits.ts';
-import { build } from '../../support/built-program.ts';
 import { sleep, until } from '../../support/children.ts';
-import { Daemon } from '../../support/daemon.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../../support/temporary.ts';
+import type { Daemon } from '../../support/daemon.ts';
+import { groupOf, systemsOf } from './systems.ts';
 
-let directory: TemporaryDirectory;
-const daemons: Daemon[] = [];
-
-beforeAll(build);
-
-beforeEach(() => {
-  directory = temporaryDirectory('silent');
-});
-
-afterEach(async () => {
-  for (const daemon of daemons.splice(0)) await daemon.kill();
-  directory.remove();
-});
-
-async function start(name: string): Promise<Daemon> {
-  const dataDirectory = join(directory.path, name);
-  const daemon = await Daemon.start({ dataDirectory, arguments: ['--name', name] });
-  daemons.push(daemon);
-  return daemon;
-}
+const start = systemsOf('silent');
 
 async function pair(...follow: string[]): Promise<[Daemon, Daemon]> {
   const [first, second] = [await start('first'), await start('second')];
@@ -38,10 +16,6 @@ async function pair(...follow: string[]): Promise<[Daemon, Daemon]> {
   await second.client('follow', 'g', ...from, ...follow);
   await second.client('wait', 'g', '--for', 'synced', '--timeout', '30s');
   return [first, second];
-}
-
-async function groupOf(daemon: Daemon): Promise<GroupStatus> {
-  return must(((await daemon.client('status')) as Status).groups[0], 'there is a group');
 }
 
 const lagAt = async (source: Daemon): Promise<number> =>

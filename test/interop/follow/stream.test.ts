@@ -1,36 +1,12 @@
-import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import type { Result } from '../../../src/control/schema.ts';
-import type { GroupStatus, Status } from '../../../src/control/schema-status.ts';
 import { NbdClient } from '../../../src/nbd/client.ts';
 import { must } from '../../../src/platform/assert.ts';
-import { build } from '../../support/built-program.ts';
 import { until } from '../../support/children.ts';
-import { type CommandFailed, Daemon } from '../../support/daemon.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../../support/temporary.ts';
+import type { CommandFailed, Daemon } from '../../support/daemon.ts';
+import { groupOf, systemsOf } from './systems.ts';
 
-let directory: TemporaryDirectory;
-const daemons: Daemon[] = [];
-
-beforeAll(() => build(), 120_000);
-beforeEach(() => {
-  directory = temporaryDirectory('stream');
-});
-afterEach(async () => {
-  for (const daemon of daemons.splice(0)) await daemon.kill();
-  directory.remove();
-});
-
-async function start(name: string): Promise<Daemon> {
-  const dataDirectory = join(directory.path, name);
-  const daemon = await Daemon.start({ dataDirectory, arguments: ['--name', name] });
-  daemons.push(daemon);
-  return daemon;
-}
-
-async function group(daemon: Daemon): Promise<GroupStatus> {
-  return must(((await daemon.client('status')) as Status).groups[0], 'the group is there');
-}
+const start = systemsOf('stream');
 
 async function primaryOf(...settings: string[]): Promise<Daemon> {
   const primary = await start('primary');
@@ -50,7 +26,7 @@ async function untilMembers(primary: Daemon, count: number): Promise<void> {
   await until(
     () => `not ${count} followers are waited for\n${primary.output}`,
     30,
-    async () => (await group(primary)).synchronous.members.length === count,
+    async () => (await groupOf(primary)).synchronous.members.length === count,
   );
 }
 
@@ -60,7 +36,7 @@ async function untilLoss(daemon: Daemon, state: 'zero' | 'unknown'): Promise<str
     () => `loss is not ${state}: ${last}\n${daemon.output}`,
     30,
     async () => {
-      const { loss } = must((await group(daemon)).upstream, 'it follows');
+      const { loss } = must((await groupOf(daemon)).upstream, 'it follows');
       last = `${loss.state} ${loss.text}`;
       return loss.state === state;
     },
@@ -88,7 +64,7 @@ it('a follower on a stream is waited for without a delay, and says zero loss whi
   // By reads a write took up to their wait of 250 ms.
   expect((performance.now() - before) / 100).toBeLessThan(100);
   expect(await untilLoss(secondary, 'zero')).toContain('zero loss');
-  const { newest } = (await group(primary)).watermarks;
+  const { newest } = (await groupOf(primary)).watermarks;
   await primary.kill();
   expect(await promote(secondary, '--dry-run')).toMatchObject({
     result: 'would_be_done',

@@ -1,26 +1,20 @@
-import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { GroupStatus, Status } from '../../../src/control/schema-status.ts';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { GroupStatus } from '../../../src/control/schema-status.ts';
 import { NbdClient } from '../../../src/nbd/client.ts';
 import { NBD_CMD_READ, NBD_CMD_WRITE } from '../../../src/nbd/wire.ts';
-import { must } from '../../../src/platform/assert.ts';
-import { build } from '../../support/built-program.ts';
 import { until } from '../../support/children.ts';
-import { Daemon } from '../../support/daemon.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../../support/temporary.ts';
+import type { Daemon } from '../../support/daemon.ts';
+import { groupOf, systemsOf } from './systems.ts';
 
 const block = 4096;
 const shutdown = 108;
 
-let directory: TemporaryDirectory;
+const start = systemsOf('synchronous');
 let primary: Daemon;
 let follower: Daemon;
 const hosts: NbdClient[] = [];
 
-beforeAll(() => build(), 120_000);
-
 beforeEach(async () => {
-  directory = temporaryDirectory('synchronous');
   primary = await start('primary');
   follower = await start('follower');
   await primary.client('group', 'create', 'g', '--journal-size', '64MiB');
@@ -30,19 +24,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   for (const host of hosts.splice(0)) await host.close().catch(() => undefined);
-  await primary.kill();
-  await follower.kill();
-  directory.remove();
 });
-
-function start(name: string): Promise<Daemon> {
-  const dataDirectory = join(directory.path, name);
-  return Daemon.start({ dataDirectory, arguments: ['--name', name] });
-}
-
-async function group(daemon: Daemon): Promise<GroupStatus> {
-  return must(((await daemon.client('status')) as Status).groups[0], 'the group is there');
-}
 
 async function host(): Promise<NbdClient> {
   const client = await NbdClient.connectUri(primary.uri('g/v'));
@@ -83,7 +65,7 @@ async function untilState(state: GroupStatus['synchronous']['state']): Promise<v
     () => `not ${state}: ${JSON.stringify(last)}\n${primary.output}\n${follower.output}`,
     30,
     async () => {
-      const { synchronous, conditions } = await group(primary);
+      const { synchronous, conditions } = await groupOf(primary);
       last = { synchronous, conditions };
       return synchronous.state === state;
     },
@@ -94,7 +76,7 @@ async function untilCondition(code: string, isThere: boolean): Promise<void> {
   await until(
     () => `${code} ${isThere ? 'is not raised' : 'stays'}\n${primary.output}`,
     30,
-    async () => (await group(primary)).conditions.some((each) => each.code === code) === isThere,
+    async () => (await groupOf(primary)).conditions.some((each) => each.code === code) === isThere,
   );
 }
 
@@ -127,7 +109,7 @@ describe('a synchronous follower', () => {
     for (const [at, fill] of contents) {
       expect((await reader.read(at * block, block)).equals(bytes(fill)), `block ${at}`).toBe(true);
     }
-    expect((await group(follower)).synchronous.state).toBe('none');
+    expect((await groupOf(follower)).synchronous.state).toBe('none');
   });
 
   it('that is killed makes hosts wait (stall), readers of what was not answered too, until it is back', async () => {
@@ -147,7 +129,7 @@ describe('a synchronous follower', () => {
     const elsewhere = await (await host()).read(2 * block, block);
     expect(elsewhere.equals(bytes(0))).toBe(true);
     await untilCondition('sync_stalled', true);
-    expect(await group(primary)).toMatchObject({
+    expect(await groupOf(primary)).toMatchObject({
       limitedBy: 'followers',
       synchronous: { state: 'protected', members: ['follower'], heldUpdates: 1 },
       secondaries: [{ name: 'follower', synchronous: 'lost' }],
@@ -196,12 +178,12 @@ describe('a synchronous follower', () => {
     await protectedBy('degrade');
     const client = await host();
     await client.write(0, bytes(1));
-    const { newest } = (await group(primary)).watermarks;
+    const { newest } = (await groupOf(primary)).watermarks;
     await follower.kill();
     const began = performance.now();
     await client.write(0, bytes(2));
     expect(performance.now() - began).toBeLessThan(5000);
-    const { synchronous, conditions } = await group(primary);
+    const { synchronous, conditions } = await groupOf(primary);
     expect(synchronous).toMatchObject({
       state: 'unprotected',
       sinceUpdate: newest + 1,
@@ -216,7 +198,7 @@ describe('a synchronous follower', () => {
     await until(
       () => `the follower does not say so\n${follower.output}`,
       30,
-      async () => (await group(follower)).synchronous.state === 'protected',
+      async () => (await groupOf(follower)).synchronous.state === 'protected',
     );
   });
 
@@ -275,8 +257,8 @@ describe('a synchronous follower', () => {
     expect(last.equals(bytes(acknowledged % 255))).toBe(true);
     await heir.write(0, bytes(7));
     await primary.client('wait', 'g', '--for', 'synced', '--timeout', '30s');
-    expect(await group(primary)).toMatchObject({ role: 'secondary', conditions: [] });
-    expect(await group(follower)).toMatchObject({
+    expect(await groupOf(primary)).toMatchObject({ role: 'secondary', conditions: [] });
+    expect(await groupOf(follower)).toMatchObject({
       role: 'primary',
       synchronous: { state: 'none' },
     });
@@ -298,6 +280,6 @@ describe('a synchronous follower', () => {
     expect(await isSettled(second)).toBe(false);
     await primary.client('secondary', 'remove', 'g', 'follower');
     await second;
-    expect((await group(primary)).conditions).toEqual([]);
+    expect((await groupOf(primary)).conditions).toEqual([]);
   });
 });
