@@ -1,4 +1,5 @@
 import { applyMistakes } from './mistakes/apply-mistakes.ts';
+import { cutMistakes } from './mistakes/cut-mistakes.ts';
 import { failureMistakes } from './mistakes/failure-mistakes.ts';
 import { followMistakes } from './mistakes/follow-mistakes.ts';
 import { journalMistakes } from './mistakes/journal-mistakes.ts';
@@ -11,4 +12,5 @@ export const plantedMistakes: readonly PlantedMistake[] = [
   ...applyMistakes,
   ...followMistakes,
   ...synchronousMistakes,
+  ...cutMistakes,
 ];

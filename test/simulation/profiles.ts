@@ -29,10 +29,14 @@ export type JournalProfileName = keyof typeof profiles;
 /** One after the other, by seed, where none is named. */
 export const profileNames = Object.keys(profiles) as JournalProfileName[];
 
-/** `fleet`: several systems, in place of one daemon and its hosts; some may be waited for by hosts. */
-export type ProfileName = JournalProfileName | 'fleet' | 'synchronousFleet';
+/**
+ * `fleet`: several systems, in place of one daemon and its hosts; some may be waited for by hosts. `cuts`:
+ * several primaries with a secondary each, under one series of markers.
+ */
+export type ProfileName = JournalProfileName | 'fleet' | 'synchronousFleet' | 'cuts';
 export const allProfileNames: readonly ProfileName[] = [
   ...profileNames,
   'fleet',
   'synchronousFleet',
+  'cuts',
 ];

@@ -1,4 +1,6 @@
 import { Campaign } from './campaign.ts';
+import { cutStepsDefault, runCuts } from './cuts/run-cuts.ts';
+import { cutBlockBytes } from './cuts/cut-ledger.ts';
 import type { FaultCounter } from './faults.ts';
 import { fleetStepsDefault, runFleet } from './fleet/run-fleet.ts';
 import { type JournalProfileName, type ProfileName, profileNames, profiles } from './profiles.ts';
@@ -24,6 +26,7 @@ interface RunOptions {
 const stepsDefault = 12;
 
 export function stepsOf(profile: ProfileName): number {
+  if (profile === 'cuts') return cutStepsDefault;
   return profile === 'fleet' || profile === 'synchronousFleet' ? fleetStepsDefault : stepsDefault;
 }
 
@@ -34,6 +37,10 @@ export async function runSeed(
   options: RunOptions,
 ): Promise<SeedResult> {
   const profile = options.profile ?? profileNames[seed % profileNames.length] ?? 'crashes';
+  if (profile === 'cuts') {
+    const result = await runCuts(seed, counter, options);
+    return { seed, profile, ...result, bytes: result.records * cutBlockBytes };
+  }
   if (profile !== 'fleet' && profile !== 'synchronousFleet') {
     return runJournal(seed, profile, counter, options);
   }

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { describe, expect, test } from 'vitest';
+import { cutKinds } from './cuts/run-cuts.ts';
 import { fleetKinds } from './fleet/fleet-watch.ts';
 import { profileNames } from './profiles.ts';
 import { seedsBeside } from './regression-seeds.ts';
@@ -7,6 +8,7 @@ import { replayCommand, runInChild, runSeeds, type SeedReport } from './seed-run
 
 const count = 200;
 const fleetCount = 200;
+const cutCount = 40;
 describe('the whole daemon on a disk that loses, tears, rots, fails and fills', () => {
   test(`holds what it promised in ${count} seeds, and everything that can go wrong did`, async () => {
     const failures: string[] = [];
@@ -38,6 +40,20 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
     );
     expect(fleetKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
   }, 1_500_000);
+
+  test(`holds in ${cutCount} seeds of cuts, and everything that can happen to them did`, async () => {
+    const failures: string[] = [];
+    const tell = (report: SeedReport): void => {
+      if (report.failure === undefined) return;
+      failures.push(`${replayCommand(report)}: ${report.failure}`);
+    };
+    const options = { seed: 0, count: cutCount, profile: 'cuts' } as const;
+    const { seeds, counts } = await runSeeds(options, tell);
+    expect(failures).toEqual([]);
+    expect(seeds).toHaveLength(cutCount);
+    expect(cutKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
+    expect(counts['round committed']).toBeGreaterThan(1000);
+  }, 900_000);
 
   test('holds in seeds that found defects before', async () => {
     const waiting = seedsBeside(count, fleetCount);

@@ -20,6 +20,9 @@ export const ruleTitles = {
   21: 'never across a fork',
   23: 'losing a synchronous follower',
   24: 'held writes are not shown',
+  25: 'rounds',
+  26: 'markers are taken once',
+  27: 'target lists',
 } as const;
 
 export type RuleNumber = keyof typeof ruleTitles;

@@ -1,0 +1,101 @@
+import type { PlantedMistake } from './mistake.ts';
+
+/** Of markers, what is held behind them, and how far secondaries apply. */
+export const cutMistakes: readonly PlantedMistake[] = [
+  {
+    name: 'marker-holds-nothing',
+    rule: 25,
+    profile: 'cuts',
+    does: 'hosts are answered what is numbered behind a marker before every system has its own',
+    edits: [
+      {
+        file: 'replicator/cuts/group-cut-member.ts',
+        find: '        // Before anything is numbered behind it.\n        this.#hold();',
+        replace: '        // Before anything is numbered behind it.',
+      },
+    ],
+  },
+  {
+    name: 'broken-round-says-yes',
+    rule: 25,
+    profile: 'cuts',
+    does: 'a member whose time was over says that it held',
+    edits: [
+      {
+        file: 'replicator/cuts/member-round.ts',
+        find: "return this.#state === 'held' || this.#state === 'committed';",
+        replace: "return this.#state !== 'marked';",
+      },
+    ],
+  },
+  {
+    name: 'held-writes-are-read',
+    rule: 24,
+    profile: 'cuts',
+    does: 'a second host reads a write that is held behind a marker',
+    edits: [
+      {
+        file: 'group/order/host-replies.ts',
+        find: 'return this.#gate.isActive && this.#held.overlaps(volume, offset, length);',
+        replace: 'return length < 0 && this.#held.overlaps(volume, offset, length);',
+      },
+    ],
+  },
+  {
+    name: 'held-writes-are-sent',
+    rule: 25,
+    profile: 'cuts',
+    does: 'a host reads from a secondary what is held behind a marker at the primary',
+    edits: [
+      {
+        file: 'group/order/reply-gate.ts',
+        find: 'return Math.min(this.#durable, this.#heldBehind);',
+        replace: 'return this.#durable;',
+      },
+    ],
+  },
+  {
+    name: 'marker-taken-twice',
+    rule: 26,
+    profile: 'cuts',
+    does: 'a marker that arrives twice is numbered twice',
+    edits: [
+      {
+        file: 'replicator/cuts/group-cut-member.ts',
+        find: 'if (!newest || isAbove(marker, newest)) return;',
+        replace: 'if (!newest || marker.epoch >= newest.epoch) return;',
+      },
+    ],
+  },
+  {
+    name: 'hold-forgotten-by-a-restart',
+    rule: 27,
+    profile: 'cuts',
+    does: 'a secondary that is started again applies what its target list holds back',
+    edits: [
+      {
+        file: 'group/cuts/group-cuts.ts',
+        find: 'if (group.catalog.holdsApply === true)',
+        replace: 'if (group.catalog.holdsApply === false)',
+      },
+    ],
+  },
+  {
+    name: 'batch-beyond-the-target',
+    rule: 27,
+    profile: 'cuts',
+    does: 'a batch that begins before the target and ends behind it is applied',
+    edits: [
+      {
+        file: 'group/apply/apply-driver.ts',
+        find: '    if (!table || table.lastNumber > heldBehind) return;',
+        replace: '    if (!table) return;',
+      },
+      {
+        file: 'group/apply/apply-driver.ts',
+        find: '    const isHeld = active.lastNumber > heldBehind;',
+        replace: '    const isHeld = this.#watermarks.applied >= heldBehind;',
+      },
+    ],
+  },
+];
