@@ -45,6 +45,11 @@ const commands: Record<VerbName, () => Promise<AnyCommand>> = {
   'secondary allow': async () => (await import('./secondary-allow.ts')).command as AnyCommand,
   'secondary add': async () => (await import('./secondary-add.ts')).command as AnyCommand,
   'secondary remove': async () => (await import('./secondary-remove.ts')).command as AnyCommand,
+  'cut create': async () => (await import('./cut-create.ts')).command as AnyCommand,
+  'cut mark': async () => (await import('./cut-mark.ts')).command as AnyCommand,
+  'cut status': async () => (await import('./cut-status.ts')).command as AnyCommand,
+  'cut promote': async () => (await import('./cut-promote.ts')).command as AnyCommand,
+  'cut delete': async () => (await import('./cut-delete.ts')).command as AnyCommand,
   events: async () => (await import('./events.ts')).command as AnyCommand,
   wait: async () => (await import('./wait.ts')).command as AnyCommand,
 };

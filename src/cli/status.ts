@@ -1,6 +1,7 @@
 import type { Status } from '../control/schema-status.ts';
 import { formatSize } from '../platform/size-text.ts';
 import type { ReadCommand } from './command.ts';
+import { markerText } from './cut-texts.ts';
 import {
   conditionLines,
   deletedLines,
@@ -35,7 +36,7 @@ function systemLine({ system }: Status): string {
   );
 }
 
-function groupTables({ groups }: Status): string[] {
+function groupTables({ groups, cuts }: Status): string[] {
   if (groups.length === 0) return ['no groups; next: jnbd group create GROUP'];
   const volumes = groups.flatMap((group) =>
     group.volumes.map((volume) => volumeLine(group.name, volume)),
@@ -62,7 +63,15 @@ function groupTables({ groups }: Status): string[] {
     ...groups.flatMap(({ name, limitedBy }) =>
       limitedBy === null ? [] : [limitText(name, limitedBy)],
     ),
+    ...cuts.map(cutText),
   ];
+}
+
+function cutText({ name, newest, targets, controller }: Status['cuts'][number]): string {
+  const marker = newest ?? targets.find(({ received }) => received !== null)?.received;
+  const known = marker ? `newest marker here ${markerText(marker)}` : 'no marker here yet';
+  const who = controller === null ? '' : `; system ${controller} controls it`;
+  return `cut ${name}: ${known}${who}; next: jnbd cut status ${name}`;
 }
 
 function limitText(group: string, limitedBy: string): string {

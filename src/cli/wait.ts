@@ -1,6 +1,6 @@
 import { ControlClient } from '../control/client.ts';
 import { verbs } from '../control/schema.ts';
-import type { GroupStatus } from '../control/schema-status.ts';
+import type { GroupStatus, Status } from '../control/schema-status.ts';
 import { JnbdError } from '../platform/errors.ts';
 import type { LocalCommand } from './command.ts';
 import { startCopyBar } from './copy-bar.ts';
@@ -21,7 +21,7 @@ export const command: LocalCommand<'wait'> = {
     const look = async (): Promise<GroupStatus | undefined> => {
       const status = await client.status();
       const group = findGroup(status, name);
-      if (isReached(group, status.system.name, what)) return group;
+      if (isReached(group, status, what)) return group;
       const copy = copyProgress(group, status.system.name);
       if (copy) bar?.show(copy);
       if (Date.now() < end) return undefined;
@@ -42,18 +42,23 @@ export const command: LocalCommand<'wait'> = {
   },
 };
 
-function isReached(group: GroupStatus, systemName: string, what: string): boolean {
+function isReached(group: GroupStatus, { system, cuts }: Status, what: string): boolean {
   const { role, state, upstream, pairs, watermarks } = group;
   if (what === 'primary') return role === 'primary' && state === 'normal';
   if (what.startsWith('applied='))
     return watermarks.applied >= Number(what.slice('applied='.length));
   // Of a group that follows, who follows it in turn is another matter.
-  const wanted = upstream ? pairs.filter(({ secondary }) => secondary === systemName) : pairs;
+  const wanted = upstream ? pairs.filter(({ secondary }) => secondary === system.name) : pairs;
   const isCopied = wanted.every((pair) => pair.state === 'normal');
   const isReading = upstream === null || upstream.state === 'reading';
   const lag = upstream?.lag;
-  const isLevel = lag === undefined || (lag.received.updates === 0 && lag.applied.updates === 0);
-  return isCopied && isReading && isLevel && watermarks.applied === watermarks.newest;
+  // What a cut holds back is not to be applied yet.
+  const hold = cuts.flatMap(({ targets }) => targets).find((target) => target.group === group.name);
+  const { applied, newest } = watermarks;
+  const isHeld = hold !== undefined && upstream !== null && applied >= hold.heldAt;
+  const isReceived = lag === undefined || lag.received.updates === 0;
+  const isApplied = applied === newest && (lag === undefined || lag.applied.updates === 0);
+  return isCopied && isReading && isReceived && (isApplied || isHeld);
 }
 
 /** Of the contents that this system still gets; undefined: it has them all. */

@@ -12,6 +12,8 @@ import {
   latencyBucketSeconds,
   latencyBuckets,
 } from '../group/apply/volume-metrics.ts';
+import { cutMetrics } from './cut-metrics.ts';
+import type { Cutting } from './cutting.ts';
 import { followMetrics } from './follow-metrics.ts';
 import type { Following } from './following.ts';
 import type { CopyClock } from './copy-clock.ts';
@@ -24,6 +26,7 @@ export interface MetricSources {
   readonly lagClock: LagClock;
   readonly copyClock: CopyClock<Group>;
   readonly following: Pick<Following, 'upstream'>;
+  readonly cutting: Pick<Cutting, 'list'>;
   readonly watch: ProcessWatch;
   readonly version: string;
   readonly memoryBytes: number;
@@ -209,6 +212,9 @@ export class Metrics {
     const { system, following, lagClock, copyClock } = this.#sources;
     for (const { name, help, values } of followMetrics(following, lagClock, copyClock)) {
       this.#add(name, help, 'gauge', () => [...system.groups.values()].flatMap(values));
+    }
+    for (const { name, help, type, values } of cutMetrics(this.#sources.cutting)) {
+      this.#add(name, help, type, values);
     }
   }
 

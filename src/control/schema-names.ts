@@ -34,6 +34,11 @@ export const verbSummaries = {
   'secondary add': 'bring a system to follow a group: set up both sides from here',
   'secondary remove':
     'keep nothing for a follower any more, tell it so, and do not let it come back',
+  'cut create': 'begin a series of markers over groups of several systems',
+  'cut mark': 'make a marker of a cut now, or at a time',
+  'cut status': 'show cuts: markers, members, and how far their target lists are',
+  'cut promote': 'make all secondaries of a target list primary at the same marker, or none',
+  'cut delete': 'end a cut; markers in journals stay, and nothing is held any more',
   wait: 'wait until a group has come to something',
   events: 'show what happened since the daemon started, or as it happens',
 } as const;

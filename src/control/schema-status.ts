@@ -3,6 +3,7 @@
  * removed, and an array or null stands for what a system does not have.
  */
 import { z } from 'zod';
+import { localCutStatus } from './schema-cut-status.ts';
 
 export const updateNumber = z.int().nonnegative().meta({ description: 'an update number' });
 const bytes = z.int().nonnegative();
@@ -236,6 +237,9 @@ export const status = z.strictObject({
     residentBytes: bytes,
   }),
   groups: z.array(groupStatus),
+  cuts: z
+    .array(localCutStatus)
+    .meta({ description: 'cuts over several systems that groups here are in, as known here' }),
 });
 
 export type Status = z.infer<typeof status>;

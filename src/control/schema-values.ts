@@ -48,17 +48,33 @@ export const milliseconds = written(
 export const pastTime = z.string().transform((text, context) => {
   const ago = parseDuration(text.replace(/^-/, ''));
   if (ago !== undefined) return { ago };
-  const isMoment = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/.test(
-    text,
-  );
-  const at = isMoment ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(at)) return { at };
+  const at = momentOf(text);
+  if (at !== undefined) return { at };
   context.addIssue({
     code: 'custom',
     message: `'${text}' is no time; write 10m for ten minutes ago, or 2030-01-31T12:00:00Z`,
   });
   return z.NEVER;
 });
+
+/** A moment of RFC 3339, in Unix milliseconds. */
+export const moment = z.string().transform((text, context) => {
+  const at = momentOf(text);
+  if (at !== undefined) return at;
+  context.addIssue({
+    code: 'custom',
+    message: `'${text}' is no time; write 2030-01-31T12:00:00Z`,
+  });
+  return z.NEVER;
+});
+
+function momentOf(text: string): number | undefined {
+  const isMoment = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/.test(
+    text,
+  );
+  const at = isMoment ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(at) ? undefined : at;
+}
 
 /** Text that a parser of ours reads; what it says of another text is the issue. */
 function read<T>(parse: (text: string) => T) {
@@ -146,6 +162,37 @@ export const volumePath = z.string().transform((text, context) => {
   context.addIssue({
     code: 'custom',
     message: `'${text}' names no volume; write GROUP/VOLUME, each ${nameForm}`,
+  });
+  return z.NEVER;
+});
+
+const placePattern = /^(https?:\/\/[^/\s,]+)\/([A-Za-z0-9][A-Za-z0-9._-]{0,63})$/;
+
+function placeOf(text: string): { readonly url: string; readonly group: string } | undefined {
+  const [, url, group] = placePattern.exec(text) ?? [];
+  return url === undefined || group === undefined ? undefined : { url, group };
+}
+
+/** `URL/GROUP`: a group of another system. */
+export const place = z.string().transform((text, context) => {
+  const found = placeOf(text);
+  if (found) return found;
+  context.addIssue({
+    code: 'custom',
+    message: `'${text}' is no group of a system; write http://HOST:PORT/GROUP`,
+  });
+  return z.NEVER;
+});
+
+/** `LIST=URL/GROUP,URL/GROUP`. */
+export const targetList = z.string().transform((text, context) => {
+  const [, name = '', rest = ''] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
+  const places = rest.split(',').map((each) => placeOf(each.trim()));
+  const known = places.filter((each) => each !== undefined);
+  if (namePattern.test(name) && known.length === places.length) return { name, places: known };
+  context.addIssue({
+    code: 'custom',
+    message: `'${text}' is no target list; write LIST=http://HOST:PORT/GROUP,http://HOST:PORT/GROUP`,
   });
   return z.NEVER;
 });

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import type { Problem } from '../platform/problem.ts';
 import { branchVerbs } from './schema-branch.ts';
+import { cutVerbs } from './schema-cut.ts';
 import { followVerbs } from './schema-follow.ts';
 import { systemEvent } from './schema-events.ts';
 import type { VerbName } from './schema-names.ts';
@@ -352,6 +353,7 @@ export const verbs = {
   },
   ...followVerbs,
   ...branchVerbs,
+  ...cutVerbs,
 } as const satisfies Record<VerbName, VerbDefinition>;
 
 /** Parameters as they travel: texts as people write them. */

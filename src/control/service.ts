@@ -55,7 +55,13 @@ export class ControlService {
 
   status(visible: VisibleGroups = 'all'): Status {
     const status = this.#report.read();
-    return { ...status, groups: status.groups.filter(({ name }) => sees(visible, name)) };
+    return {
+      ...status,
+      groups: status.groups.filter(({ name }) => sees(visible, name)),
+      cuts: status.cuts.filter(({ members, targets }) =>
+        [...members, ...targets].every(({ group }) => sees(visible, group)),
+      ),
+    };
   }
 
   metrics(): Promise<string> {

@@ -20,6 +20,7 @@ import {
   synchronousStatus,
   upstreamStatus,
 } from './follow-status.ts';
+import type { Cutting } from './cutting.ts';
 import type { Following } from './following.ts';
 import type { CopyClock } from './copy-clock.ts';
 import type { LagClock } from './lag-clock.ts';
@@ -43,6 +44,7 @@ export interface StatusSources {
   readonly lagClock: LagClock;
   readonly copyClock: CopyClock<Group>;
   readonly following: Pick<Following, 'upstream'>;
+  readonly cutting: Pick<Cutting, 'list'>;
   readonly version: string;
   readonly memoryBytes: number;
   readonly residentBytes: () => number;
@@ -109,6 +111,7 @@ export class StatusReport {
         residentBytes: residentBytes(),
       },
       groups: [...system.groups.values()].map((group) => this.#group(group, doors)),
+      cuts: this.#sources.cutting.list(),
     };
   }
 

@@ -9,10 +9,13 @@ import {
   deleteVolume,
   resizeVolume,
 } from '../group/volumes/volume-changes.ts';
+import type { Clock } from '../platform/clock.ts';
 import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatExactSize } from '../platform/size-text.ts';
 import { BranchVerbs } from './branch-verbs.ts';
+import { CutVerbs } from './cut-verbs.ts';
+import type { Cutting } from './cutting.ts';
 import { FollowVerbs } from './follow-verbs.ts';
 import type { Following } from './following.ts';
 import type { AnswerLine, ChangeVerbName, Parameters, Result } from './schema.ts';
@@ -23,6 +26,8 @@ export interface VerbSources {
   readonly disk: Disk;
   readonly report: StatusReport;
   readonly following: Following;
+  readonly cutting: Cutting;
+  readonly clock: Clock;
   readonly beforePromote: (group: Group) => Promise<void>;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
   /** Opens an NBD URI to read from. `undefined`: the text is no such URI. */
@@ -40,6 +45,7 @@ export class Verbs {
   readonly #sources: VerbSources;
   readonly #follow: FollowVerbs;
   readonly #branch: BranchVerbs;
+  readonly #cut: CutVerbs;
   readonly #verbs: {
     readonly [Name in ChangeVerbName]: (
       parameters: Parameters<Name>,
@@ -65,12 +71,18 @@ export class Verbs {
     'secondary allow': (parameters) => this.#follow.allow(parameters),
     'secondary add': (parameters) => this.#follow.add(parameters),
     'secondary remove': (parameters) => this.#follow.remove(parameters),
+    'cut create': (parameters) => this.#cut.create(parameters),
+    'cut mark': (parameters, call) => this.#cut.mark(parameters, call.signal),
+    'cut status': (parameters) => this.#cut.status(parameters),
+    'cut promote': (parameters) => this.#cut.promote(parameters),
+    'cut delete': (parameters) => this.#cut.delete(parameters),
   };
 
   constructor(sources: VerbSources) {
     this.#sources = sources;
     this.#follow = new FollowVerbs(sources);
     this.#branch = new BranchVerbs(sources);
+    this.#cut = new CutVerbs(sources);
   }
 
   run<Name extends ChangeVerbName>(

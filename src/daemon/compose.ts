@@ -1,6 +1,5 @@
 /** Puts a daemon together from parts that touch the world, which are given to it. */
 import type { LoadWatch } from '../platform/own-load.ts';
-import type { Following, UpstreamState } from '../control/following.ts';
 import { EventHistory } from '../control/events.ts';
 import { changeEvent, GroupChanges, hookSubject } from '../control/group-changes.ts';
 import { Hooks } from '../control/hooks.ts';
@@ -13,7 +12,6 @@ import type { ProcessWatch } from '../control/process-watch.ts';
 import { ControlService } from '../control/service.ts';
 import { StatusReport } from '../control/status.ts';
 import { Verbs } from '../control/verbs.ts';
-import { knownLoss } from '../group/roles/known-loss.ts';
 import { missingContentsBytes } from '../group/volumes/missing-contents.ts';
 import { listBranches } from '../group/system/branches.ts';
 import type { Group } from '../group/order/group.ts';
@@ -25,10 +23,8 @@ import { NbdServer, type NbdServerOptions } from '../nbd/server.ts';
 import { formatNbdUri } from '../nbd/uri.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatAddress, type ListenAddress, type Network } from '../platform/network.ts';
-import { formatSize } from '../platform/size-text.ts';
-import { leaseLeftOf } from '../replicator/follower/source-lease.ts';
-import type { ComparisonState } from '../replicator/roles/comparisons.ts';
 import { FollowedGroups } from '../replicator/roles/followed-groups.ts';
+import { Cuts } from '../replicator/cuts/cuts.ts';
 import { PrimaryWatch } from '../replicator/roles/primary-watch.ts';
 import { otherSystems } from '../replicator/peers/other-systems.ts';
 import { Secondaries } from '../replicator/peers/secondaries.ts';
@@ -42,6 +38,7 @@ import type {
   TransportListenOptions,
 } from '../replicator/transport/transport.ts';
 import type { WorkerPort } from '../platform/worker-port.ts';
+import { followingOf } from './following.ts';
 
 /** What a daemon works with: a simulation replaces these parts, and no others. */
 export interface World
@@ -94,6 +91,7 @@ export interface ComposedDaemon {
   readonly listenAddress: ListenAddress;
   readonly control: ControlService;
   readonly followed: FollowedGroups;
+  readonly cuts: Cuts;
   readonly events: EventHistory;
   /** The system can be asked now: hooks are told how its groups are, and from now on what they become. */
   announce(): void;
@@ -174,6 +172,16 @@ export async function composeDaemon(
     listenPort,
     beforePromote,
   });
+  const cuts = new Cuts({
+    system,
+    clock,
+    event,
+    random: world.random,
+    transport: world.transport,
+    credentials: options.credentials,
+    beforePromote,
+    promote: (name, at) => followed.promote(name, false, at),
+  });
   const secondaries = new Secondaries(system, {
     transport: world.transport,
     credentials: options.credentials,
@@ -200,7 +208,7 @@ export async function composeDaemon(
           isOpenToAll: options.listen.cleartext === 'anywhere',
           load: () => load.read(),
           asked: (...news) => primaryWatch.asked(...news),
-          others: options.answerOthers,
+          others: (asked) => cuts.answer(asked) ?? options.answerOthers(asked),
         },
         incoming,
       ),
@@ -226,6 +234,7 @@ export async function composeDaemon(
     lagClock,
     copyClock,
     following,
+    cutting: cuts,
     version,
     memoryBytes,
     residentBytes: () => watch.residentBytes(),
@@ -250,6 +259,7 @@ export async function composeDaemon(
       lagClock,
       copyClock,
       following,
+      cutting: cuts,
       watch,
       version,
       memoryBytes,
@@ -260,6 +270,8 @@ export async function composeDaemon(
       disk,
       report,
       following,
+      cutting: cuts,
+      clock,
       beforePromote,
       event,
       openUri: openNbdSource,
@@ -271,12 +283,14 @@ export async function composeDaemon(
   } catch (error) {
     await nbd.stop(0);
     await source.close(0);
+    cuts.close();
     lagClock.close();
     copyClock.close();
     await system.close();
     throw error;
   }
   followed.start();
+  cuts.start();
   await primaryWatch.start();
   return {
     system,
@@ -286,6 +300,7 @@ export async function composeDaemon(
     listenAddress: { kind: 'tcp', ...listenAddress },
     control,
     followed,
+    cuts,
     events,
     announce() {
       const changes = new GroupChanges(
@@ -304,6 +319,7 @@ export async function composeDaemon(
       happened();
     },
     async stop(answerMilliseconds) {
+      cuts.close();
       followed.close();
       primaryWatch.close();
       await Promise.all([
@@ -318,40 +334,6 @@ export async function composeDaemon(
   };
 }
 
-function followingOf(
-  { systemId }: System,
-  followed: FollowedGroups,
-  secondaries: Secondaries,
-  others: Following['others'],
-): Following {
-  return {
-    others,
-    follow: (wish) => followed.follow(wish),
-    unfollow: (name) => followed.unfollow(name),
-    suspend: (name, isSuspended) => followed.suspend(name, isSuspended),
-    handOff: (name, to, waitMilliseconds) => followed.handOff(name, to, waitMilliseconds),
-    addSecondary: (wish) => secondaries.add(wish),
-    removeSecondary: (name, secondary) => secondaries.remove(name, secondary),
-    promote: (name, force, at) => followed.promote(name, force, at),
-    upstream(group) {
-      const follower = followed.find(group);
-      if (!follower) return comparing(followed.comparison(group));
-      const { state, failure, decision, source } = follower;
-      return {
-        state,
-        failure: failure?.message ?? '',
-        limitedBy: decision && decision.limitedBy !== 'none' ? decision.limitedBy : null,
-        newest: source?.watermarks.newest,
-        unsentBytes: source?.unsentBytes ?? 0,
-        lagSeconds: follower.lagSeconds(),
-        leaseMilliseconds: leaseLeftOf(group),
-        loss: knownLoss(group, systemId, leaseLeftOf(group), undefined),
-        resync: follower.resync,
-      };
-    },
-  };
-}
-
 /** Where a client on another machine connects. */
 function reachable(address: ListenAddress, hostName: string | undefined): ListenAddress {
   if (address.kind === 'unix' || hostName === undefined) return address;
@@ -361,24 +343,4 @@ function reachable(address: ListenAddress, hostName: string | undefined): Listen
 /** As `--nbd` takes it. */
 export function formatNbdAddress(address: ListenAddress): string {
   return address.kind === 'unix' ? `unix:${address.path}` : formatAddress(address);
-}
-
-/** A group that receives nothing because its contents are compared with its source's. */
-function comparing(comparison: ComparisonState | undefined): UpstreamState | undefined {
-  if (!comparison) return undefined;
-  const { failure, comparedBytes } = comparison;
-  return {
-    state: 'comparing',
-    failure: failure?.message ?? '',
-    limitedBy: comparedBytes === 0 ? null : `comparing: ${formatSize(comparedBytes)} so far`,
-    newest: undefined,
-    unsentBytes: 0,
-    lagSeconds: 0,
-    leaseMilliseconds: 0,
-    loss: {
-      state: 'unknown',
-      text: 'unknown: the volumes here are compared with those of the source',
-    },
-    resync: undefined,
-  };
 }

@@ -62,6 +62,10 @@ export const errorCodes: Record<ErrorCode, string> = {
   position_released: 'a fleet',
   cut_epoch_stale: 'cuts',
   cut_round_lost: 'cuts',
+  cut_not_found: 'a fleet',
+  cut_aborted: 'a fleet',
+  cut_half_promoted: 'a fleet',
+  marker_not_found: 'a fleet',
   branch_not_found: 'nobody yet',
   branch_no_room: 'nobody yet',
   record_unreadable: 'a fleet',
@@ -96,6 +100,10 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   sync_stalled: 'elsewhere',
   sync_follower_lost: 'elsewhere',
   two_primaries: 'elsewhere',
+  cut_without_marker: 'elsewhere',
+  cut_targets_wait: 'elsewhere',
+  cut_holds_apply: 'elsewhere',
+  cut_promotion_unfinished: 'elsewhere',
 };
 
 /** What campaigns have to bring about, as it is counted. */

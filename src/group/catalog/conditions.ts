@@ -23,7 +23,11 @@ export type ConditionCode =
   | 'sync_lost'
   | 'sync_stalled'
   | 'sync_follower_lost'
-  | 'two_primaries';
+  | 'two_primaries'
+  | 'cut_without_marker'
+  | 'cut_targets_wait'
+  | 'cut_holds_apply'
+  | 'cut_promotion_unfinished';
 
 export type Severity = 'warning' | 'error';
 

@@ -1,0 +1,163 @@
+import type { Condition, ConditionCode } from '../../group/catalog/conditions.ts';
+import type { Group } from '../../group/order/group.ts';
+import type { System } from '../../group/system/system.ts';
+import type { Clock } from '../../platform/clock.ts';
+import type { CutDefinition } from '../protocol/wire-cuts.ts';
+import { formatMarkerId } from './marker-order.ts';
+import type { MarkerController } from './marker-controller.ts';
+import type { MemberSide } from './member-side.ts';
+import { patienceMilliseconds } from './patience.ts';
+import type { TargetController } from './target-controller.ts';
+import type { TargetSide } from './target-side.ts';
+
+/** What is looked at. */
+interface TroubledCut {
+  readonly definition: CutDefinition;
+  readonly members: MemberSide;
+  readonly targets: TargetSide;
+  readonly controller: MarkerController | undefined;
+  readonly lists: readonly TargetController[];
+}
+
+/** Of its capacity, in a journal that apply holds. */
+const fullShare = 0.5;
+const promotionMilliseconds = 10_000;
+
+/** Says in the conditions of a cut's groups here what is not as it should be with it. */
+export class CutTroubles {
+  readonly #cut: TroubledCut;
+  readonly #deps: { readonly system: System; readonly clock: Clock };
+  /** The newest committed marker, and when (monotonic) it was seen first. */
+  #newest = '';
+  #newestAt: number;
+  /** Since when a promotion is prepared, by group id. */
+  readonly #promoting = new Map<string, number>();
+
+  constructor(cut: TroubledCut, deps: { readonly system: System; readonly clock: Clock }) {
+    this.#cut = cut;
+    this.#deps = deps;
+    this.#newestAt = deps.clock.monotonicMilliseconds();
+  }
+
+  look(): void {
+    this.#lookAtMarkers();
+    for (const hold of this.#cut.targets.holds) {
+      const group = this.#cut.targets.group(hold);
+      if (!group) continue;
+      this.#lookAtList(group, hold.list);
+      this.#lookAtJournal(group, hold.heldAt, hold.list);
+      const isPrepared = hold.promotion !== null && group.role === 'secondary';
+      this.#lookAtPromotion(group, hold.list, isPrepared);
+    }
+  }
+
+  /** Nothing is wrong with what is no more. */
+  end(): void {
+    for (const group of this.#groups()) {
+      for (const code of codes) {
+        group.conditions.clear(this.#name, code, `cut ${this.#name} was deleted`);
+      }
+    }
+  }
+
+  get #name(): string {
+    return this.#cut.definition.name;
+  }
+
+  *#groups(): Generator<Group> {
+    const { members, targets } = this.#cut;
+    for (const place of [...members.places, ...targets.holds]) {
+      const group = targets.group(place);
+      if (group) yield group;
+    }
+  }
+
+  #lookAtMarkers(): void {
+    const { members, targets, controller, definition } = this.#cut;
+    const { intervalMilliseconds } = definition;
+    const now = this.#deps.clock.monotonicMilliseconds();
+    const newest = members.newest();
+    const id = newest ? formatMarkerId(newest) : '';
+    if (id !== this.#newest) this.#newestAt = now;
+    this.#newest = id;
+    const quiet = now - this.#newestAt;
+    const patience = patienceMilliseconds(intervalMilliseconds, definition.members.length);
+    const isQuiet = intervalMilliseconds !== null && quiet > patience;
+    const why = controller?.isControlling
+      ? (controller.rounds.lastAbort?.reason ?? '')
+      : (controller?.rounds.lastAbort?.reason ?? 'no controller is heard');
+    for (const place of members.places) {
+      const group = targets.group(place);
+      if (!group) continue;
+      this.#set(group, isQuiet, {
+        code: 'cut_without_marker',
+        severity: 'warning',
+        message: `cut ${this.#name} has had no marker for ${seconds(quiet)}: ${why}`,
+        nextCommand: `jnbd cut status ${this.#name}`,
+      });
+    }
+  }
+
+  #lookAtList(group: Group, name: string): void {
+    const list = this.#cut.lists.find((each) => each.list === name);
+    const trouble = list?.trouble;
+    const now = this.#deps.clock.monotonicMilliseconds();
+    const { intervalMilliseconds, targets } = this.#cut.definition;
+    const places = targets.find((each) => each.name === name)?.places.length ?? 0;
+    // One that was promoted goes from marker to marker no more.
+    const waited = trouble && group.role === 'secondary' ? now - trouble.since : 0;
+    this.#set(group, waited > patienceMilliseconds(intervalMilliseconds, places), {
+      code: 'cut_targets_wait',
+      severity: 'warning',
+      message: `target list ${name} of cut ${this.#name} has not gone on for ${seconds(waited)}: ${trouble?.text ?? ''}`,
+      nextCommand: `jnbd cut status ${this.#name}`,
+    });
+  }
+
+  /** What becomes of hosts, and of followers, when it is full is the group's own policy. */
+  #lookAtJournal(group: Group, heldAt: number, list: string): void {
+    const { usedBytes, capacityBytes } = group.chain;
+    const { durable, applied } = group.watermarks;
+    const holds = group.role === 'secondary' && durable > heldAt && applied <= heldAt;
+    this.#set(group, holds && usedBytes > capacityBytes * fullShare, {
+      code: 'cut_holds_apply',
+      severity: 'warning',
+      message: `the journal of group ${group.name} fills, because target list ${list} of cut ${this.#name} holds apply at update ${heldAt}: ${durable - heldAt} updates wait`,
+      nextCommand: `jnbd cut status ${this.#name}; if another secondary of the list does not come back: jnbd cut delete ${this.#name}`,
+    });
+  }
+
+  #lookAtPromotion(group: Group, list: string, isPrepared: boolean): void {
+    const { groupId } = group.catalog;
+    const now = this.#deps.clock.monotonicMilliseconds();
+    const since = this.#promoting.get(groupId) ?? now;
+    if (isPrepared) this.#promoting.set(groupId, since);
+    else this.#promoting.delete(groupId);
+    this.#set(group, isPrepared && now - since > promotionMilliseconds, {
+      code: 'cut_promotion_unfinished',
+      severity: 'error',
+      message: `target list ${list} of cut ${this.#name} is being promoted, and group ${group.name} is not primary yet; it applies nothing meanwhile`,
+      nextCommand: `jnbd cut promote ${this.#name} --targets ${list}`,
+    });
+  }
+
+  #set(group: Group, isSo: boolean, condition: Condition & { readonly code: CutCondition }): void {
+    if (isSo) group.conditions.raise(this.#name, condition);
+    else group.conditions.clear(this.#name, condition.code, overTexts[condition.code](this.#name));
+  }
+}
+
+type CutCondition = Extract<ConditionCode, `cut_${string}`>;
+
+const overTexts: Record<CutCondition, (cut: string) => string> = {
+  cut_without_marker: (cut) => `cut ${cut} has markers again`,
+  cut_targets_wait: (cut) => `the target list of cut ${cut} goes on`,
+  cut_holds_apply: (cut) => `the journal has room again while cut ${cut} holds apply`,
+  cut_promotion_unfinished: (cut) => `the promotion in cut ${cut} is over`,
+};
+
+const codes = Object.keys(overTexts) as CutCondition[];
+
+function seconds(milliseconds: number): string {
+  return `${Math.round(milliseconds / 1000)}s`;
+}
