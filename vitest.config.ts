@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-const slowSuites = ['simulation', 'fuzz', 'interop', 'crash', 'sync'];
+const slowSuites = ['simulation', 'fuzz', 'interop', 'crash', 'sync', 'cuts'];
 
 /** Timeouts are for one test; a suite that starts daemons and tools runs its files one after the other. */
 export default defineConfig({
