@@ -121,6 +121,8 @@ export class ReceivedRecords implements Parked {
       return;
     }
     const changesBlocks = this.#group.storing.has(header.volume);
+    // A slab was admitted: of ranges it has more than of writes.
+    index.makeRoom(header.length, sequence);
     indexRecord(index.active, header, sequence, payloadOffset, !changesBlocks);
   }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { assert } from '../../../src/platform/assert.ts';
 import { inspectJournal } from '../../../src/journal/inspect.ts';
+import { MiB } from '../../../src/platform/limits.ts';
 import { cutMemberOf } from '../../../src/replicator/cuts/group-cut-member.ts';
 import type { FleetSystem } from '../fleet.ts';
 import { HistoryTrial, volumeBytes } from '../roles/history-trial.ts';
@@ -109,6 +110,41 @@ describe('a secondary of a target list', () => {
     await beta.until(() => beta.group().watermarks.applied === second);
     await trial.pass(2000);
     expectApplied(trial, beta, second);
+  });
+
+  test('receives more than its index has room for, and applies it with a later marker', async () => {
+    const trial = await HistoryTrial.begin('much');
+    const { alpha } = trial;
+    const rounds = new Rounds(trial);
+    const count = 1800;
+    const part = 63 * 4096;
+    await alpha.verb('volume create', { volume: 'g/w', size: count * part });
+    const beta = await trial.fleet.start('beta');
+    // They share the memory of its index.
+    for (let i = 0; i < 7; i += 1) {
+      await beta.verb('group create', { group: `other${i}`, journalSize: 64 * MiB });
+    }
+    await beta.verb('follow', { group: 'g', from: alpha.url });
+    await beta.caughtUp(alpha);
+    const { applied } = beta.group().watermarks;
+    hold(beta, applied);
+    const host = trial.host(alpha, 'g/w');
+    // Each is so many nodes of the index, and few bytes of the journal.
+    for (let i = 0; i < count; i += 1) await host.clear('hole', i * part, part);
+    await host.flush();
+    const first = await rounds.round();
+    await beta.until(() => beta.group().watermarks.durable === alpha.group().watermarks.newest);
+    expect(beta.group().watermarks.applied).toBe(applied);
+    expect(beta.group().index.frozenCount).toBeGreaterThan(2);
+    hold(beta, first);
+    await beta.until(() => beta.group().index.frozenCount === 0);
+    expect(beta.group().watermarks.applied).toBeLessThanOrEqual(first);
+    const second = await rounds.round();
+    await beta.until(() => beta.group().watermarks.durable === alpha.group().watermarks.newest);
+    hold(beta, second);
+    await beta.until(() => beta.group().watermarks.applied === second);
+    await trial.pass(1000);
+    expect(beta.group().watermarks.applied).toBe(second);
   });
 
   test('is promoted exactly there, and knows the marker then', async () => {

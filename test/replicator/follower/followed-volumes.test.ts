@@ -317,3 +317,25 @@ describe('exports of a secondary', () => {
     expect(exportNames(primary)).toEqual(['g/v']);
   });
 });
+
+test('more small holes than the index has room for come in one answer', async () => {
+  const fleet = new Fleet('small holes');
+  const primary = await fleet.start('alpha');
+  const count = 1800;
+  const part = 63 * 4 * KiB;
+  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+  await primary.verb('volume create', { volume: 'g/v', size: count * part });
+  const secondary = await fleet.start('beta');
+  // They share the memory of its index.
+  for (let i = 0; i < 7; i += 1) {
+    await secondary.verb('group create', { group: `other${i}`, journalSize: 64 * MiB });
+  }
+  await secondary.verb('follow', { group: 'g', from: primary.url });
+  await secondary.caughtUp(primary);
+  await secondary.verb('suspend', { group: 'g' });
+  const host = new TestHost(primary, 'g/v');
+  for (let i = 0; i < count; i += 1) await host.clear('hole', i * part, part);
+  expect(await host.flush()).toBe(true);
+  await secondary.verb('resume', { group: 'g' });
+  await secondary.caughtUp(primary);
+});
