@@ -3,6 +3,7 @@ import type { Group } from '../../group/order/group.ts';
 import type { System } from '../../group/system/system.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { CutDefinition } from '../protocol/wire-cuts.ts';
+import { type KeptHold, markerIdOf } from './cut-file.ts';
 import { formatMarkerId } from './marker-order.ts';
 import type { MarkerController } from './marker-controller.ts';
 import type { MemberSide } from './member-side.ts';
@@ -30,6 +31,8 @@ export class CutTroubles {
   /** The newest committed marker, and when (monotonic) it was seen first. */
   #newest = '';
   #newestAt: number;
+  /** At which target a group here is, and since when a newer marker is there; by group id. */
+  readonly #waiting = new Map<string, { readonly target: string; readonly since: number }>();
   /** Since when a promotion is prepared, by group id. */
   readonly #promoting = new Map<string, number>();
 
@@ -44,7 +47,7 @@ export class CutTroubles {
     for (const hold of this.#cut.targets.holds) {
       const group = this.#cut.targets.group(hold);
       if (!group) continue;
-      this.#lookAtList(group, hold.list);
+      this.#lookAtList(group, hold);
       this.#lookAtJournal(group, hold.heldAt, hold.list);
       const isPrepared = hold.promotion !== null && group.role === 'secondary';
       this.#lookAtPromotion(group, hold.list, isPrepared);
@@ -98,18 +101,27 @@ export class CutTroubles {
     }
   }
 
-  #lookAtList(group: Group, name: string): void {
-    const list = this.#cut.lists.find((each) => each.list === name);
-    const trouble = list?.trouble;
+  /** By the trouble of who controls the list; and everywhere, where newer markers came and no new target. */
+  #lookAtList(group: Group, hold: KeptHold): void {
+    const { list: name, released } = hold;
+    const trouble = this.#cut.lists.find((each) => each.list === name)?.trouble;
     const now = this.#deps.clock.monotonicMilliseconds();
     const { intervalMilliseconds, targets } = this.#cut.definition;
     const places = targets.find((each) => each.name === name)?.places.length ?? 0;
+    const id = markerIdOf(released);
+    const target = id ? formatMarkerId(id) : '';
+    const newest = this.#cut.targets.markersOf(hold).findLast(({ isCommitted }) => isCommitted);
+    const isBehind = newest !== undefined && formatMarkerId(newest) !== target;
+    const known = this.#waiting.get(group.catalog.groupId);
+    const since = isBehind && known?.target === target ? known.since : now;
+    this.#waiting.set(group.catalog.groupId, { target, since });
     // One that was promoted goes from marker to marker no more.
-    const waited = trouble && group.role === 'secondary' ? now - trouble.since : 0;
+    const waited = group.role === 'secondary' ? now - Math.min(since, trouble?.since ?? now) : 0;
+    const why = trouble?.text ?? 'there are newer markers here, and not all can go to one';
     this.#set(group, waited > patienceMilliseconds(intervalMilliseconds, places), {
       code: 'cut_targets_wait',
       severity: 'warning',
-      message: `target list ${name} of cut ${this.#name} has not gone on for ${seconds(waited)}: ${trouble?.text ?? ''}`,
+      message: `target list ${name} of cut ${this.#name} has not gone on for ${seconds(waited)}: ${why}`,
       nextCommand: `jnbd cut status ${this.#name}`,
     });
   }

@@ -39,6 +39,11 @@ type RoundOutcome =
 
 const surveyMilliseconds = 2000;
 const commitMilliseconds = 2000;
+/**
+ * Members that were asked nothing for longer are asked for a survey before each round: it wakes up all that a
+ * round goes through while no host waits for it, and one that is gone is found before the others hold.
+ */
+const warmMilliseconds = 100;
 /** Somebody is not there: looked at again after so long, if markers come more often. */
 const againMillisecondsMin = 500;
 
@@ -55,6 +60,8 @@ export class MarkerController {
   #sequence = 0n;
   /** All members promised the epoch, and the last round went through. */
   #isReady = false;
+  /** When the last round was over. */
+  #roundAt = Number.NEGATIVE_INFINITY;
   /** Nobody can have begun before. */
   #isFirst = false;
   /** Rounds come one after the other. */
@@ -133,7 +140,9 @@ export class MarkerController {
   }
 
   async #attempt(name: string): Promise<RoundOutcome> {
-    const isClaimed = this.#isReady;
+    const { clock } = this.#deps;
+    const isWarm = clock.monotonicMilliseconds() - this.#roundAt < warmMilliseconds;
+    const isClaimed = this.#isReady && isWarm;
     const survey = isClaimed ? undefined : await this.#survey();
     if (this.#state === 'closed') return { kind: 'aborted', reason: 'the system is being stopped' };
     if (survey?.kind === 'refused') return this.#abortedBefore(survey.reason);
@@ -152,6 +161,7 @@ export class MarkerController {
     }
     const marker = this.#newMarker(name);
     if (isIn(round, 'marking')) await this.#marking(round, marker);
+    this.#roundAt = clock.monotonicMilliseconds();
     this.#isReady = isIn(round, 'done');
     if (this.#isReady) {
       this.#committed += 1;

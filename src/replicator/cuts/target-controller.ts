@@ -88,7 +88,9 @@ export class TargetController {
     // Of two, the one that stands further in front goes on.
     const before = this.#isControlling ? this.#place : this.#list.places.length;
     const heardAt = Math.max(this.#own.heardAt(this.list, before), this.#startedAt);
-    this.#isControlling = now - heardAt >= patienceMilliseconds(intervalMilliseconds, this.#place);
+    const isTurn = now - heardAt >= patienceMilliseconds(intervalMilliseconds, this.#place);
+    // Who is no secondary any more leaves it to the others.
+    this.#isControlling = isTurn && this.#own.isSecondary(this.list);
     if (this.#isControlling) this.#note(await this.#bring());
     else this.#note('');
     const pace = intervalMilliseconds ?? stepMillisecondsMax;

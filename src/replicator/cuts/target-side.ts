@@ -51,6 +51,14 @@ export class TargetSide {
     return this.#file.state.holds;
   }
 
+  /** Whether all groups here that are in the list are still secondaries, as far as they are there. */
+  isSecondary(list: string): boolean {
+    return this.holds.every((hold) => {
+      const role = hold.list === list ? this.group(hold)?.role : undefined;
+      return role === undefined || role === 'secondary';
+    });
+  }
+
   /** When one that stands before that place was heard last; minus infinity: never. */
   heardAt(list: string, place: number): number {
     const heard = this.#heardAt.get(list) ?? [];

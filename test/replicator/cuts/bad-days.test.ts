@@ -1,0 +1,118 @@
+import { describe, expect, test } from 'vitest';
+import { KiB, MiB } from '../../../src/platform/limits.ts';
+import { TestHost } from '../../journal/test-host.ts';
+import type { FleetSystem } from '../fleet.ts';
+import { CutFleet, cutName, isLater } from './cut-fleet.ts';
+
+function codesOf(system: FleetSystem, group: string): string[] {
+  return system.status(group).conditions.map(({ code }) => code);
+}
+
+/** So much that the journal of the group's primary cannot keep it for somebody who is away. */
+async function writeMuch(system: FleetSystem, name: string, bytes: number): Promise<void> {
+  const host = new TestHost(system, name);
+  for (let written = 0; written < bytes; written += 120 * KiB) {
+    await host.write(4 * KiB, Buffer.alloc(120 * KiB, 1 + (written % 255)));
+  }
+  host.close();
+}
+
+describe('a member', () => {
+  test('that answers after the limit holds hosts no longer than that, and there is no marker', async () => {
+    const cut = await CutFleet.begin('late');
+    const { alpha, beta, fleet } = cut;
+    await cut.create();
+    await cut.untilLevel();
+    fleet.links.delay('alpha', 'beta', 400);
+    const before = await cut.status();
+    await cut.pass(1000);
+    const began = fleet.clock.monotonicMilliseconds();
+    await cut.pingPong(20);
+    expect(fleet.clock.monotonicMilliseconds() - began).toBeLessThan(20 * 60);
+    await beta.until(() => codesOf(beta, 'b').includes('cut_without_marker'), 30_000);
+    await expect(alpha.verb('cut mark', { cut: cutName })).rejects.toThrow('no marker was made');
+    const { rounds } = await cut.status();
+    expect(rounds.aborted).toBeGreaterThan(before.rounds.aborted);
+    fleet.links.mend('alpha', 'beta');
+    await cut.untilLevel();
+  });
+
+  test('whose group was handed over, or whose clock jumps', async () => {
+    const cut = await CutFleet.begin('handed over');
+    const { alpha, beta, gamma, delta, fleet } = cut;
+    await cut.create();
+    await cut.untilLevel();
+    const { newest } = await cut.status();
+    fleet.clock.jumpWall(-3_600_000);
+    await cut.pass(2000);
+    const back = await cut.status();
+    expect(isLater(back.newest?.id ?? '', newest?.id ?? ''), 'order is by number').toBe(true);
+    expect(Date.parse(back.newest?.at ?? '')).toBeLessThan(Date.parse(newest?.at ?? ''));
+    fleet.clock.jumpWall(3_600_000);
+    await cut.untilLevel();
+    await alpha.verb('handoff', { group: 'a', to: 'gamma' });
+    await gamma.until(() => gamma.group('a').role === 'primary', 20_000);
+    await beta.until(() => codesOf(beta, 'b').includes('cut_without_marker'), 30_000);
+    const { members, targets } = await cut.status();
+    expect(members[0]?.obstacle).toBe('group a is secondary, not primary');
+    expect(targets[0]?.secondaries[0]).toMatchObject({ state: 'primary' });
+    // The list waits where it is, and is told so, until the cut is made anew.
+    await delta.until(() => codesOf(delta, 'b').includes('cut_targets_wait'), 30_000);
+    const promote = { cut: cutName, targets: 'east' };
+    await expect(delta.verb('cut promote', promote)).rejects.toThrow(/gamma/);
+    await delta.verb('cut delete', { cut: cutName });
+    await delta.until(() => codesOf(delta, 'b').length === 0, 5000);
+    await delta.caughtUp(beta, 'b');
+  });
+});
+
+describe('a secondary', () => {
+  test('that was left behind is brought its contents, and goes on with the others then', {
+    timeout: 60_000,
+  }, async () => {
+    const cut = await CutFleet.begin('behind');
+    const { alpha, gamma, delta } = cut;
+    await cut.create();
+    await cut.pingPong(10);
+    await cut.untilLevel();
+    gamma.kill();
+    await writeMuch(alpha, 'a/v', 100 * MiB);
+    await cut.pass(2000);
+    expect(alpha.status('a').secondaries[0]?.state).toBe('behind');
+    const { applied } = delta.group('b').watermarks;
+    await gamma.start();
+    await gamma.until(
+      () => gamma.system.groups.get('a')?.follow.state?.resync !== undefined,
+      60_000,
+    );
+    // While contents come it applies what it gets, and the others stay where they are.
+    expect(gamma.group('a').cuts.applyLimit).toBe(Number.POSITIVE_INFINITY);
+    await gamma.until(() => {
+      const group = gamma.system.groups.get('a');
+      return group !== undefined && group.follow.state?.resync === undefined;
+    }, 60_000);
+    await cut.pingPong(11);
+    await cut.untilLevel();
+    expect(delta.group('b').watermarks.applied).toBeGreaterThan(applied);
+    alpha.kill();
+    cut.beta.kill();
+    await gamma.verb('cut promote', { cut: cutName, targets: 'east' });
+    const [a, b] = await cut.held(gamma, delta);
+    expect(Math.abs(a - b), `${a} and ${b}`).toBe(1);
+  });
+
+  test('whose journal fills because another one is away says so', { timeout: 60_000 }, async () => {
+    const cut = await CutFleet.begin('fills');
+    const { beta, gamma, delta } = cut;
+    await cut.create();
+    await cut.untilLevel();
+    gamma.kill();
+    await writeMuch(beta, 'b/v', 40 * MiB);
+    await delta.until(() => codesOf(delta, 'b').includes('cut_holds_apply'), 30_000);
+    const condition = delta.status('b').conditions.find(({ code }) => code === 'cut_holds_apply');
+    expect(condition?.nextCommand).toContain('jnbd cut delete orders');
+    await gamma.start();
+    await cut.untilLevel();
+    await delta.until(() => !codesOf(delta, 'b').includes('cut_holds_apply'), 60_000);
+  });
+});
