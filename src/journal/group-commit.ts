@@ -10,6 +10,8 @@ import type { Watermarks } from './watermarks.ts';
 
 const inlineSyncBytesMax = 1 * MiB;
 const stallMilliseconds = 100;
+/** What waking a thread of the pool, and this one again, takes beside the sync. */
+const poolMilliseconds = 0.06;
 
 export interface GroupCommitOwner {
   /** `durable` moved. */
@@ -133,7 +135,7 @@ export class GroupCommit {
           this.#owner.failed(failure);
           return;
         }
-        if (isSmall) this.#noteTime();
+        if (isSmall) this.#noteTime(poolMilliseconds);
         this.#finish(target);
       });
     }
@@ -187,7 +189,7 @@ export class GroupCommit {
       return;
     }
     segment.dirty = false;
-    this.#noteTime();
+    this.#noteTime(0);
     this.#advance(this.#appended);
   }
 
@@ -195,8 +197,9 @@ export class GroupCommit {
    * A single sync that met a checkpoint's says little: it counts as twice the bound, not more. One that
    * stood still for long may be the first of many, and within the call it holds up all groups.
    */
-  #noteTime(): void {
-    const taken = this.#clock.monotonicMilliseconds() - this.#began;
+  #noteTime(besideMilliseconds: number): void {
+    const passed = this.#clock.monotonicMilliseconds() - this.#began;
+    const taken = Math.max(0, passed - besideMilliseconds);
     const times = taken < stallMilliseconds ? 2 : 20;
     const milliseconds = Math.min(taken, times * inlineSyncMillisecondsMax);
     this.#recentMilliseconds += (milliseconds - this.#recentMilliseconds) / 4;
