@@ -46,6 +46,9 @@ export const memoryBytesMin = 64 * MiB;
 export const journalCapacityBytesDefault = 8 * GiB;
 export const journalCapacityBytesMin = 4 * segmentBytes;
 
+/** So many updates may be at a follower at most that their source does not have durably yet. */
+export const aheadUpdatesMax = 1024;
+
 /** What one journal read may bring; a follower may always be given one record, however large. */
 export const paceBatchBytesMin = 256 * KiB;
 export const paceBatchBytesMax = 16 * MiB;

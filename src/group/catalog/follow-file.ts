@@ -71,6 +71,8 @@ export interface FollowState {
    * then has done so, or it was taken back.
    */
   readonly handoffsAfter?: number | undefined;
+  /** The source lost what is here behind this number, and this system is about to go back behind it. */
+  readonly lostBehind?: number | undefined;
   /** While contents of regions are brought from the source; which is in a file of its own. */
   readonly resync?: ResyncState | undefined;
 }

@@ -112,6 +112,12 @@ export class GroupCuts {
     }
   }
 
+  /** No marker or commit that is not durable stands there, of what was appended. */
+  unmarkedThrough(appended: number): number {
+    const [first] = this.#pending;
+    return first ? Math.min(appended, first.number - 1) : appended;
+  }
+
   durableAdvanced(durable: number): void {
     while ((this.#pending[0]?.number ?? Number.POSITIVE_INFINITY) <= durable) {
       const pending = this.#pending.shift();

@@ -65,11 +65,17 @@ export function newCursor(
   };
 }
 
-/** As the file has it, at the start: it comes back. */
-export function keptCursor(clock: Clock, follower: KeptFollower): FollowerCursor {
+/**
+ * As the file has it, at the start: it comes back. What it has that was lost here, up to `newest` now, is no
+ * part of this history any more.
+ */
+export function keptCursor(clock: Clock, follower: KeptFollower, newest: number): FollowerCursor {
+  const received = Math.min(follower.received, newest);
   return {
     ...follower,
-    sent: follower.received,
+    received,
+    applied: Math.min(follower.applied, received),
+    sent: received,
     copied: [],
     heardMilliseconds: undefined,
     dueMilliseconds: clock.monotonicMilliseconds() + returnMilliseconds,
@@ -93,13 +99,16 @@ export function heardCursor(
   return { ...cursor, heardMilliseconds, dueMilliseconds: due };
 }
 
-/** What peers say is believed only where it can be true, and never takes anything back (SAFETY 2). */
+/**
+ * What peers say is believed only where it can be true, and never takes anything back (SAFETY 2): they may have
+ * durably what is not durable here yet.
+ */
 export function acknowledged(
   before: FollowerCursor,
   told: Acknowledgement,
-  durable: number,
+  newest: number,
 ): FollowerCursor {
-  const received = Math.max(before.received, Math.min(told.received, durable));
+  const received = Math.max(before.received, Math.min(told.received, newest));
   const applied = Math.max(before.applied, Math.min(told.applied, received));
   const isCopying = told.copied.length > 0 || told.isResyncing === true;
   const state = changeFollowerState(before.state, isCopying ? 'copying' : 'following');

@@ -72,6 +72,11 @@ export class FollowerLeases {
     return this.#find(systemId, state).state;
   }
 
+  /** It goes by no rule any more, and is not registered. */
+  forget(systemId: number): void {
+    this.#leased.delete(systemId);
+  }
+
   join(systemId: number): void {
     const leased = this.#find(systemId, 'catching-up');
     if (leased.state !== 'catching-up') return;

@@ -63,8 +63,9 @@ export class Followers {
     this.#record = new FollowerRecord(deps, this.#path, groupId, () => this.list(), untold);
     this.members = new Members(deps, files.members, known.members, () => this.list(), untold);
     this.#floor = new Floor(group, this.members, () => this.list());
+    const { newest } = group.watermarks;
     for (const follower of known.kept) {
-      this.#cursors.set(follower.systemId, keptCursor(deps.clock, follower));
+      this.#cursors.set(follower.systemId, keptCursor(deps.clock, follower, newest));
     }
   }
 
@@ -75,6 +76,10 @@ export class Followers {
 
   list(): readonly FollowerCursor[] {
     return [...this.#cursors.values()];
+  }
+
+  get count(): number {
+    return this.#cursors.size;
   }
 
   find(systemId: number): FollowerCursor | undefined {
@@ -302,7 +307,7 @@ export class Followers {
     if (before && told.members) this.members.followerTold(told.systemId, told.members);
     if (!before || before.state === 'suspended' || before.state === 'behind') return;
     const { clock } = this.#deps;
-    const known = acknowledged(before, told, this.#group.watermarks.durable);
+    const known = acknowledged(before, told, this.#group.watermarks.newest);
     const cursor = heardCursor(clock, known, told.dueMilliseconds);
     const { state, received, applied } = cursor;
     this.#cursors.set(told.systemId, cursor);

@@ -1,6 +1,7 @@
 import type { Watermarks } from '../../journal/watermarks.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { messageOf } from '../../platform/errors.ts';
+import { aheadUpdatesMax } from '../../platform/limits.ts';
 import { type Errno, errno } from '../apply/export.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Conditions } from '../catalog/conditions.ts';
@@ -39,6 +40,8 @@ interface GatedReplies {
   setAcknowledged(number: number): void;
   waitForNobody(): void;
   failWaiting(error: Errno, text: string): void;
+  foundConfirmed(confirmed: number, found: number): void;
+  confirmThrough(number: number): void;
 }
 
 interface SynchronousGroup {
@@ -47,10 +50,12 @@ interface SynchronousGroup {
   readonly state: GroupState;
   readonly failureText: string;
   readonly catalog: Catalog;
+  readonly follow: { readonly state: { readonly shows: number } | undefined };
   readonly watermarks: Watermarks;
   readonly conditions: Conditions;
   readonly replies: GatedReplies;
   readonly followers: {
+    readonly count: number;
     list(): readonly FollowerCursor[];
     find(systemId: number): FollowerCursor | undefined;
   };
@@ -114,8 +119,22 @@ export class SynchronousFollowers {
       replies.waitForFollowers(Math.min(answered, watermarks.durable), watermarks.durable);
       this.#updateGate();
     }
+    if (role === 'secondary') this.#holdForSource();
     tellProtection(this.#group, role === 'primary');
     this.considerSoon();
+  }
+
+  /**
+   * Of what was found here the source may not have the last updates durably: it sends that far ahead, and
+   * nobody noted how far it was. What was applied, or came as contents, and changes of the catalog it had; and
+   * to whom somebody follows it sends nothing ahead.
+   */
+  #holdForSource(): void {
+    const { catalog, follow, followers, watermarks, replies } = this.#group;
+    const { applied, durable } = watermarks;
+    if (!catalog.protection || !follow.state || catalog.journalOnly || followers.count > 0) return;
+    const had = Math.max(applied, catalog.number, follow.state.shows, durable - aheadUpdatesMax);
+    if (had < durable) replies.foundConfirmed(had, durable);
   }
 
   close(): void {
@@ -154,6 +173,12 @@ export class SynchronousFollowers {
     const { systemId } = cursor;
     const isSettled = rulesOf(this.#group.catalog.protection).length < 2;
     if (!isSettled || !this.#isInStep(systemId)) this.considerSoon();
+  }
+
+  /** A follower said itself that it follows no more: it trusts nothing of what it was told. */
+  gaveUp(systemId: number): void {
+    this.#leases.forget(systemId);
+    this.considerSoon();
   }
 
   /** A record came from the group's source. */
@@ -196,6 +221,7 @@ export class SynchronousFollowers {
     } else {
       this.#tellAwayOnly([]);
       tellStall(this.#group, undefined, 0);
+      this.#group.replies.confirmThrough(this.#group.catalog.number);
       this.#endRole();
     }
     if (this.#leases.isEmpty && !this.#isWaitedFor) return;
@@ -288,7 +314,7 @@ export class SynchronousFollowers {
             // The promise does not hold since then, whoever is missed now.
             behind: isUnprotected
               ? protection.behind
-              : Math.min(replies.gate.acknowledged, watermarks.newest),
+              : Math.min(replies.gate.acknowledged, watermarks.newest, this.#had(protection)),
             members: decision.members,
             lost: decision.lost,
             atMilliseconds: isUnprotected ? protection.atMilliseconds : atMilliseconds,
@@ -310,6 +336,15 @@ export class SynchronousFollowers {
       this.#isRecording = false;
     }
     this.considerSoon();
+  }
+
+  /** One that was lost before it had what there was when it was waited for misses of that, too. */
+  #had(protection: Protection | undefined): number {
+    if (protection?.state !== 'protected') return Number.POSITIVE_INFINITY;
+    const { followers } = this.#group;
+    const received = (systemId: number): number =>
+      followers.find(systemId)?.received ?? Number.POSITIVE_INFINITY;
+    return coveredBy(protection, received);
   }
 
   #tellChanged(): void {

@@ -72,7 +72,8 @@ export function decideProtection(
     const isWhole = wanted.every((each) => near.some(({ systemId }) => systemId === each.systemId));
     const needed = settings.wait === 'all' ? members.length : settings.wait;
     const isEnough = members.length > 0 && members.length >= needed;
-    if (isEnough && (settings.wait !== 'all' || isWhole)) {
+    const mayBePart = settings.wait !== 'all' || settings.onLoss === 'degrade';
+    if (isEnough && (mayBePart || isWhole)) {
       return { kind: 'protect', rule: { members, needed, timeoutMilliseconds } };
     }
     // Whoever was removed is not missed any more.
@@ -93,7 +94,13 @@ export function decideProtection(
     );
   const lost = members.filter((member) => !isHere(member));
   const isShort = members.length - lost.length < needed;
-  if (isShort && settings.onLoss === 'degrade') return { kind: 'unprotect', members: wanted, lost };
+  if (isShort && settings.onLoss === 'degrade') {
+    const left = members.filter(isHere);
+    // All is all that are there: they go on to have everything, and who is lost is told of by itself.
+    return settings.wait === 'all' && left.length > 0
+      ? { kind: 'protect', rule: { members: left, needed: left.length, timeoutMilliseconds } }
+      : { kind: 'unprotect', members: wanted, lost };
+  }
   if (members.length < needed) return { kind: 'stall', lost, needed };
   const rule = { members, needed, timeoutMilliseconds };
   if (returning || !isSameRule(protection, rule)) return { kind: 'protect', rule };

@@ -75,6 +75,12 @@ export class CatalogChanges {
     return first && first.number <= durable ? first.number - 1 : durable;
   }
 
+  /** No change of the catalog that is not durable stands there, of what was appended. */
+  unchangedThrough(appended: number): number {
+    const [first] = this.#pending;
+    return first ? Math.min(appended, first.number - 1) : appended;
+  }
+
   get catalog(): Catalog {
     return this.#catalog;
   }

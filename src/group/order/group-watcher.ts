@@ -3,6 +3,8 @@ export interface GroupWatcher {
   /** Before anything that this made durable is applied. */
   durableAdvanced(durable: number): void;
   appliedAdvanced(applied: number): void;
+  /** Records stand in the journal, and are not durable yet; only while replies to hosts wait for somebody. */
+  appended?(): void;
   /** Released records, state or followers are not as they were. */
   changed?(): void;
 }

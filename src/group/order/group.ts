@@ -165,7 +165,6 @@ export class Group {
   get applyState(): string {
     return this.#driver?.state ?? 'closed';
   }
-
   get unappliedBytes(): number {
     return this.index.entries * blockBytes;
   }
@@ -299,6 +298,7 @@ export class Group {
   }
 
   appended(): void {
+    if (this.replies.gate.isActive) for (const watcher of this.watchers) watcher.appended?.();
     this.#driver?.consider();
   }
 

@@ -26,7 +26,7 @@ export class HeldUpdates {
     return this.#count;
   }
 
-  /** Updates up to this number were found in the journal, and what they change is not known here. */
+  /** What updates up to this number change is not known here: they were found in the journal, or are too many. */
   unknownThrough = 0;
 
   /** Whether an update of so many bytes in the journal may join. A single one always may. */

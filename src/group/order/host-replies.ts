@@ -5,6 +5,7 @@ import { ReplyGate } from './reply-gate.ts';
 
 interface AnsweredHosts {
   sessions(): Iterable<OpenSession>;
+  readonly chain: { readonly capacityBytes: number };
   /** More may be shown and applied, for another reason than that it is durable. */
   mayShowMore(): void;
   /** The same of what may be sent to followers. */
@@ -16,6 +17,8 @@ export class HostReplies {
   readonly #gate: ReplyGate;
   readonly #held = new HeldUpdates();
   readonly #owner: AnsweredHosts;
+  /** Updates up to this number were found in the journal at the start, and are applied whoever has them. */
+  #foundThrough = 0;
 
   constructor(durable: number, owner: AnsweredHosts) {
     this.#gate = new ReplyGate(durable);
@@ -24,7 +27,14 @@ export class HostReplies {
 
   get gate(): Pick<
     ReplyGate,
-    'isActive' | 'answerable' | 'plainThrough' | 'acknowledged' | 'sendable'
+    | 'isActive'
+    | 'answerable'
+    | 'plainThrough'
+    | 'acknowledged'
+    | 'confirmed'
+    | 'heldBehind'
+    | 'sendable'
+    | 'waitsForFollowers'
   > {
     return this.#gate;
   }
@@ -34,7 +44,7 @@ export class HostReplies {
    * it is answerable nothing at all is read.
    */
   get applicable(): number {
-    return Math.max(this.#gate.answerable, this.#held.unknownThrough);
+    return Math.max(this.#gate.answerable, this.#foundThrough);
   }
 
   /** Updates that wait for more than durability, as far as they are of this life. */
@@ -67,7 +77,9 @@ export class HostReplies {
   /** What is numbered from now on waits for followers; `found`: updates up to there may wait already. */
   waitForFollowers(acknowledged: number, found = 0): void {
     this.#gate.waitForFollowers(acknowledged);
-    if (found > this.#gate.answerable) this.#held.unknownThrough = found;
+    if (found <= this.#gate.answerable) return;
+    this.#foundThrough = found;
+    this.#held.unknownThrough = found;
   }
 
   setAcknowledged(number: number): void {
@@ -88,6 +100,39 @@ export class HostReplies {
 
   waitForNobody(): void {
     if (this.#gate.waitsForFollowers) this.#change(() => this.#gate.waitForNobody());
+  }
+
+  /**
+   * A record came from the source, which may not have it durably: until it has, it is neither applied nor
+   * shown (SAFETY 22). Where too much is so to be remembered nothing at all is read.
+   */
+  received(number: number, volume: number, offset: number, length: number, bytes: number): void {
+    if (number <= this.#gate.confirmed) return;
+    const { capacityBytes } = this.#owner.chain;
+    if (this.#held.admits(bytes, capacityBytes)) {
+      this.#held.add(number, volume, offset, length, bytes);
+    } else this.#held.unknownThrough = number;
+  }
+
+  /** Of what is here at a start, up to `found`, the source may lack what is behind `confirmed`. */
+  foundConfirmed(confirmed: number, found: number): void {
+    this.#gate.setConfirmed(confirmed);
+    if (found > this.#gate.answerable) this.#held.unknownThrough = found;
+  }
+
+  /** The source has everything up to here durably; from now on what comes behind it is held. */
+  setConfirmed(number: number): void {
+    this.#change(() => this.#gate.setConfirmed(number));
+  }
+
+  /** The same, where anything is held. */
+  confirmThrough(number: number): void {
+    if (number > this.#gate.confirmed) this.setConfirmed(number);
+  }
+
+  /** What is here counts from now on, whoever has it. */
+  confirmAll(): void {
+    if (Number.isFinite(this.#gate.confirmed)) this.#change(() => this.#gate.confirmAll());
   }
 
   /** Whoever waits for what is not answerable is told that it failed: it may stand or not. */
@@ -112,6 +157,7 @@ export class HostReplies {
 
   #tell(): void {
     const { answerable } = this.#gate;
+    if (answerable >= this.#foundThrough) this.#foundThrough = 0;
     this.#held.releaseThrough(this.#gate.isActive ? answerable : Number.POSITIVE_INFINITY);
     for (const session of this.#owner.sessions()) session.answerableAdvanced(answerable);
   }

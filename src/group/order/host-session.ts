@@ -59,7 +59,8 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
   }
 
   get newest(): number {
-    return this.#group.watermarks.newest;
+    // Who writes nothing waits for nothing, least of all for another system.
+    return this.readOnly ? this.answerable : this.#group.watermarks.newest;
   }
 
   get durable(): number {

@@ -4,15 +4,17 @@ const nobody = Number.POSITIVE_INFINITY;
 
 /**
  * Which updates may be answered to hosts, and shown to them: those up to `answerable`, the lowest of what
- * is durable here, what enough synchronous followers have durably, and what a round of markers holds.
+ * is durable here, what enough synchronous followers have durably, what a round of markers holds, and, of
+ * one that follows, what its source has durably itself.
  *
- * While neither of the last two is finite the gate is inactive: updates are answered as soon as they are
+ * While none of the last three is finite the gate is inactive: updates are answered as soon as they are
  * appended, and only who asks for durability waits. While it is active `answerable` never goes back.
  */
 export class ReplyGate {
   #durable: number;
   #acknowledged = nobody;
   #heldBehind = nobody;
+  #confirmed = nobody;
   #answerable: number;
   #isActive = false;
 
@@ -85,7 +87,12 @@ export class ReplyGate {
 
   /** What may be read elsewhere, of what is durable: whoever reads there could be ahead of the hosts here. */
   get sendable(): number {
-    return Math.min(this.#durable, this.#heldBehind);
+    return Math.min(this.#durable, this.#heldBehind, this.#confirmed);
+  }
+
+  /** Infinite while no cut holds anything. */
+  get heldBehind(): number {
+    return this.#heldBehind;
   }
 
   release(): void {
@@ -93,11 +100,34 @@ export class ReplyGate {
     this.#update();
   }
 
+  /**
+   * The source has everything up to `number` durably; what comes behind it came ahead of its own sync, and may be
+   * lost there. Less than before changes nothing.
+   */
+  setConfirmed(number: number): void {
+    if (this.#confirmed !== nobody && number <= this.#confirmed) return;
+    // What may be shown already, while something else is held, is not taken back.
+    this.#confirmed = this.#isActive ? Math.max(number, this.#answerable) : number;
+    this.#update();
+  }
+
+  /** Whatever is here counts, whoever has it. */
+  confirmAll(): void {
+    this.#confirmed = nobody;
+    this.#update();
+  }
+
+  /** What the source has durably, as far as is known; infinite where nothing came ahead of that. */
+  get confirmed(): number {
+    return this.#confirmed;
+  }
+
   #update(): void {
     const wasActive = this.#isActive;
     const before = this.#answerable;
-    this.#isActive = this.#acknowledged !== nobody || this.#heldBehind !== nobody;
-    this.#answerable = Math.min(this.#durable, this.#acknowledged, this.#heldBehind);
+    const bound = Math.min(this.#acknowledged, this.#heldBehind, this.#confirmed);
+    this.#isActive = bound !== nobody;
+    this.#answerable = Math.min(this.#durable, bound);
     const isKept = !wasActive || this.#answerable >= before;
     assert(isKept, `gate: answerable ${before} -> ${this.#answerable}`);
   }

@@ -86,6 +86,8 @@ export function promoteGroup(group: Group, systemId: number, force: boolean): vo
     holdsApply: undefined,
   });
   group.cuts.holdApplyAt(undefined);
+  // Nobody else decides any more what of it counts.
+  group.replies.confirmAll();
   clearContests(group, `group ${group.name} is primary here in a newer generation`);
   group.follow.remove();
   for (const volume of group.volumes.values()) {

@@ -177,7 +177,9 @@ export function settle(group: Group): Promise<void> {
 }
 
 async function settleAll(group: Group): Promise<void> {
-  const { watermarks } = group;
+  const { watermarks, replies } = group;
+  // Whether the source has it too does not matter any more: it stays, or is replaced by what the source has.
+  replies.confirmAll();
   for (;;) {
     if (group.state !== 'normal') {
       const text = `group ${group.name} is ${group.state}: ${group.failureText}`;

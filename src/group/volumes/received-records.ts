@@ -100,7 +100,7 @@ export class ReceivedRecords implements Parked {
 
   #take(slab: ReceiveSlab, at: number, from: RecordSegment): void {
     const header = this.#header;
-    const { journal, index } = this.#group;
+    const { journal, index, replies } = this.#group;
     const payloadAt = at + header.headerBytes;
     const isChange = header.type === recordType.catalog;
     const payload = slab.bytes.subarray(payloadAt, payloadAt + header.payloadBytes);
@@ -112,17 +112,22 @@ export class ReceivedRecords implements Parked {
     const { sequence } = segment.header;
     if (change) {
       index.active.note(header.number, sequence, payloadOffset + header.payloadBytes);
+      // It is not sent before it is durable there, with everything before it.
+      replies.confirmThrough(header.number);
       this.#adoption.received(header.number, change);
       return;
     }
     if (cut) {
       index.active.note(header.number, sequence, payloadOffset + header.payloadBytes);
+      replies.confirmThrough(header.number);
       this.#group.cuts.received(header.number, cut);
       return;
     }
-    const changesBlocks = this.#group.storing.has(header.volume);
+    const { number, volume, offset, length, headerBytes, payloadBytes } = header;
+    replies.received(number, volume, offset, length, headerBytes + payloadBytes);
+    const changesBlocks = this.#group.storing.has(volume);
     // A slab was admitted: of ranges it has more than of writes.
-    index.makeRoom(header.length, sequence);
+    index.makeRoom(length, sequence);
     indexRecord(index.active, header, sequence, payloadOffset, !changesBlocks);
   }
 

@@ -4,6 +4,7 @@ import { must } from '../../platform/assert.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { AnswerBody } from './answer-body.ts';
+import { confirmOnStream, takesAhead } from './source-confirmations.ts';
 import { leaseOf, type SourceLease } from './source-lease.ts';
 import type { AnswerReceiver, Exchange, TransportClient } from '../transport/transport.ts';
 import { frameHeaderBytes } from '../protocol/frames.ts';
@@ -62,10 +63,13 @@ export class FollowedStream implements AnswerReceiver {
   readonly #owner: FollowedStreamOwner;
   readonly #exchange: Exchange;
   readonly #beatMilliseconds: number;
+  readonly #takesAhead: boolean;
   readonly #frame = Buffer.alloc(frameHeaderBytes + acknowledgementFrameBytes);
   readonly #view = new DataView(this.#frame.buffer, this.#frame.byteOffset, this.#frame.length);
   #state: FollowedStreamState = 'asked';
   #answer: JournalAnswer | undefined;
+  /** What was told with the bytes that are being taken. */
+  #told: StreamWatermarks | undefined;
   #status = 0;
   #problem: Buffer[] = [];
   #problemBytes = 0;
@@ -98,6 +102,7 @@ export class FollowedStream implements AnswerReceiver {
     this.#body = body;
     this.#lease = leaseOf(group);
     this.#owner = owner;
+    this.#takesAhead = takesAhead(group);
     this.#received = asked.received;
     this.#applied = asked.applied;
     this.#saidMembers = formatMembers(asked.members);
@@ -108,7 +113,10 @@ export class FollowedStream implements AnswerReceiver {
       {
         method: 'POST',
         path: paths.stream(group.catalog.groupId),
-        headers: { ...encodeCaller(caller), ...encodeJournalRead(asked) },
+        headers: {
+          ...encodeCaller(caller),
+          ...encodeJournalRead({ ...asked, takesAhead: this.#takesAhead }),
+        },
         isStream: true,
       },
       { headMilliseconds: Math.min(headMilliseconds, silenceMilliseconds), silenceMilliseconds },
@@ -130,12 +138,15 @@ export class FollowedStream implements AnswerReceiver {
     this.#attempt(() => {
       this.#state = 'open';
       this.#body.begin({
-        watermarks: (told) => this.#watermarks(told),
+        watermarks: (told) => {
+          this.#told = told;
+        },
         members: (told) => this.#members(told),
       });
       const answer = decodeJournalAnswer(headers);
       this.#answer = answer;
       this.#lease.told(answer.synchronous);
+      confirmOnStream(this.#group, answer.watermarks.durable);
       this.#owner.told(answer, true);
       this.#armBeat();
       this.acknowledge();
@@ -183,6 +194,12 @@ export class FollowedStream implements AnswerReceiver {
   /** More may be durable here, or applied. */
   acknowledge(): void {
     if (this.#state !== 'open' || this.#isWriting) return;
+    if (this.#takesAhead && !takesAhead(this.#group)) {
+      // Somebody follows this system since: another stream brings no more than may go on.
+      this.close();
+      this.#owner.over(undefined);
+      return;
+    }
     const { watermarks, changes } = this.#group;
     const received = Math.max(this.#received, changes.settledThrough(watermarks.durable));
     const applied = Math.max(this.#applied, Math.min(watermarks.applied, received));
@@ -222,15 +239,31 @@ export class FollowedStream implements AnswerReceiver {
     return encodeMembersText({ members: text, path: '' });
   }
 
-  /** What arrived whole is wanted durable: hosts of the source wait for it. */
+  /** What arrived whole is wanted durable, before anything else is done: hosts of the source wait for it. */
   #taken(): void {
-    if (this.#body.isBlocked) {
-      this.#exchange.pause();
-      this.#owner.blocked();
-    }
     const { watermarks, journal, state } = this.#group;
-    if (state !== 'normal' || watermarks.durable === watermarks.newest) return;
-    if (this.#body.isBetweenFrames || this.#body.isBlocked) journal.requestDurable();
+    const isDurable = state !== 'normal' || watermarks.durable === watermarks.newest;
+    const isWanted = this.#body.isBetweenFrames || this.#body.isBlocked;
+    if (!isDurable && isWanted) journal.requestDurable();
+    const told = this.#told;
+    this.#told = undefined;
+    if (told) this.#watermarks(told);
+    if (this.#body.isBlocked && this.#state === 'open') this.#block();
+  }
+
+  /**
+   * There is room once more was applied. Of what is held for the source, that waits for a word which would come
+   * behind what finds no room: then reads go on, which are told it first.
+   */
+  #block(): void {
+    const { replies, watermarks } = this.#group;
+    if (replies.gate.confirmed < watermarks.newest) {
+      this.close();
+      this.#owner.over(undefined);
+      return;
+    }
+    this.#exchange.pause();
+    this.#owner.blocked();
   }
 
   #watermarks({ heard, timeoutMilliseconds, ...told }: StreamWatermarks): void {
@@ -248,6 +281,7 @@ export class FollowedStream implements AnswerReceiver {
       synchronous,
     };
     this.#lease.told(synchronous);
+    confirmOnStream(this.#group, durable);
     const now = this.#clock.monotonicMilliseconds();
     const isWhole = now - this.#toldWholeAt >= membersMilliseconds;
     if (isWhole) this.#toldWholeAt = now;

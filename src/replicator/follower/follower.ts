@@ -21,6 +21,7 @@ import { paceSituation } from './pace-situation.ts';
 import { noMeasures, noteRead, noteStart, type PaceMeasures } from './pace-measures.ts';
 import { register, registrationOf } from '../peers/registration.ts';
 import { type NextReadDecision, nextRead } from './next-read.ts';
+import { confirmByRead } from './source-confirmations.ts';
 import { SourceLag } from './source-lag.ts';
 import { leaseOf } from './source-lease.ts';
 import { SourceStreams } from './source-streams.ts';
@@ -98,7 +99,6 @@ export class Follower implements JournalReadOwner, GroupWatcher {
         blocked: () => this.#full.blocked(),
         failed: (error) => this.#tryAgain(error),
         over: () => {
-          this.#body.close();
           this.#isRetry = true;
           this.#consider();
         },
@@ -148,7 +148,6 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     void this.#register();
   }
 
-  /** Nothing is received any more; what was appended stays. */
   close(): void {
     if (this.#state === 'closed') return;
     this.#stopReading();
@@ -176,6 +175,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
   answered(read: SentRead): void {
     const answer = must(read.answer, 'the head was decoded');
     leaseOf(this.#group).told(answer.synchronous);
+    confirmByRead(this.#group, answer);
     this.#told(answer, true);
     if (this.#state !== 'reading') return;
     if (read === this.#reads[0]) this.#beginBody(read);

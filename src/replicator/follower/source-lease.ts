@@ -7,11 +7,18 @@ const sentMax = 1024;
 /** Of a time limit, for clocks that do not go at the same rate. */
 const driftShare = 0.01;
 
+interface SentAcknowledgement {
+  readonly serial: number;
+  readonly atMilliseconds: number;
+  readonly wallMilliseconds: number;
+}
+
 /**
  * What this system knows of whether its source may have gone on without it. A source that hosts wait for
  * takes a follower for lost when a time limit has passed since an acknowledgement of it counted there; so
- * one that counted, and was sent less than that limit ago, proves that it did not. Lives as long as the
- * group is open, over all sources and connections.
+ * one that counted, and was sent less than that limit ago, proves that it did not. So long by both clocks:
+ * the monotonic one stands still while a virtual machine is paused, and the other may be set back. Lives as long
+ * as the group is open, over all sources and connections.
  */
 export class SourceLease {
   readonly #clock: Clock;
@@ -19,8 +26,9 @@ export class SourceLease {
   /** Of the present source: the first one that it was sent, and the last. */
   #first: number;
   #last: number;
-  #sent: { readonly serial: number; readonly atMilliseconds: number }[] = [];
-  #countedFrom: number | undefined;
+  #sent: SentAcknowledgement[] = [];
+  /** The newest that counted. */
+  #counted: SentAcknowledgement | undefined;
 
   /** `start`: of the serials; random, so that they are not those of an earlier life. */
   constructor(clock: Clock, start: number) {
@@ -33,17 +41,25 @@ export class SourceLease {
   begin(sourceSystemId: number): void {
     if (sourceSystemId === this.#sourceSystemId) return;
     this.#sourceSystemId = sourceSystemId;
+    this.end();
+  }
+
+  /** This system trusts no source any more, and may tell it so. */
+  end(): void {
     this.#first = this.#last + 1;
     this.#sent = [];
-    this.#countedFrom = undefined;
+    this.#counted = undefined;
   }
 
   /** The serial of an acknowledgement that is sent now. */
   sent(): number {
     this.#last += 1;
     if (this.#sent.length < sentMax) {
-      const atMilliseconds = this.#clock.monotonicMilliseconds();
-      this.#sent.push({ serial: this.#last, atMilliseconds });
+      this.#sent.push({
+        serial: this.#last,
+        atMilliseconds: this.#clock.monotonicMilliseconds(),
+        wallMilliseconds: this.#clock.wallMilliseconds(),
+      });
     }
     return this.#last;
   }
@@ -51,15 +67,15 @@ export class SourceLease {
   /** Undefined: the source waits for this system no more. */
   told(told: Pick<SynchronousTold, 'heard'> | undefined): void {
     if (!told) {
-      this.#countedFrom = undefined;
+      this.#counted = undefined;
       return;
     }
     const { heard } = told;
     if (heard < this.#first || heard > this.#last) return;
     let counted = 0;
-    for (const { serial, atMilliseconds } of this.#sent) {
-      if (serial > heard) break;
-      this.#countedFrom = atMilliseconds;
+    for (const sent of this.#sent) {
+      if (sent.serial > heard) break;
+      this.#counted = sent;
       counted += 1;
     }
     this.#sent.splice(0, counted);
@@ -67,9 +83,13 @@ export class SourceLease {
 
   /** For how long the source still does not take this system for lost; 0: it may have. */
   leftMilliseconds(timeoutMilliseconds: number): number {
-    if (this.#countedFrom === undefined) return 0;
-    const until = this.#countedFrom + timeoutMilliseconds * (1 - driftShare);
-    return Math.max(0, until - this.#clock.monotonicMilliseconds());
+    if (!this.#counted) return 0;
+    const { atMilliseconds, wallMilliseconds } = this.#counted;
+    const since = Math.max(
+      this.#clock.monotonicMilliseconds() - atMilliseconds,
+      this.#clock.wallMilliseconds() - wallMilliseconds,
+    );
+    return Math.max(0, timeoutMilliseconds * (1 - driftShare) - since);
   }
 }
 

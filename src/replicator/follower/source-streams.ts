@@ -37,6 +37,7 @@ export class SourceStreams {
     const { told, blocked, failed } = this.#owner;
     const over = (): void => {
       this.#stream = undefined;
+      this.#deps.body.close();
       this.#notBefore = this.#deps.clock.monotonicMilliseconds() + againMilliseconds;
       this.#owner.over();
     };

@@ -235,7 +235,9 @@ function checkHistory(
   position: NonNullable<Registration['position']>,
 ): void {
   const own = group.catalog.lineage;
-  if (agreesAt(own, position)) return;
+  // Sent ahead of its sync, and lost with the power: the number will be another update's here.
+  const isLost = group.role === 'primary' && position.number > group.watermarks.newest;
+  if (!isLost && agreesAt(own, position)) return;
   const fork = forkOf(own, group.watermarks.durable, lineage, position.number);
   throw new AdmissionRefused(
     'diverged',

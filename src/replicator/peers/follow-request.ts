@@ -18,6 +18,7 @@ export type SourceChoice = Omit<
   | 'copies'
   | 'shows'
   | 'handoffsAfter'
+  | 'lostBehind'
   | 'resync'
 >;
 

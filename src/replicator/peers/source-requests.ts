@@ -126,5 +126,6 @@ function unregister(
   if (!isItself) throw new JnbdError('follower_not_allowed', 'a system unregisters itself only');
   checkCertificate(identity, caller.name, group?.name ?? '', 'read', isOpenToAll);
   const isDropped = group?.followers.drop(systemId) ?? false;
+  group?.synchronous.gaveUp(systemId);
   return jsonAnswer(200, { result: isDropped ? 'done' : 'already_done' });
 }

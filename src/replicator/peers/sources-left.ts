@@ -1,11 +1,12 @@
 import type { FollowState } from '../../group/catalog/follow-file.ts';
+import type { Group } from '../../group/order/group.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import { unregister } from './registration.ts';
 import type { TransportClient } from '../transport/transport.ts';
 import type { Caller } from '../protocol/wire.ts';
 
 /** Where a group was registered, and reads no more. */
-export function sourcesLeft(before: FollowState, now: FollowState | undefined): string[] {
+function sourcesLeft(before: FollowState, now: FollowState | undefined): string[] {
   const urls = new Set([before.url, before.preferred ?? before.url]);
   if (now) {
     urls.delete(now.url);
@@ -18,11 +19,11 @@ export function sourcesLeft(before: FollowState, now: FollowState | undefined): 
 export async function leaveSources(
   connect: (url: string) => TransportClient,
   caller: Caller,
-  groupId: string,
-  urls: readonly string[],
+  { catalog: { groupId }, follow }: Group,
+  before: FollowState,
 ): Promise<string[]> {
   const untold: string[] = [];
-  for (const url of urls) {
+  for (const url of sourcesLeft(before, follow.state)) {
     const client = connect(url);
     try {
       await unregister(client, caller, groupId);

@@ -84,6 +84,8 @@ export interface JournalRead {
   readonly members: readonly Member[];
   /** Of this acknowledgement, where the follower wants to know whether it was heard: it rises with each. */
   readonly serial?: number | undefined;
+  /** Of a stream: it may bring what the source does not have durably yet, and says how far that is. */
+  readonly takesAhead?: boolean;
 }
 
 export interface WireWatermarks {
@@ -232,6 +234,7 @@ export function encodeJournalRead(read: JournalRead): WireHeaders {
     ...(ranges.length === 0 ? {} : { 'jnbd-ranges': ranges.map(formatRange).join(',') }),
     ...encodeMembers(read.members),
     ...(read.serial === undefined ? {} : { 'jnbd-serial': String(read.serial) }),
+    ...(read.takesAhead === true ? { 'jnbd-ahead': '1' } : {}),
   };
 }
 
@@ -266,6 +269,7 @@ export function decodeJournalRead(headers: WireHeaders): JournalRead {
     ...(headers['jnbd-serial'] === undefined
       ? {}
       : { serial: wholeNumber(headers, 'jnbd-serial', updateNumberMax) }),
+    ...(headers['jnbd-ahead'] === '1' ? { takesAhead: true } : {}),
   };
 }
 

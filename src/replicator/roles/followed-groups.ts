@@ -22,15 +22,17 @@ import {
 } from '../peers/follow-request.ts';
 import { Follower } from '../follower/follower.ts';
 import type { FollowerDependencies } from '../follower/follower-dependencies.ts';
+import { leaseOf } from '../follower/source-lease.ts';
 import { handOver, isGivenTo } from './handoff.ts';
 import { makeSecondary } from './new-secondary.ts';
+import { LostTails } from './lost-tail.ts';
 import { partsFromSource } from './parting.ts';
 import { register, registrationOf } from '../peers/registration.ts';
 import { goBack } from './new-beginning.ts';
 import { forkTold, isReleased, withoutRewind } from './rewind.ts';
 import { promoteHere } from './promote-here.ts';
 import { SourceRelief } from './source-relief.ts';
-import { leaveSources, sourcesLeft } from '../peers/sources-left.ts';
+import { leaveSources } from '../peers/sources-left.ts';
 import type { ClientCredentials, Transport, TransportClient } from '../transport/transport.ts';
 import type { Registered, Registration } from '../protocol/wire-json.ts';
 
@@ -54,6 +56,7 @@ export class FollowedGroups implements SystemWatcher {
   readonly #adoptions: Adoptions;
   readonly #reliefs = new Map<Group, SourceRelief>();
   readonly #comparisons: Comparisons;
+  readonly #lostTails: LostTails;
 
   constructor(system: System, deps: FollowedGroupsDependencies) {
     this.#system = system;
@@ -66,6 +69,7 @@ export class FollowedGroups implements SystemWatcher {
       connect: (url) => this.#connect(url),
       startFollower: (group) => this.#startFollower(group),
     });
+    this.#lostTails = new LostTails(deps, (group, next) => this.#rewind(group, next, false));
     system.watchers.add(this);
   }
 
@@ -132,6 +136,7 @@ export class FollowedGroups implements SystemWatcher {
     refuseIncomplete(group, state);
     this.#stopFollower(group);
     group.follow.remove();
+    group.replies.confirmAll();
     await this.#leave(group, state);
     this.#tell('unfollowed', group, `group ${name} follows nobody any more`);
     return true;
@@ -156,10 +161,7 @@ export class FollowedGroups implements SystemWatcher {
     return true;
   }
 
-  /**
-   * False: it was primary already. A resync that is under way is taken back: the group is what it was before.
-   * Rejects with what `promoteGroup` throws, and then it still follows.
-   */
+  /** False: it was primary already. A resync under way is taken back. Rejects as `promoteGroup`, and then it follows. */
   async promote(name: string, force: boolean, at?: number): Promise<boolean> {
     const group = this.#system.group(name);
     if (group.role === 'primary' && !(force && isContested(group))) return false;
@@ -177,9 +179,8 @@ export class FollowedGroups implements SystemWatcher {
   }
 
   /**
-   * Makes another system the primary and follows it: hosts wait until nothing is on its way, and are
-   * then disconnected. From the record of the handoff on this system takes no writes, whatever becomes
-   * of the other one (SAFETY 16). Rejects with JnbdError, and then nothing has changed.
+   * Makes another system the primary and follows it, once nothing of hosts is on its way: behind the record of the
+   * handoff this system takes no writes, whatever becomes of the other (SAFETY 16). Rejects: nothing has changed.
    */
   async handOff(name: string, to: string, waitMilliseconds: number): Promise<number> {
     const group = this.#system.group(name);
@@ -259,9 +260,8 @@ export class FollowedGroups implements SystemWatcher {
   }
 
   async #leave(group: Group, before: FollowState): Promise<void> {
-    const urls = sourcesLeft(before, group.follow.state);
-    const { groupId } = group.catalog;
-    const untold = await leaveSources((url) => this.#connect(url), this.#caller, groupId, urls);
+    leaseOf(group).end();
+    const untold = await leaveSources((url) => this.#connect(url), this.#caller, group, before);
     for (const text of untold) this.#tell('unfollow_untold', group, text);
   }
 
@@ -334,6 +334,7 @@ export class FollowedGroups implements SystemWatcher {
   }
 
   #refused(group: Group, error: JnbdError): void {
+    if (this.#lostTails.takesUp(group, error)) return;
     if (partsFromSource(group, error)) {
       this.#stopFollower(group);
     } else if (error.code === 'position_released' && !group.catalog.journalOnly) {
@@ -350,9 +351,8 @@ export class FollowedGroups implements SystemWatcher {
 
   /** What is handed over to this system, is its own as soon as all of it is here. */
   #takeOver(group: Group): void {
-    const { systemId } = this.#system;
     const { clock, beforePromote } = this.#deps;
-    if (!isGivenTo(group, systemId, this.#followers.get(group)?.sourceLineage)) return;
+    if (!isGivenTo(group, this.#system.systemId, this.#followers.get(group)?.sourceLineage)) return;
     beforePromote(group)
       .then(() => this.promote(group.name, false))
       .catch((error: unknown) => {

@@ -3,6 +3,7 @@ import type { Group } from '../../group/order/group.ts';
 import { must } from '../../platform/assert.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import { JnbdError } from '../../platform/errors.ts';
+import { leaseOf } from '../follower/source-lease.ts';
 import { askLoad } from '../peers/load-request.ts';
 import { unregister } from '../peers/registration.ts';
 import { considerRelief, type LoadSample, reliefMilliseconds } from './relief-policy.ts';
@@ -116,6 +117,7 @@ export class SourceRelief {
     const before = must(follow.state, 'a group that follows has a source');
     await this.#deps.switchSource({ ...before, url });
     if (before.url === before.preferred) return;
+    leaseOf(this.#group).end();
     await this.#ask(before.url, (client) => unregister(client, this.#deps.caller, catalog.groupId));
   }
 

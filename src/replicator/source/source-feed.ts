@@ -3,7 +3,7 @@ import type { GroupWatcher } from '../../group/order/group-watcher.ts';
 import type { Volume } from '../../group/apply/volume.ts';
 import { synchronousDefaults } from '../../group/catalog/protection.ts';
 import type { FollowerCursor } from '../../group/followers/follower-cursor.ts';
-import type { Clock } from '../../platform/clock.ts';
+import type { Clock, Timer } from '../../platform/clock.ts';
 import { pathThrough } from '../peers/follow-ring.ts';
 import type {
   GroupPicture,
@@ -14,9 +14,13 @@ import type {
   ToSource,
 } from './source-messages.ts';
 
+/** What nobody waits for is told together. */
+const laterMilliseconds = 5;
+
 /**
  * Tells the source worker of one group, on the thread that serves hosts: what changes rarely at once,
- * watermarks and segments only when the worker asked, once in a turn, however often they moved.
+ * watermarks and segments only when the worker asked, once in a turn, however often they moved; and, while
+ * replies to hosts wait for followers, what was appended, before its own sync begins.
  */
 export class SourceFeed implements GroupWatcher {
   readonly #group: Group;
@@ -29,13 +33,17 @@ export class SourceFeed implements GroupWatcher {
   /** Of the chain, as it was told of last. */
   #revision = -1;
   #told: JournalProgress | undefined;
+  /** The worker may send records up to here, or up to what is servable. */
+  #announced = 0;
   /** What the last picture was made of. */
   #pictured: readonly unknown[] = [];
   /** Of those who follow: the newest acknowledgement that was told to the group. */
   readonly #heard = new Map<number, number>();
+  #isHeardNews = false;
   #isAsked = false;
   #isWatched = false;
   #isScheduled = false;
+  #later: Timer | undefined;
   #isClosed = false;
 
   /** `systemId`: of this system. */
@@ -54,9 +62,30 @@ export class SourceFeed implements GroupWatcher {
   }
 
   durableAdvanced(): void {
-    Atomics.store(this.#durable, 0, BigInt(this.#sendable));
-    if (this.#isWatched) this.#postNews();
-    else if (this.#isAsked || this.#group.catalog !== this.#pictured[0]) this.#moved();
+    const durable = this.#sendable;
+    Atomics.store(this.#durable, 0, BigInt(durable));
+    if (this.#isWatched && durable > this.#announced) this.#postNews();
+    else if (this.#isAsked || this.#isWatched || this.#group.catalog !== this.#pictured[0])
+      this.#moved();
+  }
+
+  /** Followers take it while it is synced here. */
+  appended(): void {
+    if (!this.#isWatched || this.#isClosed) return;
+    const ahead = this.#ahead();
+    if (ahead <= this.#announced) return;
+    this.#postPicture();
+    const { chain, watermarks, catalog } = this.#group;
+    if (!this.#told || chain.revision !== this.#revision) {
+      this.#postNews();
+      return;
+    }
+    this.#announced = ahead;
+    const { sequence, offset } = chain.tail;
+    const servable = this.#servable();
+    const { groupId } = catalog;
+    const { newest } = watermarks;
+    this.#post({ kind: 'appended', groupId, ahead, servable, newest, sequence, offset });
   }
 
   appliedAdvanced(): void {
@@ -86,13 +115,17 @@ export class SourceFeed implements GroupWatcher {
     followers.acknowledge(told);
     if (serial === undefined || !this.#group.synchronous.confirms(told.systemId)) return;
     this.#heard.set(told.systemId, serial);
+    this.#isHeardNews = true;
     const isNews = before?.received !== told.received || before.applied !== told.applied;
-    if (this.#isWatched && !isNews) this.#schedule();
+    if (!this.#isWatched) return;
+    if (isNews) this.#scheduleLater();
+    else this.#schedule();
   }
 
   /** `isOpening`: the group comes back. */
   close(isOpening: boolean): void {
     this.#isClosed = true;
+    this.#later?.cancel();
     this.#group.watchers.delete(this);
     this.#post({ kind: 'group_gone', groupId: this.#group.catalog.groupId, isOpening });
   }
@@ -101,7 +134,15 @@ export class SourceFeed implements GroupWatcher {
     if (this.#isClosed) return;
     // At once: whoever was just registered is known to the worker before it is told so.
     this.#postPicture();
-    if ((this.#isAsked || this.#isWatched) && this.#isProgressOld()) this.#schedule();
+    if (this.#isAsked && this.#isProgressOld()) this.#schedule();
+    else if (this.#isWatched) this.#scheduleLater();
+  }
+
+  #scheduleLater(): void {
+    this.#later ??= this.#clock.after(laterMilliseconds, () => {
+      this.#later = undefined;
+      if (!this.#isClosed && this.#isWatched && this.#isProgressOld()) this.#postNews();
+    });
   }
 
   #schedule(): void {
@@ -115,7 +156,7 @@ export class SourceFeed implements GroupWatcher {
 
   #isProgressOld(): boolean {
     const told = this.#told;
-    if (!told) return true;
+    if (!told || this.#isHeardNews) return true;
     const { released, applied, newest } = this.#group.watermarks;
     const { watermarks } = told;
     return (
@@ -128,9 +169,13 @@ export class SourceFeed implements GroupWatcher {
     );
   }
 
-  /** What is durable, but for what a cut holds: it could be read elsewhere before it is answered here. */
+  /**
+   * What is durable, but for what a cut holds, which could be read elsewhere before it is answered here, and for
+   * what the own source does not have durably, which may be lost there (SAFETY 22).
+   */
   get #sendable(): number {
-    return this.#group.replies.gate.sendable;
+    const { watermarks, replies } = this.#group;
+    return Math.max(watermarks.applied, replies.gate.sendable);
   }
 
   /** The picture first: whoever is given a number knows its stretch. */
@@ -139,8 +184,10 @@ export class SourceFeed implements GroupWatcher {
     const isWanted = this.#isAsked || this.#isWatched || !this.#told;
     if (!isWanted || !this.#group.isReadable) return;
     this.#isAsked = false;
+    this.#isHeardNews = false;
     const progress = this.#progress();
     this.#told = progress;
+    this.#announced = progress.ahead;
     this.#post({ kind: 'progress', groupId: this.#group.catalog.groupId, progress });
   }
 
@@ -193,11 +240,13 @@ export class SourceFeed implements GroupWatcher {
   #progress(): JournalProgress {
     const { chain, watermarks } = this.#group;
     const { released, applied, newest } = watermarks;
+    const servable = Math.max(this.#told?.servable ?? 0, this.#servable());
     return {
       ...this.#segmentChanges(),
       tail: chain.tail,
       watermarks: { released, applied, durable: this.#sendable, newest },
-      servable: Math.max(this.#told?.servable ?? 0, this.#servable()),
+      servable,
+      ahead: Math.max(servable, this.#ahead()),
       usedBytes: chain.usedBytes,
       capacityBytes: chain.capacityBytes,
       members: this.#group.followers.members.list(),
@@ -208,9 +257,24 @@ export class SourceFeed implements GroupWatcher {
   /** A number whose stretch is not in the catalog on disk may be given another one after a crash. */
   #servable(): number {
     const { changes, catalog } = this.#group;
+    const durable = this.#sendable;
     const last = catalog.lineage.at(-1);
-    if (!changes.isFileBehind || !last) return this.#sendable;
-    return Math.min(this.#sendable, last.firstNumber - 1);
+    if (!changes.isFileBehind || !last) return durable;
+    return Math.min(durable, last.firstNumber - 1);
+  }
+
+  /**
+   * Up to where followers may be sent what is not durable yet: nothing of a stretch in which nothing is, nor a
+   * change of the catalog or a marker, which count there once they are durable there, nor what stands behind one.
+   */
+  #ahead(): number {
+    const { changes, cuts, catalog, retained, replies, role, state } = this.#group;
+    const durable = this.#sendable;
+    const last = catalog.lineage.at(-1);
+    const mayBe = role === 'primary' && state === 'normal' && replies.gate.waitsForFollowers;
+    if (!mayBe || changes.isFileBehind || !last || last.firstNumber > durable) return 0;
+    const appended = Math.min(replies.gate.heldBehind, Math.max(durable, retained.lastNumber));
+    return cuts.unmarkedThrough(changes.unchangedThrough(appended));
   }
 
   #segmentChanges(): Pick<JournalProgress, 'added' | 'removed'> {

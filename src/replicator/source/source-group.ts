@@ -5,7 +5,12 @@ import { CopyRate } from './copy-rate.ts';
 import { type ColdReads, SourceFiles } from './source-files.ts';
 import { SourceHashes } from './source-hashes.ts';
 import { SourceJournal } from './source-journal.ts';
-import type { FromSource, GroupPicture, JournalProgress } from './source-messages.ts';
+import type {
+  AppendedRecords,
+  FromSource,
+  GroupPicture,
+  JournalProgress,
+} from './source-messages.ts';
 import { SourceReader } from './source-reader.ts';
 
 /** Who is sent whatever is new. */
@@ -83,6 +88,12 @@ export class SourceGroup {
     this.#isAskedUrgently = false;
     this.journal.advance(progress);
     this.wake();
+  }
+
+  /** News for streams alone: nobody else is given what is not durable. */
+  appended(records: AppendedRecords): void {
+    this.journal.appended(records);
+    for (const stream of this.#streams) stream.look();
   }
 
   /** `wake` is called at the next news of the journal, unless what this returns was called before. */

@@ -1,9 +1,14 @@
 import { positionOf, type Position, stretchOf } from '../../group/catalog/lineage.ts';
 import { assert } from '../../platform/assert.ts';
 import type { Clock } from '../../platform/clock.ts';
-import { segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
+import { aheadUpdatesMax, segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
 import type { SourceFiles } from './source-files.ts';
-import type { GroupPicture, HeardSerial, JournalProgress } from './source-messages.ts';
+import type {
+  AppendedRecords,
+  GroupPicture,
+  HeardSerial,
+  JournalProgress,
+} from './source-messages.ts';
 import { SourceSegment } from './source-segment.ts';
 import type { Member, Stretch, SynchronousTold, WireWatermarks } from '../protocol/wire.ts';
 
@@ -27,6 +32,7 @@ export class SourceJournal {
   #picture: GroupPicture;
   #watermarks: WireWatermarks = { released: 0, applied: 0, durable: 0, newest: 0 };
   #servable = 0;
+  #ahead = 0;
   #usedBytes = 0;
   #capacityBytes = 0;
   #members: readonly Member[] = [];
@@ -61,6 +67,11 @@ export class SourceJournal {
   /** The highest number that anybody may be given. */
   get servable(): number {
     return this.#servable;
+  }
+
+  /** The highest number that a follower may be given that replies wait for: the rest of the way is not durable yet. */
+  get sendable(): number {
+    return Math.max(this.#servable, Math.min(this.#ahead, this.#servable + aheadUpdatesMax));
   }
 
   get usedBytes(): number {
@@ -120,11 +131,25 @@ export class SourceJournal {
     this.#undurableSince = hasUndurable ? (this.#undurableSince ?? now) : undefined;
     this.#watermarks = watermarks;
     this.#servable = servable;
+    this.#ahead = progress.ahead;
     this.#usedBytes = progress.usedBytes;
     this.#capacityBytes = progress.capacityBytes;
     this.#members = progress.members;
     this.#heard = progress.heard;
     this.#heardMilliseconds = now;
+    this.#revision += 1;
+  }
+
+  /** Records stand behind the others, in the last segment. */
+  appended({ ahead, servable, newest, sequence, offset }: AppendedRecords): void {
+    const last = this.#segments.at(-1);
+    if (last?.place.sequence !== sequence) return;
+    last.endOffset = Math.max(last.endOffset, offset);
+    this.#ahead = ahead;
+    this.#servable = Math.max(this.#servable, servable);
+    const durable = Math.max(this.#watermarks.durable, servable);
+    this.#watermarks = { ...this.#watermarks, durable, newest };
+    this.#undurableSince ??= this.#clock.monotonicMilliseconds();
     this.#revision += 1;
   }
 

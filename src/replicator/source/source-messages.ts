@@ -74,11 +74,22 @@ export interface JournalProgress {
   readonly watermarks: WireWatermarks;
   /** The highest number that anybody may be given: durable, and its stretch of the lineage too. */
   readonly servable: number;
+  /** The highest that may be sent to followers that replies wait for: at least `servable`, durable or not. */
+  readonly ahead: number;
   readonly usedBytes: number;
   readonly capacityBytes: number;
   /** Everybody else who has the group. */
   readonly members: readonly Member[];
   readonly heard: readonly HeardSerial[];
+}
+
+/** What moves with every write that replies wait for. */
+export interface AppendedRecords {
+  readonly ahead: number;
+  readonly servable: number;
+  readonly newest: number;
+  readonly sequence: number;
+  readonly offset: number;
 }
 
 /** What the worker tells of a follower; `serial`: of what it said, if it wants to know whether that counts. */
@@ -102,6 +113,8 @@ export type ToSource =
   /** `isOpening`: it comes back. */
   | { readonly kind: 'group_gone'; readonly groupId: string; readonly isOpening: boolean }
   | { readonly kind: 'progress'; readonly groupId: string; readonly progress: JournalProgress }
+  /** Of the segment that the last progress ended in: records stand there that replies to hosts wait for. */
+  | ({ readonly kind: 'appended'; readonly groupId: string } & AppendedRecords)
   /** To a forwarded request. */
   | {
       readonly kind: 'answer';

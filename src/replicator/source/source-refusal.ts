@@ -46,7 +46,10 @@ export function refusalOf(
   // One that is behind itself may not have heard of a later stretch yet.
   const isAhead = role === 'secondary' && position.number > watermarks.durable;
   const mayBeLater = isAhead && !isEarlier(lineage, position);
-  if (!mayBeLater && !agreesAt(lineage, position)) {
+  // Sent ahead of its sync, and lost with the power: the number will be another update's here.
+  const newest = Math.max(watermarks.newest, journal.durableNow);
+  const isLost = role === 'primary' && position.number > newest;
+  if (isLost || (!mayBeLater && !agreesAt(lineage, position))) {
     return refuse(
       'diverged',
       `follower ${follower.name} of group ${name} has another update ${position.number} than there is here`,

@@ -35,6 +35,8 @@ const bufferBytes = 512 * KiB;
 /** One that is so far behind gets there sooner by reads. */
 const behindBytesMax = 64 * MiB;
 const membersMilliseconds = 1000;
+/** While records are sent before they are durable here, how far that is interests nobody at once. */
+const toldMilliseconds = 5;
 
 export interface SourceStreamOwner {
   /** At once on its way to the group. */
@@ -47,8 +49,8 @@ export interface SourceStreamOwner {
 type StreamState = 'open' | 'ended';
 
 /**
- * The journal of a group as it grows, for one follower: what becomes servable is sent at once, one batch
- * at a time, and what the follower says of itself is told at once. It ends, for reads to go on, where the
+ * The journal of a group as it grows, for one follower: what may be sent is at once, one batch at a time,
+ * where replies wait for the follower before it is durable here; what the follower says of itself is told at once. It ends, for reads to go on, where the
  * follower would be refused, is too far behind, or is silent.
  */
 export class SourceStream implements NewsStream {
@@ -74,6 +76,10 @@ export class SourceStream implements NewsStream {
   #serial = 0;
   #members: readonly Member[];
   #toldHeard = 0;
+  #toldDurable = 0;
+  #toldAt = 0;
+  /** Of the journal, when what is not durable here could not be read. */
+  #unreadRevision = -1;
   #toldMembers = '';
   #toldMembersAt: number;
   #sentAt: number;
@@ -137,9 +143,15 @@ export class SourceStream implements NewsStream {
   look(): void {
     if (this.#state !== 'open' || this.#isBusy) return;
     if (this.#hasReasonToEnd()) this.#end();
-    else if (this.#journal.servable > this.#records.through || this.#isSignalDue()) {
+    else if (this.#limit > this.#records.through || this.#isSignalDue()) {
       void this.#send();
     }
+  }
+
+  get #limit(): number {
+    const { sendable, servable, revision } = this.#journal;
+    const isAhead = this.#read.takesAhead === true && revision !== this.#unreadRevision;
+    return isAhead ? sendable : servable;
   }
 
   #hasReasonToEnd(): boolean {
@@ -165,31 +177,37 @@ export class SourceStream implements NewsStream {
   #isSignalDue(): boolean {
     if (this.#isBeatDue) return true;
     const heard = this.#journal.synchronousFor(this.#reader.systemId)?.heard ?? 0;
-    return heard !== this.#toldHeard;
+    return heard !== this.#toldHeard || this.#journal.servable > this.#toldDurable;
   }
 
-  /** Records, if there are any, and behind them how far the source is. */
+  /** Records, if there are any, and behind them how far the source is, if that was not told just now. */
   async #send(): Promise<void> {
     this.#isBusy = true;
     const batch = new SourceBatch(must(this.#buffer, 'it has begun'), bufferBytes);
     batch.reserve(frameHeaderBytes + watermarksFrameBytes);
     const { through } = this.#records;
-    const { servable } = this.#journal;
+    const limit = this.#limit;
     try {
-      if (servable > through) {
-        this.#records = await fillRecords(this.#journal, batch, through + 1, servable);
+      if (limit > through) {
+        this.#records = await fillRecords(this.#journal, batch, through + 1, limit);
         this.#group.noteTrouble(undefined);
       }
     } catch (error) {
       if (!(error instanceof JnbdError)) throw error;
-      this.#group.noteTrouble(error.message);
-      this.#end();
+      // What is not durable yet may be written elsewhere just now: the next news tell where it is.
+      this.#unreadRevision = this.#journal.revision;
+      if (this.#journal.servable > through) {
+        this.#group.noteTrouble(error.message);
+        this.#end();
+      }
     }
     // It may have ended meanwhile.
     if (this.#state !== 'open') return;
     batch.reserve(0);
-    const told = this.#told();
-    this.#addSignals(batch, told);
+    const isAhead = this.#records.through > this.#journal.servable;
+    const isLater = isAhead && batch.frames > 0 && !this.#isBeatDue;
+    const isTold = isLater && this.#now() < this.#toldAt + toldMilliseconds;
+    const unsentBytes = isTold ? 0 : this.#addSignals(batch, this.#told());
     this.#reader.sent = Math.max(this.#reader.sent, this.#records.through);
     this.#frames += batch.frames;
     this.#sentAt = this.#now();
@@ -198,7 +216,7 @@ export class SourceStream implements NewsStream {
       this.#isBusy = false;
       this.look();
     });
-    if (told.unsentBytes > behindBytesMax) this.#end();
+    if (unsentBytes > behindBytesMax) this.#end();
   }
 
   #told(): JournalAnswer {
@@ -207,10 +225,13 @@ export class SourceStream implements NewsStream {
     return journalAnswer(this.#journal, this.#read, this.#records, wall, systemId);
   }
 
-  #addSignals(batch: SourceBatch, told: JournalAnswer): void {
+  /** Returns how many bytes are still to be sent. */
+  #addSignals(batch: SourceBatch, told: JournalAnswer): number {
     const { usedBytes, capacityBytes, timeMilliseconds, watermarks, synchronous } = told;
     const { unsentBytes, oldestUnsentMilliseconds } = told;
     this.#toldHeard = synchronous?.heard ?? 0;
+    this.#toldDurable = watermarks.durable;
+    this.#toldAt = this.#now();
     batch.addWatermarks({
       ...watermarks,
       usedBytes,
@@ -221,12 +242,13 @@ export class SourceStream implements NewsStream {
       heard: this.#toldHeard,
       timeoutMilliseconds: this.#timeoutMilliseconds,
     });
-    if (this.#now() - this.#toldMembersAt < membersMilliseconds) return;
-    this.#toldMembersAt = this.#now();
+    if (this.#toldAt - this.#toldMembersAt < membersMilliseconds) return unsentBytes;
+    this.#toldMembersAt = this.#toldAt;
     const text = membersText(told);
-    if (text === this.#toldMembers) return;
+    if (text === this.#toldMembers) return unsentBytes;
     const [members = '', path = ''] = text.split('\n');
     if (batch.addFrame(encodeMembersText({ members, path }))) this.#toldMembers = text;
+    return unsentBytes;
   }
 
   #received(bytes: Uint8Array): void {

@@ -13,6 +13,7 @@ import { SourceGroup } from './source-group.ts';
 import type { FromSource, SourceListenOptions, ToSource } from './source-messages.ts';
 import { SourceRead } from './source-read.ts';
 import type { SourceReader } from './source-reader.ts';
+import { refusalOf } from './source-refusal.ts';
 import { SourceStream } from './source-stream.ts';
 import type {
   Answer,
@@ -84,6 +85,9 @@ export class SourceWorker {
         return;
       case 'progress':
         this.#groups.get(message.groupId)?.advance(message.progress);
+        return;
+      case 'appended':
+        this.#groups.get(message.groupId)?.appended(message);
         return;
       case 'answer':
         this.#forwarded.answered(message);
@@ -157,7 +161,9 @@ export class SourceWorker {
       const text = `system ${reader.systemId} has ${readsMax} reads of group ${group.journal.picture.name} under way; answer them first`;
       throw new JnbdError('memory_exhausted', text);
     }
-    this.#acknowledgements.note(groupId, reader, read);
+    const refusal = refusalOf(group.journal, reader.systemId, read);
+    // What it has of another history is no acknowledgement of this one.
+    if (refusal?.error.code !== 'diverged') this.#acknowledgements.note(groupId, reader, read);
     if (group.isOld) group.refresh();
     reader.reads += 1;
     const ended = (): void => {

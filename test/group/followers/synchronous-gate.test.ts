@@ -153,6 +153,19 @@ describe('a group with a synchronous follower', () => {
     expect(codes(setting)).toEqual([]);
   });
 
+  test('lets hosts go on at once when the follower says itself that it left', async () => {
+    const setting = await protectedGroup('leaves', 'stall');
+    const { machine, host } = setting;
+    const number = await host.write(block, bytes(1));
+    host.session.requestDurable(number);
+    await machine.pass(100);
+    expect(host.session.answerable).toBeLessThan(number);
+    machine.group().followers.drop(7);
+    machine.group().synchronous.gaveUp(7);
+    await machine.until(() => host.session.plainThrough === Number.POSITIVE_INFINITY, 500);
+    expect(codes(setting)).toEqual([]);
+  });
+
   test('waits for no follower that is synchronous no more, as soon as it knows', async () => {
     const setting = await protectedGroup('asynchronous', 'stall');
     const { machine, host } = setting;
@@ -232,25 +245,61 @@ describe('a group with a synchronous follower', () => {
     await machine.until(() => codes(setting).includes('sync_stalled'));
   });
 
-  test('waits for all of two, and is unprotected without one until both are back', async () => {
+  test('waits for all of two, for the one that is left, and for both again', async () => {
     const setting = await serve('all', { sizeBytes: 4 * MiB });
     const { machine, host } = setting;
     synchronous(machine.group(), 7, 'b');
     synchronous(machine.group(), 8, 'c');
+    const members = (): string[] => {
+      const { protection } = machine.group().catalog;
+      return protection?.state === 'protected' ? protection.members.map(({ name }) => name) : [];
+    };
     let stops = [keepSaying(setting, 7), keepSaying(setting, 8)];
-    await machine.until(() => machine.group().catalog.protection?.members.length === 2);
+    await machine.until(() => members().length === 2);
     must(stops[1], 'c says')();
     const number = await host.write(block, bytes(1));
     host.session.requestDurable(number);
     await machine.pass(2000);
     expect(host.session.answerable).toBeLessThan(number);
-    await machine.until(() => machine.group().catalog.protection?.state === 'unprotected');
+    await machine.until(() => members().length === 1);
+    expect(members()).toEqual(['b']);
     await machine.until(() => host.session.answerable >= number);
-    expect(machine.group().catalog.protection).toMatchObject({ lost: [{ name: 'c' }] });
-    await machine.pass(5000);
-    expect(machine.group().catalog.protection?.state).toBe('unprotected');
-    stops = [...stops, keepSaying(setting, 8)];
-    await machine.until(() => machine.group().catalog.protection?.state === 'protected');
+    expect(codes(setting)).toEqual(['sync_follower_lost']);
+    const next = await host.write(block, bytes(2));
+    expect(host.session.plainThrough).toBeLessThan(next);
+    host.session.requestDurable(next);
+    await machine.until(() => host.session.answerable >= next, 500);
+    must(stops[0], 'b says')();
+    await machine.until(() => codes(setting).includes('sync_lost'));
+    stops = [keepSaying(setting, 8)];
+    await machine.until(() => members().length === 1);
+    expect(members()).toEqual(['c']);
+    stops = [...stops, keepSaying(setting, 7)];
+    await machine.until(() => members().length === 2);
+    await machine.until(() => codes(setting).length === 0);
+    for (const stop of stops) stop();
+  });
+
+  test('where it is to stall waits for all of two, and for less by command alone', async () => {
+    const setting = await serve('all stall', { sizeBytes: 4 * MiB });
+    const { machine, host } = setting;
+    configureGroup(machine.group(), { synchronous: { onLoss: 'stall' } });
+    synchronous(machine.group(), 7, 'b');
+    synchronous(machine.group(), 8, 'c');
+    const stops = [keepSaying(setting, 7), keepSaying(setting, 8)];
+    await machine.until(() => machine.group().catalog.protection?.members.length === 2);
+    must(stops[1], 'c says')();
+    const number = await host.write(block, bytes(1));
+    host.session.requestDurable(number);
+    await machine.pass(20_000);
+    expect(host.session.answerable).toBeLessThan(number);
+    expect(codes(setting)).toContain('sync_stalled');
+    configureGroup(machine.group(), { synchronous: { onLoss: 'degrade' } });
+    await machine.until(() => host.session.answerable >= number);
+    expect(machine.group().catalog.protection).toMatchObject({
+      state: 'protected',
+      members: [{ name: 'b' }],
+    });
     for (const stop of stops) stop();
   });
 

@@ -43,7 +43,9 @@ class ModelFollower {
   }
 
   #fetch(epoch: number): void {
-    const has = this.#run.group()?.watermarks.durable;
+    const { durable, newest } = this.#run.group()?.watermarks ?? {};
+    // Also ahead of the source's own sync.
+    const has = this.#run.random.chance(0.3) ? newest : durable;
     if (!this.isConnected || has === undefined) return;
     this.#later(epoch, () => {
       // Often not all of it at once, or nothing.

@@ -4,7 +4,17 @@ import { HeldUpdates } from '../../../src/group/order/held-updates.ts';
 import { ReplyGate } from '../../../src/group/order/reply-gate.ts';
 
 const step = fc.record({
-  kind: fc.constantFrom('write', 'sync', 'wait', 'hear', 'open', 'hold', 'release'),
+  kind: fc.constantFrom(
+    'write',
+    'sync',
+    'wait',
+    'hear',
+    'open',
+    'hold',
+    'release',
+    'confirm',
+    'all',
+  ),
   by: fc.nat({ max: 20 }),
 });
 
@@ -17,6 +27,7 @@ describe('a reply gate', () => {
         let durable = 0;
         let acknowledged = Number.POSITIVE_INFINITY;
         let heldBehind = Number.POSITIVE_INFINITY;
+        let confirmed = Number.POSITIVE_INFINITY;
         for (const { kind, by } of steps) {
           const wasActive = gate.isActive;
           const before = gate.answerable;
@@ -41,10 +52,19 @@ describe('a reply gate', () => {
           } else if (kind === 'release') {
             heldBehind = Number.POSITIVE_INFINITY;
             gate.release();
+          } else if (kind === 'confirm') {
+            const told = Math.max(0, (Number.isFinite(confirmed) ? confirmed : durable) + by - 5);
+            const least = wasActive ? before : told;
+            gate.setConfirmed(told);
+            confirmed = Math.max(told, Number.isFinite(confirmed) ? confirmed : least);
+          } else if (kind === 'all') {
+            confirmed = Number.POSITIVE_INFINITY;
+            gate.confirmAll();
           }
-          expect(gate.answerable).toBe(Math.min(durable, acknowledged, heldBehind));
-          expect(gate.sendable).toBe(Math.min(durable, heldBehind));
-          const isActive = Number.isFinite(acknowledged) || Number.isFinite(heldBehind);
+          const bound = Math.min(acknowledged, heldBehind, confirmed);
+          expect(gate.answerable).toBe(Math.min(durable, bound));
+          expect(gate.sendable).toBe(Math.min(durable, heldBehind, confirmed));
+          const isActive = Number.isFinite(bound);
           expect(gate.isActive).toBe(isActive);
           expect(gate.plainThrough).toBe(isActive ? gate.answerable : Number.POSITIVE_INFINITY);
           expect(gate.answerable).toBeGreaterThanOrEqual(wasActive && isActive ? before : 0);

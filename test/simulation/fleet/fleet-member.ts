@@ -176,13 +176,21 @@ export class FleetMember {
       return;
     }
     const { newest } = group.watermarks;
-    const { place, number } = owed;
+    const { place } = owed;
+    const number = this.#promised(owed);
     if (newest < number) {
       this.#report(`update ${number} was promised, and after the restart there are ${newest}`);
     }
     if (!agreesAt(group.catalog.lineage, positionOf(place.lineage, Math.min(number, newest)))) {
       this.#report(`after the restart update ${number} is another one`);
     }
+  }
+
+  /** Of what came ahead of its source's sync, and was lost there, nothing. */
+  #promised({ place, number }: { readonly place: Place; readonly number: number }): number {
+    const stretch = stretchOf(place.lineage, number);
+    if (place.role === 'primary' || !stretch || stretch.system === this.#systemId) return number;
+    return Math.min(number, Math.max(this.#history.durableOf(stretch), stretch.firstNumber - 1));
   }
 
   /** After every event: what is true at every moment. */
@@ -235,12 +243,16 @@ export class FleetMember {
     if (wrong !== undefined) this.#report(wrong);
   }
 
-  #lookAtReceived({ catalog, watermarks: { newest } }: Group): void {
+  /** What came ahead is held until the source has it (SAFETY 22). */
+  #lookAtReceived({ catalog, replies, watermarks: { newest, applied } }: Group): void {
     const last = catalog.lineage.at(-1);
     if (!last || newest < last.firstNumber) return;
     const durable = this.#history.durableOf(last);
-    if (newest > durable && !this.#isSomebodyStarting()) {
-      this.#report(`update ${newest} was received, and only ${durable} were durable`);
+    const taken = Math.max(applied, Math.min(newest, replies.gate.confirmed));
+    if (taken > durable && !this.#isSomebodyStarting()) {
+      this.#report(
+        `update ${taken} of ${newest} received counts, and only ${durable} were durable`,
+      );
     }
   }
 

@@ -10,8 +10,8 @@ export const followMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'replicator/source/source-feed.ts',
-        find: 'if (!changes.isFileBehind || !last) return watermarks.durable;',
-        replace: 'if (!changes.isFileBehind || !last) return watermarks.newest;',
+        find: 'if (!changes.isFileBehind || !last) return durable;',
+        replace: 'if (!changes.isFileBehind || !last) return this.#group.watermarks.newest;',
       },
     ],
   },

@@ -18,6 +18,7 @@ export const ruleTitles = {
   17: 'a new generation',
   20: 'admission',
   21: 'never across a fork',
+  22: 'ahead of the sync of the source',
   23: 'losing a synchronous follower',
   24: 'held writes are not shown',
   25: 'rounds',

@@ -29,6 +29,19 @@ export const synchronousMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
+    name: 'ahead-counts-at-once',
+    rule: 22,
+    profile: 'synchronousFleet',
+    does: 'what comes ahead of the sync of its source is applied, shown and sent on as if it were durable there',
+    edits: [
+      {
+        file: 'replicator/follower/source-confirmations.ts',
+        find: '  replies.setConfirmed(durable);\n  tellWatchers(group);',
+        replace: '  replies.confirmAll();\n  tellWatchers(group);',
+      },
+    ],
+  },
+  {
     name: 'held-updates-applied',
     rule: 24,
     profile: 'synchronousFleet',
