@@ -32,9 +32,15 @@ interface CutGroup {
   appended(): void;
 }
 
+export interface AppendedRecord {
+  readonly number: number;
+  /** Rejects with JnbdError: journal_failed, shutting_down. */
+  readonly durable: Promise<void>;
+}
+
 interface PendingRecord {
   readonly number: number;
-  readonly done: (number: number) => void;
+  readonly done: () => void;
   readonly failed: (error: Error) => void;
 }
 
@@ -64,32 +70,34 @@ export class GroupCuts {
   // --- records of a primary
 
   /**
-   * Resolves with the record's number once it is durable. `numbering` is called in the turn in which it is
-   * numbered, right before: what it throws is what this rejects with. Rejects with JnbdError: state_refuses,
-   * journal_full where there is no room for so long, journal_failed, shutting_down.
+   * Resolves once the record is numbered and appended. `numbering` is called in the turn in which it is numbered,
+   * right before: what it throws is what this rejects with. Rejects with JnbdError: state_refuses, journal_full
+   * where there is no room for so long.
    */
   async append(
     record: CutRecord,
     limitMilliseconds: number,
     numbering: (number: number) => void,
-  ): Promise<number> {
+  ): Promise<AppendedRecord> {
     const payload = encodeCutRecord(record);
     await this.#waitForRoom(recordHeaderBytes + payload.length, limitMilliseconds);
-    const { journal, index, watermarks } = this.#group;
+    const { clock, journal, index, watermarks } = this.#group;
     const next = watermarks.newest + 1;
     numbering(next);
     const slab = scratchSlab(recordHeaderBytes + payload.length);
     slab.bytes.set(payload, recordHeaderBytes);
-    return new Promise<number>((done, failed) => {
-      const type = recordType[record.kind];
-      const number = journal.stamp(slab, 0, recordHeaderBytes, type, 0, 0, payload.length);
-      assert(number === next, `record of a cut: ${number} was ${next}`);
-      const { segment, payloadOffset } = journal.place;
-      index.active.note(number, segment.header.sequence, payloadOffset + payload.length);
-      this.records.add(number, record, watermarks.released);
+    const type = recordType[record.kind];
+    const number = journal.stamp(slab, 0, recordHeaderBytes, type, 0, 0, payload.length);
+    assert(number === next, `record of a cut: ${number} was ${next}`);
+    const { segment, payloadOffset } = journal.place;
+    index.active.note(number, segment.header.sequence, payloadOffset + payload.length);
+    this.records.add(number, record, watermarks.released);
+    const durable = new Promise<void>((done, failed) => {
       this.#pending.push({ number, done, failed });
-      if (journal.commitRun()) journal.requestDurable();
     });
+    // Whoever asked hears of it before this thread waits for a disk.
+    if (journal.commitRun()) clock.soon(() => journal.requestDurable());
+    return { number, durable };
   }
 
   async #waitForRoom(bytes: number, limitMilliseconds: number): Promise<void> {
@@ -121,7 +129,7 @@ export class GroupCuts {
   durableAdvanced(durable: number): void {
     while ((this.#pending[0]?.number ?? Number.POSITIVE_INFINITY) <= durable) {
       const pending = this.#pending.shift();
-      pending?.done(pending.number);
+      pending?.done();
     }
   }
 

@@ -17,12 +17,15 @@ export interface ReceivedMarker extends Marker {
 export interface CutMember {
   /**
    * Numbers and appends the marker, and holds replies to what is numbered behind it for `limitMilliseconds` at
-   * most. Resolves with its number once it is durable. Rejects with JnbdError: cut_epoch_stale, state_refuses,
+   * most. Resolves with its number, durable or not. Rejects with JnbdError: cut_epoch_stale, state_refuses,
    * journal_full, journal_failed, shutting_down.
    */
   mark(marker: Omit<Marker, 'number'>, limitMilliseconds: number): Promise<bigint>;
-  /** Whether replies were held without a break since the marker; releases them. */
-  told(id: MarkerId): boolean;
+  /**
+   * Whether replies were held without a break since the marker: releases them at once, and resolves once the
+   * marker is durable. False also where it will not be.
+   */
+  told(id: MarkerId): Promise<boolean>;
   /** Ends the round, if it is this one: nothing is held for it any more. */
   release(id: MarkerId): void;
   /**

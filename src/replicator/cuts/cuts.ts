@@ -58,7 +58,7 @@ export class Cuts {
       return {};
     },
     mark: async (cutId, ask) => ({ number: await this.#cut(cutId).members.mark(ask) }),
-    told: async (cutId, ask) => ({ isHeld: this.#cut(cutId).members.told(ask) }),
+    told: async (cutId, ask) => ({ isHeld: await this.#cut(cutId).members.told(ask) }),
     release: async (cutId, ask) => {
       this.#cut(cutId).members.release(ask);
       return {};

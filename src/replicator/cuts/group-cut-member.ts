@@ -1,6 +1,7 @@
 import { generationOf } from '../../group/catalog/lineage.ts';
 import type { Group } from '../../group/order/group.ts';
 import { isAbove, type MarkerId } from '../../journal/cut-record.ts';
+import { must } from '../../platform/assert.ts';
 import type { Timer } from '../../platform/clock.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { CutMember, Marker, ReceivedMarker } from './cut-member.ts';
@@ -24,6 +25,8 @@ class GroupCutMember implements CutMember {
   readonly #rounds = new MemberRounds();
   readonly #timers = new Map<MemberRound, Timer>();
   readonly #commits = new Map<MemberRound, Promise<void>>();
+  /** Whether the marker is durable, once that is known. */
+  readonly #standing = new WeakMap<MemberRound, Promise<boolean>>();
   #heldSince: number | undefined;
   #heldMilliseconds = 0;
 
@@ -36,22 +39,25 @@ class GroupCutMember implements CutMember {
     const { cutId, epoch, sequence, wallTimeMilliseconds, name } = marker;
     const record = { kind: 'marker', cutId, epoch, sequence, wallTimeMilliseconds, name } as const;
     const begun: { round?: MemberRound } = {};
-    try {
-      const number = await cuts.append(record, limitMilliseconds, (next) => {
-        this.#checkAbove(marker);
-        const round = this.#rounds.begin({ cutId, epoch, sequence }, next, this.#current);
-        begun.round = round;
-        const timer = clock.after(limitMilliseconds, () => this.#end(round));
-        this.#timers.set(round, timer);
-        // Before anything is numbered behind it.
-        this.#hold();
-      });
-      begun.round?.markerDurable();
-      return BigInt(number);
-    } catch (error) {
-      if (begun.round) this.#end(begun.round);
-      throw error;
-    }
+    const { number, durable } = await cuts.append(record, limitMilliseconds, (next) => {
+      this.#checkAbove(marker);
+      const round = this.#rounds.begin({ cutId, epoch, sequence }, next, this.#current);
+      begun.round = round;
+      const timer = clock.after(limitMilliseconds, () => this.#end(round));
+      this.#timers.set(round, timer);
+      // Before anything is numbered behind it.
+      this.#hold();
+    });
+    const round = must(begun.round, 'a round began');
+    const isDurable = durable.then(
+      () => true,
+      () => {
+        this.#end(round);
+        return false;
+      },
+    );
+    this.#standing.set(round, isDurable);
+    return BigInt(number);
   }
 
   /** The generation of the group. */
@@ -69,7 +75,7 @@ class GroupCutMember implements CutMember {
     );
   }
 
-  told(id: MarkerId): boolean {
+  async told(id: MarkerId): Promise<boolean> {
     const round = this.#rounds.find(id);
     if (!round) return false;
     const { role, state } = this.#group;
@@ -77,7 +83,7 @@ class GroupCutMember implements CutMember {
     if (!isSame) round.end();
     const hasHeld = round.told();
     this.#end(round);
-    return hasHeld;
+    return hasHeld && (await this.#standing.get(round)) === true;
   }
 
   release(id: MarkerId): void {
@@ -101,11 +107,13 @@ class GroupCutMember implements CutMember {
   }
 
   async #commit(round: MemberRound): Promise<void> {
-    await this.#group.cuts.append({ kind: 'commit', ...round.id }, commitMilliseconds, () => {
+    const record = { kind: 'commit', ...round.id } as const;
+    const { durable } = await this.#group.cuts.append(record, commitMilliseconds, () => {
       if (round.generation === this.#current) return;
       const text = `group ${this.#group.name} is of another generation than the marker`;
       throw new JnbdError('cut_round_lost', text);
     });
+    await durable;
     round.committed();
   }
 

@@ -38,6 +38,7 @@ type RoundOutcome =
   | { readonly kind: 'aborted'; readonly reason: string };
 
 const surveyMilliseconds = 2000;
+const durableMilliseconds = 2000;
 const commitMilliseconds = 2000;
 /**
  * Members that were asked nothing for longer are asked for a survey before each round: it wakes up all that a
@@ -175,8 +176,8 @@ export class MarkerController {
     const { epoch, sequence } = marker;
     const id = { epoch, sequence };
     await this.#phase(round, 'mark', marker, roundLimitMilliseconds);
-    // From here on all have it: whoever still holds lets go, and says whether it did so before.
-    if (isIn(round, 'telling')) await this.#phase(round, 'told', id, roundLimitMilliseconds);
+    // From here on all have it: whoever still holds lets go, and says whether it did so before, once its own is durable.
+    if (isIn(round, 'telling')) await this.#phase(round, 'told', id, durableMilliseconds);
     if (isIn(round, 'aborted')) this.#release(marker);
     if (isIn(round, 'committing')) await this.#phase(round, 'commit', id, commitMilliseconds);
   }

@@ -3,14 +3,13 @@ import { assert } from '../../platform/assert.ts';
 
 /**
  * One round as one member sees it (SAFETY 25). `marked`: the marker is numbered, replies behind it are held.
- * `durable`: it stands, and they still are. `held`: they were held until somebody who knows that all markers
- * stand asked. `committed`: so said all members. `broken`: replies were let go before anybody asked.
+ * `held`: they were held until somebody who knows that all markers are numbered asked. `committed`: so said all
+ * members, and all markers are durable. `broken`: replies were let go before anybody asked.
  */
-export type MemberRoundState = 'marked' | 'durable' | 'held' | 'committed' | 'broken';
+export type MemberRoundState = 'marked' | 'held' | 'committed' | 'broken';
 
 export const memberRoundTransitions: Record<MemberRoundState, readonly MemberRoundState[]> = {
-  marked: ['durable', 'broken'],
-  durable: ['held', 'broken'],
+  marked: ['held', 'broken'],
   held: ['committed'],
   committed: [],
   broken: [],
@@ -35,20 +34,15 @@ export class MemberRound {
   }
 
   get holds(): boolean {
-    return this.#state === 'marked' || this.#state === 'durable';
-  }
-
-  markerDurable(): void {
-    if (this.#state === 'marked') this.#become('durable');
+    return this.#state === 'marked';
   }
 
   /**
-   * All markers stand, says who asks: whether everything behind this one was held until now. It is let go in
+   * All markers are numbered, says who asks: whether everything behind this one was held until now. It is let go in
    * any case. Asked again it says the same: what was true when it was asked first is enough.
    */
   told(): boolean {
-    if (this.#state === 'durable') this.#become('held');
-    else this.end();
+    if (this.#state === 'marked') this.#become('held');
     return this.#state === 'held' || this.#state === 'committed';
   }
 

@@ -90,7 +90,7 @@ export class MemberSide {
     return Number(await member.mark(marker, roundLimitMilliseconds));
   }
 
-  told(ask: CutAsk<'told'>): boolean {
+  told(ask: CutAsk<'told'>): Promise<boolean> {
     return this.#member(ask.groupId).told(this.#id(ask));
   }
 

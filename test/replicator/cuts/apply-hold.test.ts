@@ -25,7 +25,7 @@ class Rounds {
     const member = cutMemberOf(alpha.group());
     const marker = { ...id, wallTimeMilliseconds: fleet.clock.wallMilliseconds(), name: '' };
     const number = await alpha.run(member.mark(marker, 50));
-    assert(member.told(id), 'it held');
+    assert(await alpha.run(member.told(id)), 'it held');
     await alpha.run(member.commit(id));
     return Number(number);
   }
@@ -212,7 +212,7 @@ describe('a secondary of a target list', () => {
     await trial.pass(1000);
     expect(alpha.group().watermarks.durable).toBe(number + 1);
     expect(beta.group().watermarks.newest).toBe(number);
-    expect(member.told(id)).toBe(true);
+    expect(await alpha.run(member.told(id))).toBe(true);
     await beta.until(() => beta.group().watermarks.newest === number + 1);
   });
 });

@@ -36,8 +36,16 @@ class MemberSetting {
     return cutMemberOf(this.group);
   }
 
-  mark(sequence: number, epoch = 1): Promise<bigint> {
-    return this.setting.machine.run(this.member.mark(marker(sequence, epoch), limit));
+  /** The marker is durable. */
+  async mark(sequence: number, epoch = 1): Promise<bigint> {
+    const { machine } = this.setting;
+    const number = await machine.run(this.member.mark(marker(sequence, epoch), limit));
+    await machine.until(() => this.group.watermarks.durable >= Number(number));
+    return number;
+  }
+
+  told(id: MarkerId): Promise<boolean> {
+    return this.setting.machine.run(this.member.told(id));
   }
 
   commit(sequence: number): Promise<void> {
@@ -71,7 +79,7 @@ describe('a member of a cut', () => {
     expect(host.session.admitsRead(2 * block, 512)).toBe(false);
     expect(host.session.admitsRead(0, block)).toBe(true);
     expect(trial.group.replies.gate.sendable).toBe(number);
-    expect(trial.member.told(marker(1))).toBe(true);
+    expect(await trial.told(marker(1))).toBe(true);
     expect(host.session.answerable).toBe(cleared);
     expect(behind).toBeLessThan(cleared);
     expect(host.session.plainThrough).toBe(Number.POSITIVE_INFINITY);
@@ -87,6 +95,28 @@ describe('a member of a cut', () => {
     expect(trial.group.watermarks.newest).toBe(cleared + 1);
   });
 
+  test('lets go when it is told, and says yes once its marker is durable: not where the power is lost before', async () => {
+    const trial = await MemberSetting.begin('power');
+    const { machine, host } = trial.setting;
+    const number = Number(await machine.run(trial.member.mark(marker(1), limit)));
+    expect(trial.group.watermarks.durable).toBeLessThan(number);
+    const answer = trial.member.told(marker(1));
+    expect(host.session.plainThrough).toBe(Number.POSITIVE_INFINITY);
+    expect(await machine.run(answer)).toBe(true);
+    expect(trial.group.watermarks.durable).toBeGreaterThanOrEqual(number);
+
+    await machine.run(trial.member.mark(marker(2), limit));
+    let said: boolean | undefined;
+    void trial.member.told(marker(2)).then((isHeld) => {
+      said = isHeld;
+    });
+    machine.losePower();
+    await machine.start();
+    await machine.pass(1000);
+    expect(said).not.toBe(true);
+    expect(trial.member.markers(cutId).some(({ isCommitted }) => isCommitted)).toBe(false);
+  });
+
   test('lets go when its time is over, and says no for ever', async () => {
     const trial = await MemberSetting.begin('time');
     const { machine, host } = trial.setting;
@@ -97,7 +127,7 @@ describe('a member of a cut', () => {
     expect(host.session.answerable).toBeLessThan(behind);
     await machine.pass(20);
     expect(host.session.answerable).toBe(behind);
-    expect(trial.member.told(marker(1))).toBe(false);
+    expect(await trial.told(marker(1))).toBe(false);
     await expect(trial.commit(1)).rejects.toMatchObject({ code: 'cut_round_lost' });
     expect(trial.member.markers(cutId)).toMatchObject([{ isCommitted: false }]);
   });
@@ -110,13 +140,13 @@ describe('a member of a cut', () => {
     expect(host.session.plainThrough).not.toBe(Number.POSITIVE_INFINITY);
     trial.member.release(marker(1));
     expect(host.session.plainThrough).toBe(Number.POSITIVE_INFINITY);
-    expect(trial.member.told(marker(1))).toBe(false);
+    expect(await trial.told(marker(1))).toBe(false);
     await trial.mark(2);
     const third = Number(await trial.mark(3));
     expect(host.session.answerable).toBe(third);
-    expect(trial.member.told(marker(2))).toBe(false);
-    expect(trial.member.told(marker(3))).toBe(true);
-    expect(trial.member.told(marker(3))).toBe(true);
+    expect(await trial.told(marker(2))).toBe(false);
+    expect(await trial.told(marker(3))).toBe(true);
+    expect(await trial.told(marker(3))).toBe(true);
   });
 
   test('holds for the cut that wants most, of several', async () => {
@@ -125,10 +155,11 @@ describe('a member of a cut', () => {
     const other = { ...marker(1), cutId: 'dd'.repeat(16) };
     const first = Number(await trial.mark(1));
     const second = Number(await machine.run(trial.member.mark(other, limit)));
+    await machine.until(() => trial.group.watermarks.durable >= second);
     expect(host.session.answerable).toBe(first);
-    expect(trial.member.told(marker(1))).toBe(true);
+    expect(await trial.told(marker(1))).toBe(true);
     expect(host.session.answerable).toBe(second);
-    expect(trial.member.told(other)).toBe(true);
+    expect(await trial.told(other)).toBe(true);
     expect(host.session.plainThrough).toBe(Number.POSITIVE_INFINITY);
   });
 
@@ -139,10 +170,10 @@ describe('a member of a cut', () => {
     const stale = { code: 'cut_epoch_stale' };
     await expect(trial.mark(5)).rejects.toMatchObject(stale);
     // Who asked twice gets no other answer for it.
-    expect(trial.member.told(marker(5))).toBe(true);
+    expect(await trial.told(marker(5))).toBe(true);
     await trial.restart();
     await expect(trial.mark(4)).rejects.toMatchObject(stale);
-    expect(trial.member.told(marker(5))).toBe(false);
+    expect(await trial.told(marker(5))).toBe(false);
     await expect(trial.commit(5)).rejects.toMatchObject({ code: 'cut_round_lost' });
     await trial.mark(1, 2);
     await expect(trial.mark(6)).rejects.toMatchObject(stale);
@@ -159,7 +190,7 @@ describe('a member of a cut', () => {
     const trial = await MemberSetting.begin('kept');
     const { machine, host } = trial.setting;
     const number = await trial.mark(1);
-    trial.member.told(marker(1));
+    await trial.told(marker(1));
     await trial.commit(1);
     await host.write(0, bytes(1));
     await host.flush();
@@ -178,7 +209,7 @@ describe('a member of a cut', () => {
     host.close();
     const { changes, catalog } = trial.group;
     changes.replace({ ...catalog, role: 'secondary' });
-    expect(trial.member.told(marker(1))).toBe(false);
+    expect(await trial.told(marker(1))).toBe(false);
     await expect(trial.mark(2)).rejects.toMatchObject({ code: 'state_refuses' });
   });
 });

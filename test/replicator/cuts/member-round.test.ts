@@ -24,7 +24,7 @@ function commits(round: MemberRound): boolean {
   }
 }
 
-const event = fc.constantFrom('durable', 'told', 'end', 'commit');
+const event = fc.constantFrom('told', 'end', 'commit');
 
 describe('a round at a member', () => {
   test('says yes only where it held from the marker on until it was asked first, and then always', () => {
@@ -32,18 +32,12 @@ describe('a round at a member', () => {
     fc.assert(
       fc.property(fc.array(event, { maxLength: 12 }), (events) => {
         const round = new MemberRound(idOf('a', 1), 7, 1);
-        let isDurable = false;
         let isOver = false;
         let answer: boolean | undefined;
         for (const what of events) {
           const before: MemberRoundState = round.state;
-          if (what === 'durable') {
-            round.markerDurable();
-            isDurable = true;
-          }
           if (what === 'told') {
-            const isHeld = !isOver && isDurable;
-            answer ??= isHeld;
+            answer ??= !isOver;
             isOver = true;
             assert(round.told() === answer, `it says what it said, ${String(answer)}`);
           }
@@ -85,7 +79,6 @@ describe('the rounds of a group', () => {
           if (kind === 'begin') {
             const number = begun.length + 1;
             const round = rounds.begin(idOf(cut, number), number, 1);
-            round.markerDurable();
             begun.push(round);
             open.set(cut, round);
           }
