@@ -185,6 +185,8 @@ export class TargetSide {
         `another command prepares the promotion of ${this.#what(hold)}; repeat this one`,
       );
     }
+    // It may have been left behind since: what a resync goes back to is no marker.
+    this.#check(group, promotion.number);
     const changed = await this.#deps.promote(group.name, promotion.number);
     this.look();
     return changed;
@@ -301,6 +303,10 @@ export class TargetSide {
 
   /** Throws JnbdError: state_refuses, confirmation_needed. */
   #check(group: Group, number: number): void {
+    if (isIncomplete(group)) {
+      const text = `contents are still being brought to group ${group.name}: its volumes are of no marker`;
+      throw new JnbdError('state_refuses', text);
+    }
     checkPromotion(group, this.#deps.system.systemId, false);
     if (number !== group.watermarks.newest) checkNumber(group, number);
   }
