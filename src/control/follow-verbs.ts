@@ -103,7 +103,7 @@ export class FollowVerbs {
       loss,
       rollsBack,
       branch: branch ? { first: branch.first, newest: branch.newest, bytes: branch.bytes } : null,
-      others: others.map((each) => ({ ...each })),
+      others: others.map(({ systemId: _, ...each }) => each),
       obstacle: dryRun ? (obstacle?.text ?? null) : null,
       group: report.group(system.group(name)),
     };

@@ -24,6 +24,7 @@ export interface Following {
 
 /** Another system that has the group, beside the source. */
 export interface OtherCopy {
+  readonly systemId: number;
   readonly name: string;
   readonly url: string | null;
   readonly newest: number;

@@ -11,6 +11,7 @@ export interface KnownLoss {
 
 /** Another system that has the group, as far as it was asked. */
 interface Other {
+  readonly systemId: number;
   readonly name: string;
   readonly aheadUpdates: number;
   readonly isHeard: boolean;
@@ -82,7 +83,9 @@ function missingForPromotion(
   const { members } = protection;
   const rule = `replies to hosts wait for ${protection.needed} of ${members.length} followers, so ${needed} of them have to be heard`;
   if (!others) return `${rule}: jnbd promote ${group.catalog.name} --dry-run asks them`;
-  const isMember = ({ name }: Other): boolean => members.some((member) => member.name === name);
+  const ids = new Set(members.map((member) => member.systemId));
+  const isMember = (other: Other): boolean =>
+    ids.has(other.systemId) && other.systemId !== systemId;
   const heard = others.filter((other) => isMember(other) && other.isHeard);
   const ahead = heard.find(({ aheadUpdates }) => aheadUpdates > 0);
   if (ahead)

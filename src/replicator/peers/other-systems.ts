@@ -7,6 +7,7 @@ import { askMember, type MemberDependencies } from './members.ts';
 
 /** Another system that has the group, beside this one's source. */
 export interface OtherSystem {
+  readonly systemId: number;
   readonly name: string;
   /** Where it listens, if that is known. */
   readonly url: string | null;
@@ -41,9 +42,11 @@ export async function otherSystems(
         isAsked && url !== undefined
           ? await heard(
               askMember(deps, system, group, { systemId, name, url }, askMilliseconds, true),
+              systemId,
             )
           : undefined;
-      const known = { name: told?.name ?? name, url: url ?? null, isHeard: told !== undefined };
+      const isHeard = told !== undefined;
+      const known = { systemId, name: told?.name ?? name, url: url ?? null, isHeard };
       if (told) return { ...known, ...comparedWith(group, told) };
       const aheadUpdates = Math.max(0, received - newest);
       return { ...known, newest: received, aheadUpdates, newerGeneration: null };
@@ -66,9 +69,11 @@ function comparedWith(
   };
 }
 
-async function heard(asking: Promise<ToldGroup>): Promise<ToldGroup | undefined> {
+/** Undefined: it did not answer; at its address may be another system now. */
+async function heard(asking: Promise<ToldGroup>, systemId: number): Promise<ToldGroup | undefined> {
   try {
-    return await asking;
+    const told = await asking;
+    return told.systemId === systemId ? told : undefined;
   } catch (error) {
     if (!(error instanceof JnbdError)) throw error;
     return undefined;

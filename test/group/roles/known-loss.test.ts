@@ -38,8 +38,11 @@ const lost: Protection = {
   believed: [],
 };
 
-const heard = (name: string, aheadUpdates = 0) => ({ name, aheadUpdates, isHeard: true });
-const silent = (name: string) => ({ name, aheadUpdates: 0, isHeard: false });
+/** By the number in its name. */
+const heard = (name: string, aheadUpdates = 0) => {
+  return { systemId: Number(/\d+$/.exec(name)?.[0] ?? 0), name, aheadUpdates, isHeard: true };
+};
+const silent = (name: string) => ({ ...heard(name), isHeard: false });
 
 describe('a secondary says zero loss', () => {
   test('while its source waits for it, and for all', () => {
@@ -71,6 +74,16 @@ describe('of any one of three', () => {
     expect(knownLoss(one, 2, 1, [heard('s1'), heard('other')]).state).toBe('unknown');
     expect(knownLoss(one, 2, 1, [heard('s1'), heard('s3', 4)]).text).toContain('s3 has 4');
     expect(knownLoss(one, 2, 1, [heard('s1'), heard('s3')]).state).toBe('zero');
+  });
+
+  test('a member counts by what it is, and not by what it is called', () => {
+    const renamed = { ...heard('s3'), name: 'other' };
+    expect(knownLoss(one, 2, 1, [heard('s1'), renamed]).state).toBe('zero');
+    const namesake = { ...heard('s7'), name: 's3' };
+    expect(knownLoss(one, 2, 1, [heard('s1'), namesake]).state).toBe('unknown');
+    expect(knownLoss(one, 2, 1, [heard('s1'), { ...renamed, aheadUpdates: 4 }]).text).toContain(
+      'member other has 4',
+    );
   });
 
   test('a promotion is refused where that is not so, and of two of three where one other is heard it is not', () => {
