@@ -1,5 +1,6 @@
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
+import type { Catalog } from '../catalog/catalog.ts';
 import { RegionSet } from '../../volume/region-set.ts';
 import { readUpdates, replay } from '../../volume/replay.ts';
 import { type Branch, saveBranch } from '../system/branches.ts';
@@ -90,7 +91,7 @@ export function checkNumber(
   }
   const shows = follow.state?.shows ?? 0;
   const lowest = Math.max(applied, shows, catalog.number);
-  const possible = lowest > newest ? 'no update is possible now' : rangeText(lowest, newest);
+  const possible = lowest > newest ? 'no update is possible now' : rangeText(name, lowest, newest);
   if (number > newest) refuse(`its newest update here is ${newest}; ${possible}`);
   if (number < applied) {
     refuse(
@@ -98,15 +99,27 @@ export function checkNumber(
     );
   }
   if (number < shows) refuse(`its volumes show updates up to ${shows}; ${possible}`);
-  if (number < catalog.number) {
-    refuse(
-      `update ${catalog.number} made, changed or deleted a volume, which is not undone; ${possible}`,
-    );
-  }
+  if (number < catalog.number) refuse(`${changeText(catalog)}; ${possible}`);
 }
 
-function rangeText(from: number, to: number): string {
-  return from === to ? `possible is ${from} alone` : `possible are ${from} to ${to}`;
+/** Why the newest change of the catalog cannot be left out: what there was before it is not kept. */
+function changeText({ number, protection, handedOver }: Catalog): string {
+  if (protection?.number === number) {
+    const what =
+      protection.state === 'protected'
+        ? 'replies to hosts wait for followers'
+        : 'replies to hosts wait for followers no more';
+    return `update ${number} records that from there on ${what}, and what held before it is not kept`;
+  }
+  if (handedOver) {
+    return `update ${number} hands the group over to system ${handedOver.name}, which is not undone`;
+  }
+  return `update ${number} made, changed or deleted a volume, which is not undone`;
+}
+
+function rangeText(name: string, from: number, to: number): string {
+  const range = from === to ? `possible is ${from} alone` : `possible are ${from} to ${to}`;
+  return `${range}, and most is undone by: jnbd promote ${name} --at ${from}`;
 }
 
 /** The table on its way to the volumes is there, and nothing goes on; what came is durable. */

@@ -105,6 +105,25 @@ describe('promote --at', () => {
     await beta.verb('promote', { group: 'g', dryRun: true, at: 'latest' });
   });
 
+  test('goes back behind no record of whom replies wait for, and says what is possible', async () => {
+    const trial = await HistoryTrial.begin('at protection');
+    const { alpha } = trial;
+    const beta = await trial.follower('beta', alpha);
+    beta.group().driver.hold(true);
+    const host = await trial.write(alpha, 5);
+    await beta.verb('follow', { group: 'g', from: alpha.url, sync: true });
+    await alpha.until(() => alpha.group().catalog.protection?.state === 'protected');
+    const { number } = alpha.group().catalog;
+    for (let i = 0; i < 5; i += 1) await trial.writeOne(host);
+    await host.flush();
+    const { newest } = alpha.group().watermarks;
+    await beta.until(() => beta.group().watermarks.durable === newest);
+    const promoting = beta.verb('promote', { group: 'g', at: String(number - 1) });
+    await expect(promoting).rejects.toThrow(
+      `update ${number} records that from there on replies to hosts wait for followers, and what held before it is not kept; possible are ${number} to ${newest}, and most is undone by: jnbd promote g --at ${number}`,
+    );
+  });
+
   test.each(Array.from({ length: 20 }, (_, seed) => seed))(
     'is done or not after a crash at any time, seed %i',
     async (seed) => {
