@@ -28,7 +28,7 @@ export function openVolumes(
       const why = `${path} is missing; nothing was created in its place`;
       addAbnormal(group, entry, files, 'volume_missing', why);
     } else {
-      openVolume(disk, group, files, entry);
+      openVolume(disk, group, files, entry, fresh.has(entry.id));
     }
   }
   assert(group.volumes.size === group.catalog.volumes.length, 'volume names are unique');
@@ -48,7 +48,14 @@ export function hideIncomplete(group: Group): void {
   }
 }
 
-function openVolume(disk: Disk, group: Group, files: GroupFiles, entry: CatalogVolume): void {
+/** `isFresh`: its record came, and perhaps its file did not. It is there before the catalog's file says so. */
+function openVolume(
+  disk: Disk,
+  group: Group,
+  files: GroupFiles,
+  entry: CatalogVolume,
+  isFresh: boolean,
+): void {
   if (entry.journalOnly) {
     group.volumes.set(entry.name, new Volume(entry, undefined, ''));
     return;
@@ -57,6 +64,10 @@ function openVolume(disk: Disk, group: Group, files: GroupFiles, entry: CatalogV
   try {
     const file = disk.openSync(path, 'open-or-create', 'volume');
     if (file.sizeSync() < entry.sizeBytes) file.truncateSync(entry.sizeBytes);
+    if (isFresh) {
+      file.dataSyncSync();
+      disk.syncDirectorySync(files.volumes);
+    }
     group.volumes.set(entry.name, new Volume(entry, file, path));
   } catch (error) {
     if (systemErrorCode(error) === undefined) throw error;

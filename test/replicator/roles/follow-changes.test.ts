@@ -235,3 +235,25 @@ test('a volume comes though its new file cannot be opened at once', async () => 
   const found = await new TestHost(secondary, 'g/v').read(0, sizeBytes);
   expect(history.contents('g/v', sizeBytes, 2).equals(found as Buffer)).toBe(true);
 });
+
+test('volumes whose files a start has made are there after a power loss', async () => {
+  const kept: boolean[] = [];
+  for (let attempt = 0; attempt < 8; attempt += 1) {
+    const fleet = new Fleet(`created by a start ${attempt}`);
+    const primary = await fleet.start('alpha');
+    await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
+    const secondary = await fleet.start('beta');
+    await secondary.verb('follow', { group: 'g', from: primary.url });
+    // The record is durable, and the file is not there.
+    secondary.machine.faults.add({ kind: 'death', operation: 'entry', role: 'volume', nth: 1 });
+    await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+    await secondary.until(() => secondary.daemon.isDead);
+    secondary.machine.faults.clear();
+    await secondary.start();
+    expect(secondary.group().catalog.volumes).toHaveLength(1);
+    secondary.losePower();
+    await secondary.start();
+    kept.push(secondary.group().conditions.list().length === 0);
+  }
+  expect(kept).toEqual(kept.map(() => true));
+});
