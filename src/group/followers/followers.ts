@@ -304,7 +304,11 @@ export class Followers {
   /** What peers say is believed only where it can be true, and never takes anything back (SAFETY 2). */
   acknowledge(told: Acknowledgement): void {
     const before = this.#cursors.get(told.systemId);
-    if (before && told.members) this.members.followerTold(told.systemId, told.members);
+    if (before && told.members) {
+      this.members.followerTold(told.systemId, told.members);
+      // Somebody may be further behind than was known.
+      this.#floor.update();
+    }
     if (!before || before.state === 'suspended' || before.state === 'behind') return;
     const { clock } = this.#deps;
     const known = acknowledged(before, told, this.#group.watermarks.newest);
@@ -341,6 +345,8 @@ export class Followers {
   #letGo(systemId: number): void {
     // First: with nobody left, a group whose volumes store nothing keeps what is still there.
     this.journalOnlyChanged();
+    // What was kept for it may be what another one needs.
+    this.#floor.update();
     this.#holds.drop(systemId);
     this.#group.release();
   }
