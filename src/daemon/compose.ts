@@ -171,6 +171,7 @@ export async function composeDaemon(
     load: () => load.read(),
     listenPort,
     beforePromote,
+    mustConfirm: options.mustConfirmPrimary ?? false,
   });
   const cuts = new Cuts({
     system,

@@ -96,6 +96,8 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   resync_waits: 'elsewhere',
   diverged: 'elsewhere',
   primary_unconfirmed: 'elsewhere',
+  handoff_unconfirmed: 'elsewhere',
+  handoff_taken_back: 'elsewhere',
   sync_lost: 'elsewhere',
   sync_stalled: 'elsewhere',
   sync_follower_lost: 'elsewhere',

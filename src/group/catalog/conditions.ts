@@ -20,6 +20,8 @@ export type ConditionCode =
   | 'resync_waits'
   | 'diverged'
   | 'primary_unconfirmed'
+  | 'handoff_unconfirmed'
+  | 'handoff_taken_back'
   | 'sync_lost'
   | 'sync_stalled'
   | 'sync_follower_lost'

@@ -23,7 +23,8 @@ import {
 import { Follower } from '../follower/follower.ts';
 import type { FollowerDependencies } from '../follower/follower-dependencies.ts';
 import { leaseOf } from '../follower/source-lease.ts';
-import { handOver, isGivenTo } from './handoff.ts';
+import { handOver } from './handoff.ts';
+import { Inheritance } from './inheritance.ts';
 import { makeSecondary } from './new-secondary.ts';
 import { LostTails } from './lost-tail.ts';
 import { partsFromSource } from './parting.ts';
@@ -41,11 +42,12 @@ export interface FollowedGroupsDependencies
   readonly transport: Transport;
   /** Rejects with hook_refused. */
   readonly beforePromote: (group: Group) => Promise<void>;
+  /** What was handed over waits for a member that confirms it. */
+  readonly mustConfirm: boolean;
   /** For sources at `https:`. */
   readonly credentials: ClientCredentials | undefined;
 }
 
-const retryMilliseconds = 200;
 const windowBytes = 16 * MiB;
 
 /** The groups of this system that follow another one, each with its follower. */
@@ -57,11 +59,19 @@ export class FollowedGroups implements SystemWatcher {
   readonly #reliefs = new Map<Group, SourceRelief>();
   readonly #comparisons: Comparisons;
   readonly #lostTails: LostTails;
+  readonly #inheritance: Inheritance;
 
   constructor(system: System, deps: FollowedGroupsDependencies) {
     this.#system = system;
     this.#deps = deps;
-    this.#adoptions = new Adoptions(system, deps.clock, (group) => this.#takeOver(group));
+    this.#inheritance = new Inheritance(system, {
+      ...deps,
+      promote: (group) => this.promote(group.name, false),
+      parted: (group) => this.#stopFollower(group),
+      sourceLineage: (group) => this.#followers.get(group)?.sourceLineage,
+    });
+    const { clock } = deps;
+    this.#adoptions = new Adoptions(system, clock, (group) => this.#inheritance.consider(group));
     this.#comparisons = new Comparisons({
       ...deps,
       system,
@@ -78,7 +88,7 @@ export class FollowedGroups implements SystemWatcher {
     for (const group of this.#system.groups.values()) {
       if (group.role !== 'secondary') continue;
       if (group.follow.state) this.#startFollower(group);
-      this.#takeOver(group);
+      this.#inheritance.consider(group);
     }
   }
 
@@ -184,7 +194,7 @@ export class FollowedGroups implements SystemWatcher {
    */
   async handOff(name: string, to: string, waitMilliseconds: number): Promise<number> {
     const group = this.#system.group(name);
-    const number = await handOver(group, to, waitMilliseconds);
+    const number = await handOver(this.#deps, this.#system, group, to, waitMilliseconds);
     this.#startFollower(group);
     const text = `group ${name} is handed over to system ${to} behind update ${number}`;
     this.#tell('handed_over', group, text);
@@ -200,6 +210,7 @@ export class FollowedGroups implements SystemWatcher {
   }
 
   close(): void {
+    this.#inheritance.close();
     this.#comparisons.close();
     for (const relief of this.#reliefs.values()) relief.close();
     for (const follower of this.#followers.values()) follower.close();
@@ -347,20 +358,7 @@ export class FollowedGroups implements SystemWatcher {
     const resynced = await resyncFrom(this.#system, group, registered, isWanted);
     this.#tell('resync_begun', resynced.group, resynced.text);
     this.#startFollower(resynced.group);
-  }
-
-  /** What is handed over to this system, is its own as soon as all of it is here. */
-  #takeOver(group: Group): void {
-    const { clock, beforePromote } = this.#deps;
-    if (!isGivenTo(group, this.#system.systemId, this.#followers.get(group)?.sourceLineage)) return;
-    beforePromote(group)
-      .then(() => this.promote(group.name, false))
-      .catch((error: unknown) => {
-        if (!(error instanceof JnbdError)) throw error;
-        clock.after(retryMilliseconds, () => {
-          if (this.#system.groups.get(group.name) === group) this.#takeOver(group);
-        });
-      });
+    this.#inheritance.consider(resynced.group);
   }
 
   #startRelief(group: Group): void {

@@ -5,11 +5,14 @@ import type { Group } from '../../group/order/group.ts';
 import type { Lineage } from '../../group/catalog/lineage.ts';
 import { makeChange } from '../../group/order/numbered-change.ts';
 import { JnbdError } from '../../platform/errors.ts';
+import type { System } from '../../group/system/system.ts';
 import { followDefaults } from '../peers/follow-request.ts';
+import { askMember, type MemberDependencies } from '../peers/members.ts';
 
 /** So little is left that hosts hardly notice that they wait for it. */
 const nearUpdates = 1000;
 const nearMilliseconds = 20;
+const askMilliseconds = 2000;
 
 /** A follower that has everything, and can be followed. */
 export type Heir = FollowerCursor & { readonly listens: FollowerPlace };
@@ -40,6 +43,43 @@ function checkHeir(group: Group, to: string): Heir {
     );
   }
   return { ...heir, listens };
+}
+
+/**
+ * One that has given up its copy, or its place as a secondary, would never take over. One that does not answer
+ * may be away for a while only. Rejects with state_refuses.
+ */
+async function checkIsThere(
+  deps: MemberDependencies,
+  system: System,
+  group: Group,
+  { systemId, name, listens }: Heir,
+  milliseconds: number,
+): Promise<void> {
+  const member = { systemId, name, url: listens.url };
+  const refuse = (why: string): never => {
+    throw new JnbdError(
+      'state_refuses',
+      `group ${group.name} cannot be handed over to system ${name}: ${why}; where it is not to come back: jnbd secondary remove ${group.name} ${name}`,
+    );
+  };
+  try {
+    const { role, name: toldName } = await askMember(
+      deps,
+      system,
+      group,
+      member,
+      milliseconds,
+      true,
+    );
+    if (role !== 'secondary') refuse(`the group is ${role} on system ${toldName}`);
+  } catch (error) {
+    if (!(error instanceof JnbdError) || error.code === 'state_refuses') throw error;
+    if (error.kind !== 'not_found') return;
+    refuse(
+      `it has the group no more; let it follow again: jnbd follow ${listens.groupName} --from URL, there`,
+    );
+  }
 }
 
 /** Written before the handoff, and of no effect while the group is primary. */
@@ -112,12 +152,16 @@ async function giveAway(group: Group, heir: Heir): Promise<number> {
 
 /** Resolves with the number of the record. Rejects with JnbdError, and then nothing has changed. */
 export async function handOver(
+  deps: MemberDependencies,
+  system: System,
   group: Group,
   to: string,
   waitMilliseconds: number,
 ): Promise<number> {
-  const heir = checkHeir(group, to);
   const deadline = group.clock.monotonicMilliseconds() + waitMilliseconds;
+  const asked = Math.min(askMilliseconds, waitMilliseconds);
+  await checkIsThere(deps, system, group, checkHeir(group, to), asked);
+  const heir = checkHeir(group, to);
   await untilNear(group, heir.systemId, deadline);
   return giveAway(group, heir);
 }
