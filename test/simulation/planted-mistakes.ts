@@ -3,6 +3,7 @@ import { cutMistakes } from './mistakes/cut-mistakes.ts';
 import { failureMistakes } from './mistakes/failure-mistakes.ts';
 import { followMistakes } from './mistakes/follow-mistakes.ts';
 import { journalMistakes } from './mistakes/journal-mistakes.ts';
+import { retentionMistakes } from './mistakes/retention-mistakes.ts';
 import { synchronousMistakes } from './mistakes/synchronous-mistakes.ts';
 import type { PlantedMistake } from './mistakes/mistake.ts';
 
@@ -11,6 +12,7 @@ export const plantedMistakes: readonly PlantedMistake[] = [
   ...failureMistakes,
   ...applyMistakes,
   ...followMistakes,
+  ...retentionMistakes,
   ...synchronousMistakes,
   ...cutMistakes,
 ];

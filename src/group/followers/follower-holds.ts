@@ -100,6 +100,10 @@ export class FollowerHolds {
     retention.set(owner, Math.max(before, follower[this.rule]));
   }
 
+  setAll(followers: readonly KeptFollower[]): void {
+    for (const follower of followers) if (follower.state !== 'behind') this.set(follower);
+  }
+
   /** The one that holds most back. */
   lowest<T extends KeptFollower>(followers: readonly T[]): T | undefined {
     const { rule } = this;

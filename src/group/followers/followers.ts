@@ -304,11 +304,9 @@ export class Followers {
   /** What peers say is believed only where it can be true, and never takes anything back (SAFETY 2). */
   acknowledge(told: Acknowledgement): void {
     const before = this.#cursors.get(told.systemId);
-    if (before && told.members) {
-      this.members.followerTold(told.systemId, told.members);
-      // Somebody may be further behind than was known.
-      this.#floor.update();
-    }
+    if (before && told.members) this.members.followerTold(told.systemId, told.members);
+    // Somebody may be further behind than was known.
+    if (told.members) this.#floor.update();
     if (!before || before.state === 'suspended' || before.state === 'behind') return;
     const { clock } = this.#deps;
     const known = acknowledged(before, told, this.#group.watermarks.newest);
@@ -329,9 +327,7 @@ export class Followers {
 
   /** Holds only move up: what a stricter rule would have kept is gone. */
   releaseRuleChanged(): void {
-    for (const cursor of this.#cursors.values()) {
-      if (cursor.state !== 'behind') this.#holds.set(cursor);
-    }
+    this.#holds.setAll(this.list());
     this.#group.release();
   }
 
@@ -399,7 +395,6 @@ export class Followers {
   }
 
   #tellNotWritten(why: string): void {
-    const group = this.#group.catalog.name;
-    this.#deps.event('followers_not_written', why, { group });
+    this.#deps.event('followers_not_written', why, { group: this.#group.catalog.name });
   }
 }

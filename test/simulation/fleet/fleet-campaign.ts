@@ -7,6 +7,7 @@ import type { FaultCounter } from '../faults.ts';
 import { ProcessDied } from '../simulated-process-disk.ts';
 import type { SimulatedRandom } from '../simulated-random.ts';
 import { FleetHistory } from './fleet-history.ts';
+import { FleetHolds } from './fleet-holds.ts';
 import { fillNoise, type FleetWorkload } from './fleet-host.ts';
 import { FleetMember } from './fleet-member.ts';
 import { FleetProtection } from './fleet-protection.ts';
@@ -46,6 +47,8 @@ export class FleetCampaign {
   readonly random: SimulatedRandom;
   /** Who is synchronous; undefined: nobody ever is. */
   readonly synchronous: SimulatedRandom | undefined;
+  /** What happens in some campaigns only, and leaves the others as they are. */
+  readonly rare: SimulatedRandom;
   readonly counter: FaultCounter;
   readonly fleet: Fleet;
   readonly history = new FleetHistory();
@@ -58,6 +61,7 @@ export class FleetCampaign {
   readonly troubled = new Set<FleetMember>();
   readonly log: string[] = [];
   readonly #watch: FleetWatch;
+  readonly #holds: FleetHolds;
   readonly protection: FleetProtection;
   readonly #violations: string[] = [];
   readonly #isVerbose: boolean;
@@ -72,6 +76,7 @@ export class FleetCampaign {
     this.fleet = new Fleet(`fleet ${seed}`, { counter });
     this.random = this.fleet.random.fork('campaign');
     this.synchronous = isSynchronous ? this.random.fork('synchronous') : undefined;
+    this.rare = this.random.fork('rare');
     fillNoise(this.random.fork('noise'));
     this.members = ['alpha', 'beta', 'gamma', 'delta', 'relay'].map(
       (host) =>
@@ -84,10 +89,12 @@ export class FleetCampaign {
             this.members.some(({ isAlive, isServing }) => isAlive && !isServing),
         }),
     );
-    this.#watch = new FleetWatch(counter, (text) => this.#violations.push(text));
-    this.protection = new FleetProtection(counter, isSynchronous, (text) =>
-      this.#violations.push(text),
-    );
+    const report = (text: string): void => {
+      this.#violations.push(text);
+    };
+    this.#watch = new FleetWatch(counter, report);
+    this.#holds = new FleetHolds(this.members, report);
+    this.protection = new FleetProtection(counter, isSynchronous, report);
   }
 
   get now(): number {
@@ -168,31 +175,13 @@ export class FleetCampaign {
       if (!each.isServing) continue;
       each.look();
       this.#watch.look(each);
-      this.#lookAtHolds(each);
+      this.#holds.look(each);
       if (each.group?.role === 'primary' && !this.stale.has(each)) primaries += 1;
     }
     this.protection.look(this.members);
     if (primaries > 1) {
       const names = this.members.filter(({ group }) => group?.role === 'primary');
       this.#violations.push(`primaries are ${names.map(({ name }) => name).join(' and ')}`);
-    }
-  }
-
-  /** What a registered follower does not have is not released (invariant 5). */
-  #lookAtHolds(source: FleetMember): void {
-    const { group } = source;
-    if (!group || group.watermarks.released === source.releasedSeen) return;
-    const { released } = group.watermarks;
-    source.releasedSeen = released;
-    for (const { systemId, name, state } of group.followers.list()) {
-      const follower = this.members.find((each) => each.systemId === systemId);
-      const isItsSource = follower?.sourceSystemId === source.systemId;
-      if (!follower || !isItsSource || state === 'behind' || follower.isCompared) continue;
-      const { durable = released } = follower;
-      if (durable >= released) continue;
-      this.#violations.push(
-        `${source.name} released ${released}, and ${name}, which is ${state}, has ${durable}`,
-      );
     }
   }
 

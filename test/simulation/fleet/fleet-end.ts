@@ -28,7 +28,7 @@ export async function converge(campaign: FleetCampaign): Promise<void> {
   for (const member of campaign.members) {
     if (member === primary) continue;
     const source = campaign.random.chance(0.3) ? campaign.random.pick(joined) : primary;
-    await join(campaign, member, source.isJournalOnly ? primary : source);
+    await join(campaign, member, source.isJournalOnly ? primary : source, primary);
     joined.push(member);
   }
   await forgetThoseWhoLeft(campaign);
@@ -86,10 +86,18 @@ function isApplied({ group }: FleetMember): boolean {
   return applied === newest && durable === newest;
 }
 
+/** One that nobody could tell may have been primary too, in a newer generation: a command decides. */
+async function keepPrimary(campaign: FleetCampaign, primary: FleetMember): Promise<void> {
+  for (let attempt = 0; attempt < 10 && primary.group?.role === 'diverged'; attempt += 1) {
+    await promoteMember(campaign, primary);
+  }
+}
+
 async function join(
   campaign: FleetCampaign,
   member: FleetMember,
   source: FleetMember,
+  primary: FleetMember,
 ): Promise<void> {
   const { group } = member;
   if (group && group.role !== 'primary') {
@@ -103,6 +111,7 @@ async function join(
   const mayRewind = group && !source.isJournalOnly && campaign.random.chance(0.6);
   if (mayRewind && (await rewind(campaign, member, source)) === 'done') return;
   for (let attempt = 0; attempt < 5; attempt += 1) {
+    await keepPrimary(campaign, primary);
     if ((await begin(campaign, member, source)) === 'done') return;
     await campaign.pass(roundMilliseconds);
   }
@@ -132,16 +141,13 @@ async function catchUp(
   const end = campaign.now + patienceMilliseconds;
   while (campaign.now < end) {
     if (await campaign.until(() => waiting().length === 0, roundMilliseconds)) return;
+    await keepPrimary(campaign, primary);
     for (const member of waiting()) {
       const { follower, isJournalOnly } = member;
       // A journal alone has nothing that regions could be brought to.
       const isRefused = isJournalOnly && follower?.state === 'refused';
       const isLost = isRefused || beginAgain.includes(follower?.failure?.code ?? '');
-      // Who took up late what was taken back by force meanwhile is primary too.
-      const isRival = member !== primary && member.group?.role === 'primary';
-      if (isLost || isRival || member.group?.role === 'diverged') {
-        await begin(campaign, member, primary);
-      }
+      if (isLost || member.group?.role === 'diverged') await begin(campaign, member, primary);
     }
     await forgetThoseWhoLeft(campaign);
   }

@@ -42,6 +42,8 @@ const events = [
   'follower_dropped',
   'resync_begun',
   'resynced',
+  'handoff_taken_back',
+  'handoff_taken_back_cleared',
 ] as const;
 
 /** As they are counted. */
@@ -51,7 +53,9 @@ export const followCodeKinds: readonly string[] = [
   ...events.map((code) => `event ${code}`),
   'promotion',
   'handoff',
+  'handoff taken back',
   'rewind',
+  'branch',
   'volume compared',
 ];
 

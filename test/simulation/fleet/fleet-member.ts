@@ -39,8 +39,6 @@ export class FleetMember {
   readonly #random: SimulatedRandom;
   readonly #report: (text: string) => void;
   readonly #isSomebodyStarting: () => boolean;
-  /** The released number at which holds were looked at last. */
-  releasedSeen = 0;
   #systemId: number | undefined;
   #catalog: Catalog | undefined;
   /** Of the last look; undefined: it had no group. */
@@ -198,7 +196,6 @@ export class FleetMember {
     if (!this.isServing) return;
     if (this.#isStarting) {
       this.#isStarting = false;
-      this.releasedSeen = 0;
       this.#systemId = this.system.system.systemId;
       this.#checkStart();
     }

@@ -1,7 +1,8 @@
 import { isComplete } from './fleet-contents.ts';
 import type { FleetCampaign } from './fleet-campaign.ts';
 import { type FleetMember, groupName } from './fleet-member.ts';
-import { begin, rewind } from './fleet-sources.ts';
+import { calmWeather } from '../simulated-links.ts';
+import { begin, follow, rewind } from './fleet-sources.ts';
 
 /** Whoever is primary now, or may find that it is, is not what hosts use any more. */
 function supersede(campaign: FleetCampaign, heir: FleetMember): FleetMember[] {
@@ -101,6 +102,82 @@ export async function handOff(campaign: FleetCampaign): Promise<void> {
   ]);
   if (outcome === 'refused' && !before.has(heir)) campaign.heirs.delete(heir);
   if (outcome === 'done') campaign.counter.count('handoff');
+}
+
+/**
+ * An heir that reads from another system reads late that the group is its own, when its giver has taken it back by
+ * force and can be asked (SAFETY 16, 17).
+ */
+export async function takeBack(campaign: FleetCampaign): Promise<void> {
+  const { rare, primary: giver, fleet } = campaign;
+  const { links } = fleet;
+  const source = giver?.group;
+  if (!giver || source?.state !== 'normal') return;
+  const following = campaign.serving.filter(
+    (each) =>
+      each.sourceSystemId === giver.systemId &&
+      source.followers.find(each.systemId ?? 0)?.state === 'following' &&
+      each.group?.follow.state?.isSuspended === false,
+  );
+  const heirs = following.filter((each) => !each.isJournalOnly && isComplete(each));
+  if (heirs.length === 0 || following.length < 2) return;
+  const heir = rare.pick(heirs);
+  const between = rare.pick(following.filter((each) => each !== heir));
+  const pairs = [
+    [giver, heir],
+    [giver, between],
+    [heir, between],
+  ] as const;
+  const mend = (): void => {
+    for (const [a, b] of pairs) links.mend(a.name, b.name);
+  };
+  links.weather = calmWeather;
+  mend();
+  links.cut(giver.name, heir.name);
+  if ((await follow(campaign, heir, between)) === 'done') {
+    links.cut(heir.name, between.name);
+    if (await giveAndTakeBack(campaign, giver, heir, between)) {
+      links.mend(giver.name, heir.name);
+      links.mend(heir.name, between.name);
+      await seeThatItAsks(campaign, heir);
+    }
+  }
+  mend();
+}
+
+/** False: it did not come to that. */
+async function giveAndTakeBack(
+  campaign: FleetCampaign,
+  giver: FleetMember,
+  heir: FleetMember,
+  between: FleetMember,
+): Promise<boolean> {
+  campaign.heirs.add(heir);
+  const input = { group: groupName, to: heir.name, timeout: '5s' };
+  const allowed = ['state_refuses', 'follower_not_found', 'timed_out', 'shutting_down'] as const;
+  if ((await campaign.verb(giver, 'handoff', input, allowed)) !== 'done') return false;
+  campaign.counter.count('handoff');
+  const isPassedOn = (): boolean => between.group?.catalog.handedOver?.to === heir.systemId;
+  if (!(await campaign.until(isPassedOn, 5000))) return false;
+  campaign.fleet.links.cut(giver.name, between.name);
+  supersede(campaign, giver);
+  campaign.stale.delete(heir);
+  const taken = { group: groupName, force: true };
+  if ((await campaign.verb(giver, 'promote', taken, ['state_refuses'])) === 'done') return true;
+  campaign.stale.add(heir);
+  return false;
+}
+
+/** From the moment it has the record on it may be primary by force alone. */
+async function seeThatItAsks(campaign: FleetCampaign, heir: FleetMember): Promise<void> {
+  const isSettled = (): boolean => {
+    const { group } = heir;
+    return group?.conditions.has(groupName, 'handoff_taken_back') === true;
+  };
+  if (await campaign.until(isSettled, 10_000)) {
+    campaign.counter.count('handoff taken back');
+    campaign.heirs.delete(heir);
+  } else campaign.stale.add(heir);
 }
 
 /** A primary that another one took over from: what only it has is given up, and it follows. */

@@ -1,3 +1,4 @@
+import { forkOf, type Lineage } from '../../../src/group/catalog/lineage.ts';
 import type { ErrorCode } from '../../../src/platform/errors.ts';
 import { type FleetCampaign, peerCodes, type VerbOutcome } from './fleet-campaign.ts';
 import { type FleetMember, groupName } from './fleet-member.ts';
@@ -109,6 +110,7 @@ export async function rewind(
   await allow(campaign, source, member);
   const compare = campaign.random.chance(0.5);
   const input = { group: groupName, from: source.system.url, rewind: true, compare };
+  const before = tailOf(member);
   member.isUndecided = true;
   const outcome = await campaign.verb(member, 'follow', input, [
     ...peerCodes,
@@ -122,9 +124,40 @@ export async function rewind(
   if (outcome !== 'dead') member.isUndecided = false;
   if (outcome !== 'done') return outcome;
   campaign.counter.count('rewind');
+  checkBranch(campaign, member, before);
   campaign.stale.delete(member);
   campaign.heirs.delete(member);
   return outcome;
+}
+
+interface Tail {
+  readonly lineage: Lineage;
+  readonly released: number;
+  readonly newest: number;
+}
+
+function tailOf({ group }: FleetMember): Tail | undefined {
+  if (!group || group.catalog.journalOnly) return undefined;
+  const { released, newest } = group.watermarks;
+  return { lineage: group.catalog.lineage, released, newest };
+}
+
+/** What it had behind the fork, and its journal still had, is in a branch (SAFETY 19). */
+function checkBranch(campaign: FleetCampaign, member: FleetMember, before: Tail | undefined): void {
+  const { group } = member;
+  if (!before || !group) return;
+  const { lineage, released, newest } = before;
+  const fork = forkOf(lineage, newest, group.catalog.lineage, group.watermarks.newest);
+  if (newest <= Math.max(fork, released)) return;
+  const { branches } = member.system.status(groupName);
+  if (branches.some((branch) => branch.newest >= newest && branch.fork <= fork)) {
+    campaign.counter.count('branch');
+    return;
+  }
+  const saved = branches.map((branch) => `${branch.fork + 1} to ${branch.newest}`);
+  campaign.fail(
+    `${member.name} went back from ${newest} to ${fork}, and has branches of ${saved.join(', ') || 'nothing'}`,
+  );
 }
 
 /** Follows another system from now on, or one that cannot be followed. */

@@ -4,7 +4,7 @@ import type { FaultRule } from '../faults.ts';
 import { calmWeather } from '../simulated-links.ts';
 import type { FleetCampaign } from './fleet-campaign.ts';
 import { type FleetMember, groupName } from './fleet-member.ts';
-import { handOff, meetStale, promote, returnStale } from './fleet-roles.ts';
+import { handOff, meetStale, promote, returnStale, takeBack } from './fleet-roles.ts';
 import { begin, follow, switchSource } from './fleet-sources.ts';
 import { strangeRequest } from './fleet-stranger.ts';
 
@@ -42,6 +42,7 @@ const weights = steps.reduce((sum, [weight]) => sum + weight, 0);
 /** One step, as the seed wants it. */
 export async function anyStep(campaign: FleetCampaign): Promise<void> {
   if (campaign.synchronous?.chance(0.15)) await changeWaiting(campaign);
+  if (campaign.rare.chance(0.02)) await takeBack(campaign);
   let draw = campaign.random.int(weights);
   for (const [weight, step] of steps) {
     draw -= weight;

@@ -68,17 +68,23 @@ export class FleetWatch {
     if (group.role !== seen.role) {
       this.#counter.count(`role ${seen.role} -> ${group.role}`);
       seen.role = group.role;
-      if (group.role === 'primary') this.#seeGeneration(member, group);
+      if (group.role === 'primary') this.#seePromotion(member, group);
     }
     this.#seeFollower(member, seen);
     this.#seeCursors(member, group, seen);
   }
 
-  /** It began one that nobody had before it. */
-  #seeGeneration({ name }: FleetMember, { catalog: { lineage } }: Group): void {
+  /** It began a generation that nobody had before it, and keeps something for everybody it knows (SAFETY 18). */
+  #seePromotion({ name }: FleetMember, { catalog: { lineage }, followers }: Group): void {
     const [last, before] = [lineage.at(-1), lineage.at(-2)];
-    if (!last || !before || last.generation > before.generation) return;
-    this.#report(`${name} is primary in generation ${last.generation}, which there was before`);
+    if (last && before && last.generation <= before.generation) {
+      this.#report(`${name} is primary in generation ${last.generation}, which there was before`);
+    }
+    const below = new Set(followers.members.below().map(({ systemId }) => systemId));
+    const forgotten = followers.members.list().filter(({ systemId }) => !below.has(systemId));
+    if (forgotten.length === 0) return;
+    const names = forgotten.map((member) => member.name).join(', ');
+    this.#report(`${name} is primary, and keeps nothing for ${names}, which it knows`);
   }
 
   #of(member: FleetMember): Seen {

@@ -1,6 +1,6 @@
 import type { PlantedMistake } from './mistake.ts';
 
-/** Rules 5 to 9 and the invariants: from the journal to the volumes. */
+/** Rules 5 to 10 and the invariants: from the journal to the volumes. */
 export const applyMistakes: readonly PlantedMistake[] = [
   {
     name: 'pinned-segment-reused',
@@ -95,9 +95,9 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'a checkpoint passes a change that the catalog file does not have yet',
     edits: [
       {
-        file: 'group/order/group.ts',
-        find: 'mayCheckpoint: () => !this.changes.isFileBehind,',
-        replace: 'mayCheckpoint: () => true,',
+        file: 'group/cuts/group-cuts.ts',
+        find: '    return !changes.isFileBehind;',
+        replace: '    return changes !== undefined;',
       },
     ],
   },
@@ -270,14 +270,33 @@ export const applyMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
+    name: 'batch-begun-before-its-end-is-durable',
+    rule: 10,
+    does: 'a table is applied once its first record is durable',
+    edits: [
+      {
+        file: 'group/apply/apply-driver.ts',
+        find: 'if (table.lastNumber <= this.#owner.mayApplyThrough()) this.#dispatch(table);',
+        replace:
+          'if (this.#watermarks.applied < this.#owner.mayApplyThrough()) this.#dispatch(table);',
+      },
+      {
+        file: 'group/apply/apply-driver.ts',
+        find: 'this.#watermarks.setApplied(table.lastNumber);',
+        replace:
+          'this.#watermarks.setApplied(Math.min(this.#watermarks.durable, table.lastNumber));',
+      },
+    ],
+  },
+  {
     name: 'applied-before-durable',
     rule: 'invariant 1',
     does: 'a table is applied before its last record is durable',
     edits: [
       {
         file: 'group/apply/apply-driver.ts',
-        find: 'if (table && table.lastNumber <= this.#owner.mayApplyThrough()) this.#dispatch(table);',
-        replace: 'if (table) this.#dispatch(table);',
+        find: 'if (table.lastNumber <= this.#owner.mayApplyThrough()) this.#dispatch(table);',
+        replace: 'this.#dispatch(table);',
       },
       {
         file: 'group/apply/apply-driver.ts',

@@ -10,8 +10,8 @@ export const cutMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'replicator/cuts/group-cut-member.ts',
-        find: '        // Before anything is numbered behind it.\n        this.#hold();',
-        replace: '        // Before anything is numbered behind it.',
+        find: '      // Before anything is numbered behind it.\n      this.#hold();',
+        replace: '      // Before anything is numbered behind it.',
       },
     ],
   },
@@ -49,8 +49,8 @@ export const cutMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'group/order/reply-gate.ts',
-        find: 'return Math.min(this.#durable, this.#heldBehind);',
-        replace: 'return this.#durable;',
+        find: 'return Math.min(this.#durable, this.#heldBehind, this.#confirmed);',
+        replace: 'return Math.min(this.#durable, this.#confirmed);',
       },
     ],
   },

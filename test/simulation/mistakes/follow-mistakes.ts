@@ -138,6 +138,19 @@ export const followMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
+    name: 'late-heir-asks-nobody',
+    rule: 16,
+    profile: 'fleet',
+    does: 'who reads late that a group is its own takes over without asking who has it',
+    edits: [
+      {
+        file: 'replicator/roles/inheritance.ts',
+        find: "if (!isWhole(group, this.#system.systemId)) return 'wait';",
+        replace: "return isWhole(group, this.#system.systemId) ? 'confirmed' : 'wait';",
+      },
+    ],
+  },
+  {
     name: 'generation-not-written',
     rule: 17,
     profile: 'fleet',
@@ -208,12 +221,12 @@ export const followMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'replicator/peers/admission.ts',
-        find: '  if (agreesAt(own, position)) return;',
+        find: '  if (!isLost && agreesAt(own, position)) return;',
         replace: '  if (agreesAt(own, position) || position.number >= 0) return;',
       },
       {
         file: 'replicator/source/source-refusal.ts',
-        find: '  if (!mayBeLater && !agreesAt(lineage, position)) {',
+        find: '  if (isLost || (!mayBeLater && !agreesAt(lineage, position))) {',
         replace: '  if (!mayBeLater && !agreesAt(lineage, position) && position.number < 0) {',
       },
     ],
@@ -231,12 +244,12 @@ export const followMistakes: readonly PlantedMistake[] = [
       },
       {
         file: 'replicator/peers/admission.ts',
-        find: '  if (agreesAt(own, position)) return;',
+        find: '  if (!isLost && agreesAt(own, position)) return;',
         replace: '  if (agreesAt(own, position) || position.number >= 0) return;',
       },
       {
         file: 'replicator/source/source-refusal.ts',
-        find: '  if (!mayBeLater && !agreesAt(lineage, position)) {',
+        find: '  if (isLost || (!mayBeLater && !agreesAt(lineage, position))) {',
         replace: '  if (!mayBeLater && !agreesAt(lineage, position) && position.number < 0) {',
       },
     ],

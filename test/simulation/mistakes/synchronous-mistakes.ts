@@ -3,6 +3,20 @@ import type { PlantedMistake } from './mistake.ts';
 /** Of replies that wait for followers. */
 export const synchronousMistakes: readonly PlantedMistake[] = [
   {
+    name: 'stream-holds-what-it-sent-no-more',
+    rule: 5,
+    profile: 'synchronousFleet',
+    does: 'what a stream has sent is released, received or not',
+    edits: [
+      {
+        file: 'replicator/source/source-worker.ts',
+        find: 'this.#acknowledgements.note(groupId, reader, told, true);',
+        replace:
+          'this.#acknowledgements.note(groupId, reader, { ...told, received: Math.max(told.received, reader.sent) }, true);',
+      },
+    ],
+  },
+  {
     name: 'one-follower-is-enough',
     rule: 23,
     profile: 'synchronousFleet',
