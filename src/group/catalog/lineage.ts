@@ -56,6 +56,12 @@ export function extendLineage(lineage: Lineage, stretch: Stretch): Lineage {
   return [...(isEmpty ? lineage.slice(0, -1) : lineage), stretch];
 }
 
+/** A primary says where its own stretch begins once what stands before is synced; 0: it was none. */
+export function durableAtLastOpening(lineage: Lineage, system: number): number {
+  const last = lineage.at(-1);
+  return last?.system === system ? last.firstNumber - 1 : 0;
+}
+
 /** What a follower knows once it has numbers up to `newest`: stretches that begin later are no part of it. */
 export function lineageThrough(lineage: Lineage, newest: number): Lineage {
   return lineage.filter(({ firstNumber }) => firstNumber <= newest);

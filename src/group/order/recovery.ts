@@ -103,6 +103,8 @@ export interface RecoveredJournal {
 export interface JournalTruths {
   readonly checkpoint: Checkpoint;
   readonly head: JournalHead;
+  /** Everything up to here was durable when the group was opened last, whatever its journal says of it now. */
+  readonly durable: number;
   /** Somebody needs every record after this number. */
   readonly released: number;
   /** Followers may have let go of more than that since the checkpoint was written. */
@@ -146,7 +148,7 @@ export function recoverJournal(
     disk,
     relevant,
     { number: checkpoint.applied, sequence: checkpoint.sequence, offset: checkpoint.offset },
-    head.durable,
+    Math.max(head.durable, truths.durable),
   );
   const changes: { number: number; change: CatalogChange }[] = [];
   const cuts = new CutRecords(catalog.markers);

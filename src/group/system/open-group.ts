@@ -18,7 +18,7 @@ import { keptFrom } from '../followers/follower-holds.ts';
 import { Group } from '../order/group.ts';
 import type { GroupDependencies, GroupLimits } from '../order/group-dependencies.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
-import { generationOf, type Stretch } from '../catalog/lineage.ts';
+import { durableAtLastOpening, generationOf, type Stretch } from '../catalog/lineage.ts';
 import { readMembers } from '../catalog/members.ts';
 import { openVolumes, removeOrphans } from '../order/open-volumes.ts';
 import { resumeDiverged } from '../order/take-over.ts';
@@ -54,7 +54,8 @@ export async function openGroup(
   const maps = readKeptMaps(disk, files, catalog, checkpoint, followers);
   const members = readMembers(disk, files.members);
   const needed = keptFrom(followers, maps, members, catalog, checkpoint);
-  const truths = { checkpoint, head, ...needed };
+  const durable = durableAtLastOpening(catalog.lineage, deps.systemId);
+  const truths = { checkpoint, head, durable, ...needed };
   const deleted = new DeletedVolumes(deps, files);
   const keptIds = deleted.list().map(({ kept }) => kept.entry.id);
   const recovered = recoverJournal(disk, found, truths, catalog, index, keptIds);

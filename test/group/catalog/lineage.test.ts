@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  durableAtLastOpening,
   agreesAt,
   extendLineage,
   forkOf,
@@ -157,4 +158,16 @@ describe('lineage', () => {
       { numRuns: 2000 },
     );
   });
+});
+
+it('what stood before the own newest stretch was durable; what stood before that of another was not, here', () => {
+  const stretch = (system: number, firstNumber: number) => ({
+    generation: 1,
+    system,
+    incarnation: firstNumber,
+    firstNumber,
+  });
+  expect(durableAtLastOpening([], 7)).toBe(0);
+  expect(durableAtLastOpening([stretch(7, 1), stretch(7, 42)], 7)).toBe(41);
+  expect(durableAtLastOpening([stretch(7, 1), stretch(8, 42)], 7)).toBe(0);
 });
