@@ -76,7 +76,12 @@ export interface CutPair {
   readonly secondary: CutNode;
 }
 
-export async function setUpPair(fleet: Fleet, index: number): Promise<CutPair> {
+/** `isSynchronous`: hosts of the primary wait for the secondary too, while it is there. */
+export async function setUpPair(
+  fleet: Fleet,
+  index: number,
+  isSynchronous: boolean,
+): Promise<CutPair> {
   const primary = new CutNode(fleet, `p${index}`);
   const secondary = new CutNode(fleet, `s${index}`);
   await primary.start();
@@ -84,7 +89,12 @@ export async function setUpPair(fleet: Fleet, index: number): Promise<CutPair> {
   const group = cutGroup;
   await primary.system.verb('group create', { group, journalSize: 64 * MiB });
   await primary.system.verb('volume create', { volume: `${group}/v`, size: cutVolumeBytes });
-  await secondary.system.verb('follow', { group, from: primary.system.url });
+  const how = isSynchronous ? { sync: true } : {};
+  if (isSynchronous) {
+    const settings = { syncTimeout: '200ms', onSyncLoss: 'degrade' };
+    await primary.system.verb('group configure', { group, ...settings });
+  }
+  await secondary.system.verb('follow', { group, from: primary.system.url, ...how });
   await secondary.system.caughtUp(primary.system);
   return { primary, secondary };
 }

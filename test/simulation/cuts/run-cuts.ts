@@ -26,6 +26,8 @@ export const cutKinds: readonly string[] = [
   'member silent',
   'sync slow',
   'cut promoted',
+  'cut promoted by daemons',
+  'marker committed by daemons',
 ];
 
 export interface CutResult {
@@ -49,10 +51,16 @@ export async function runCuts(
   try {
     const pairs = [];
     for (let index = random.between(2, 4); index > 0; index -= 1) {
-      pairs.push(await setUpPair(fleet, pairs.length));
+      pairs.push(await setUpPair(fleet, pairs.length, random.chance(0.4)));
     }
-    campaign = new CutCampaign(fleet, pairs, counter, options.verbose ?? false);
-    campaign.begin();
+    // Half of them know how daemons do it, and half what the order of messages is good for.
+    const isReal = seed % 2 === 1;
+    campaign = new CutCampaign(fleet, pairs, {
+      counter,
+      isVerbose: options.verbose ?? false,
+      isReal,
+    });
+    await campaign.begin();
     for (let step = 0; step < (options.steps ?? cutStepsDefault); step += 1) await campaign.step();
     await endCuts(campaign);
   } catch (error) {
