@@ -52,6 +52,11 @@ export const cutMistakes: readonly PlantedMistake[] = [
         find: 'return Math.min(this.#durable, this.#heldBehind, this.#confirmed);',
         replace: 'return Math.min(this.#durable, this.#confirmed);',
       },
+      {
+        file: 'replicator/source/source-feed.ts',
+        find: 'Math.min(replies.gate.heldBehind, Math.max(durable, retained.lastNumber))',
+        replace: 'Math.max(durable, retained.lastNumber)',
+      },
     ],
   },
   {
