@@ -123,6 +123,7 @@ export async function createArea(
       createSegment(disk, path, slot, slots);
       if (slot % 8 === 7) await new Promise<void>((resolve) => clock.soon(resolve));
     }
+    await fillFirst(disk, `${path}/${segmentFileName(0)}`);
     disk.syncDirectorySync(path);
     writeIdentity(disk, path, identity);
   } catch (error) {
@@ -130,6 +131,13 @@ export async function createArea(
     const told = refusedBySystem(error, 'write_failed', `cannot make journal directory ${path}`);
     throw told ? new JnbdError(told.code, `${told.message}; ${hint}`, { cause: error }) : error;
   }
+}
+
+/** The others are while the one before is in use. */
+async function fillFirst(disk: Disk, path: string): Promise<void> {
+  const file = disk.openSync(path, 'read-write', 'segment');
+  await new Promise<void>((resolve) => file.fillReserved(() => true, resolve));
+  file.closeSync();
 }
 
 const notDirectory = 'something on the way there is a file; name another directory';

@@ -378,6 +378,7 @@ export class Journal {
   #stop(): void {
     this.#commit.stop();
     this.#idleMark.stop();
+    this.#chain.stop();
   }
 }
 

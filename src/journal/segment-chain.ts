@@ -232,7 +232,7 @@ export class SegmentChain {
   }
 
   /**
-   * Prepares the next segment: header written and synced. `done` is called once when that ended, with
+   * Prepares the next segment: header written, what was never written filled, and synced. `done` is called once when that ended, with
    * the failure if it failed; not called when nothing was to be done, or no segment is free.
    */
   prepareStandby(durable: number, done: (failure: AreaFailure | null) => void): void {
@@ -249,6 +249,15 @@ export class SegmentChain {
     if (!preparing) return;
     const segment = preparing;
     this.#preparing = segment;
+    // Whoever writes much waits for few syncs, and for room sooner.
+    const isWanted = (): boolean =>
+      this.#preparing === segment && this.current.endOffset < segmentBytes / 2;
+    segment.file.fillReserved(isWanted, () => {
+      if (this.#preparing === segment) this.#syncStandby(segment, done);
+    });
+  }
+
+  #syncStandby(segment: LiveSegment, done: (failure: AreaFailure | null) => void): void {
     segment.file.dataSync((error) => {
       if (this.#preparing !== segment) return;
       this.#preparing = undefined;
@@ -258,6 +267,11 @@ export class SegmentChain {
       }
       done(error ? new AreaFailure(segment.area, error) : null);
     });
+  }
+
+  /** The journal is closed: its files are next. */
+  stop(): void {
+    this.#preparing = undefined;
   }
 
   /** What lies behind `durable` in these segments is void: it goes on elsewhere. */

@@ -72,6 +72,14 @@ export interface DiskFile {
    */
   writeBack(position: number, length: number, done: SyncDone): void;
 
+  /**
+   * Writes zeroes where space is only reserved, a little at a time and as long as `isWanted`: what is written there
+   * later changes contents alone, and a sync of it waits for nothing else on the file system. Nothing reads
+   * otherwise than before. `done` is called once, when nothing of it is on its way any more: within the call where
+   * nothing is to be done. What fails is left as it is.
+   */
+  fillReserved(isWanted: () => boolean, done: () => void): void;
+
   /** Reserves space, size included, without writing; contents read as zero. */
   preallocateSync(position: number, length: number): void;
   /** Gives the space back; the range reads as zero. Where the file system cannot: writes zeroes. */

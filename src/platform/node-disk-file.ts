@@ -9,6 +9,7 @@ import {
 } from './disk.ts';
 import { systemErrorCode } from './errors.ts';
 import { findExtent, seekExtent, tellsExtents } from './extent-map.ts';
+import { fillReserved } from './fill-reserved.ts';
 import * as fileSpace from './file-space.ts';
 import { blockBytes, KiB } from './limits.ts';
 import { addressOf, isMissing } from './native.ts';
@@ -193,6 +194,10 @@ export class NodeDiskFile implements DiskFile {
       done(error);
     });
     this.#asynchronousCalls++;
+  }
+
+  fillReserved(isWanted: () => boolean, done: () => void): void {
+    fillReserved(this, isWanted, done);
   }
 
   preallocateSync(position: number, length: number): void {
