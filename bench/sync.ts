@@ -4,7 +4,9 @@ import { temporaryDirectory } from '../test/support/temporary.ts';
 import { missingPrograms } from '../test/support/tools.ts';
 import { writePeersVolume } from './contestants.ts';
 import { flush, missingForLoads, putLoad } from './load.ts';
+import { type Finding, findingsTable, holds } from './follow-report.ts';
 import { describeMachine, requireSpace } from './machine.ts';
+import { measureMarkers } from './markers.ts';
 import { Mirror } from './mirror.ts';
 import { missedBars, replaceTable, type Result, say, sayMissed, writeReport } from './report.ts';
 import { measureRounds } from './rounds.ts';
@@ -76,7 +78,7 @@ class SyncBench {
   }
 
   async run(): Promise<number> {
-    const { rounds, extraRounds, barShare } = this.#options;
+    const { rounds, extraRounds, barShare, seconds } = this.#options;
     const chosen = syncRows.filter(({ id }) => this.#options.rows.includes(id));
     say(`writing the volumes once, in ${this.#directory}`);
     await this.#startPairs(chosen);
@@ -89,7 +91,8 @@ class SyncBench {
       measure: (row, name, round) => this.#measure(row, name, round),
       report: reportSync,
     });
-    return this.#conclude(reports);
+    await this.stop();
+    return this.#conclude(reports, await measureMarkers(this.#directory, 2 * seconds));
   }
 
   async #startPairs(chosen: readonly SyncRow[]): Promise<void> {
@@ -129,9 +132,10 @@ class SyncBench {
     }
   }
 
-  async #conclude(reports: readonly SyncRowReport[]): Promise<number> {
+  async #conclude(reports: readonly SyncRowReport[], markers: readonly Finding[]): Promise<number> {
     const { command, rounds, seconds, sizeBytes, barShare, json, readme } = this.#options;
     const missed = missedBars(reports, barShare);
+    const missedMarkers = markers.filter((finding) => !holds(finding, barShare));
     const machine = await describeMachine(this.#directory);
     const summary =
       `\`${command}\` on ${machine.text}, both systems and the load on it: ${rounds} rounds of ` +
@@ -140,20 +144,22 @@ class SyncBench {
       'is in the volumes of both systems. The mirror of qemu-storage-daemon (write-blocking) passes ' +
       'neither FUA nor FLUSH on to its target, which therefore makes every write durable in the rows ' +
       'with FUA, and none in the others: there a synchronous follower has everything, a mirror has not. ' +
-      'A ratio is to the better of the mirrors.';
-    const table = syncTable(reports);
+      'A ratio is to the better of the mirrors. Markers: of a cut over two systems, each with hosts of its own.';
+    const table = `${syncTable(reports)}\n\n${findingsTable(markers)}`;
     say(`\n${table}\n\n${summary}`);
     sayMissed(missed, barShare);
+    for (const { id, text } of missedMarkers) say(`missed: ${id}: ${text}`);
     if (json !== undefined) {
-      const ids = missed.map(({ id }) => id);
-      writeReport(json, this.#options, { machine, rows: reports, missed: ids });
+      const ids = [...missed, ...missedMarkers].map(({ id }) => id);
+      writeReport(json, this.#options, { machine, rows: reports, markers, missed: ids });
     }
     if (readme !== undefined) replaceTable(readme, 'sync', `${table}\n\n${summary}`);
-    return missed.length > 0 ? 1 : 0;
+    return missed.length + missedMarkers.length > 0 ? 1 : 0;
   }
 
   async stop(): Promise<void> {
     for (const pair of this.#pairs.values()) await pair.stop();
+    this.#pairs.clear();
   }
 }
 

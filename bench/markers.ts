@@ -1,0 +1,133 @@
+import { join } from 'node:path';
+import type { Status } from '../src/control/schema-status.ts';
+import { NbdClient } from '../src/nbd/client.ts';
+import { runChecked, sleep } from '../test/support/children.ts';
+import { Daemon } from '../test/support/daemon.ts';
+import type { Finding } from './follow-report.ts';
+
+const MiB = 1024 ** 2;
+const volumeBytes = 256 * MiB;
+const blockBytes = 4096;
+const depth = 4;
+/** How long a round takes at most, with what it leaves waiting behind it. */
+const roundMilliseconds = 20;
+
+/** One write of a host, by the clock that markers are made by. */
+interface TimedWrite {
+  readonly began: number;
+  readonly ended: number;
+}
+
+/** What markers at an interval of a second cost the hosts of a cut over two systems. */
+export async function measureMarkers(directory: string, seconds: number): Promise<Finding[]> {
+  const daemons: Daemon[] = [];
+  try {
+    for (const name of ['one', 'two']) daemons.push(await startMember(directory, name));
+    const [first] = daemons;
+    if (!first) throw new Error('no system was started');
+    const members = daemons.flatMap(({ listenPort }, at) => [
+      '--member',
+      `http://127.0.0.1:${listenPort}/g${at}`,
+    ]);
+    for (const [at, daemon] of daemons.entries()) {
+      await daemon.client('group', 'create', `g${at}`, '--journal-size', '1GiB');
+      await daemon.client('volume', 'create', `g${at}/v`, '--size', String(volumeBytes));
+    }
+    await first.client('cut', 'create', 'bench', ...members, '--interval', '1s');
+    return await measureHosts(daemons, seconds);
+  } finally {
+    for (const daemon of daemons) await daemon.kill();
+    await runChecked('rm', ['-rf', join(directory, 'one'), join(directory, 'two')]);
+  }
+}
+
+async function startMember(directory: string, name: string): Promise<Daemon> {
+  return Daemon.start({ dataDirectory: join(directory, name), arguments: ['--name', name] });
+}
+
+async function measureHosts(daemons: readonly Daemon[], seconds: number): Promise<Finding[]> {
+  const writes: TimedWrite[] = [];
+  const markers = new Set<number>();
+  const until = performance.now() + seconds * 1000;
+  const clients = await Promise.all(
+    daemons.map((daemon, at) => NbdClient.connectUri(daemon.uri(`g${at}/v`))),
+  );
+  const before = await Promise.all(daemons.map(heldSeconds));
+  const began = performance.now();
+  const hosts = clients.flatMap((client) =>
+    Array.from({ length: depth }, () => writeUntil(client, until, writes)),
+  );
+  while (performance.now() < until) {
+    for (const daemon of daemons) {
+      const at = (await cutOf(daemon))?.newest?.at;
+      if (at !== undefined && Date.parse(at) >= performance.timeOrigin + began) {
+        markers.add(Date.parse(at));
+      }
+    }
+    await sleep(300);
+  }
+  await Promise.all(hosts);
+  const measuredSeconds = (performance.now() - began) / 1000;
+  const after = await Promise.all(daemons.map(heldSeconds));
+  for (const client of clients) await client.close();
+  const held = Math.max(...after.map((total, at) => total - (before[at] ?? 0)));
+  return findings(writes, [...markers], held / measuredSeconds);
+}
+
+async function writeUntil(client: NbdClient, until: number, writes: TimedWrite[]): Promise<void> {
+  const bytes = Buffer.alloc(blockBytes, 0x5a);
+  while (performance.now() < until) {
+    const offset = Math.floor(Math.random() * (volumeBytes / blockBytes)) * blockBytes;
+    const began = performance.timeOrigin + performance.now();
+    await client.write(offset, bytes);
+    writes.push({ began, ended: performance.timeOrigin + performance.now() });
+  }
+}
+
+async function cutOf(daemon: Daemon) {
+  const { body } = await daemon.get('/status');
+  return (JSON.parse(body) as Status).cuts[0];
+}
+
+async function heldSeconds(daemon: Daemon): Promise<number> {
+  return (await cutOf(daemon))?.members[0]?.heldSeconds ?? 0;
+}
+
+function findings(
+  writes: readonly TimedWrite[],
+  markers: readonly number[],
+  heldShare: number,
+): Finding[] {
+  const inRounds = writes.filter(({ began, ended }) =>
+    markers.some((at) => ended >= at && began <= at + roundMilliseconds),
+  );
+  const p99Milliseconds = percentile(inRounds.map(latencyOf), 0.99);
+  const p99Always = percentile(writes.map(latencyOf), 0.99);
+  return [
+    {
+      id: 'held-share',
+      label: 'host time held by markers, one a second',
+      text: `${(heldShare * 100).toFixed(3)} % (${markers.length} markers)`,
+      value: heldShare,
+      bar: { kind: 'at most', value: 0.001, text: '0.1 %' },
+      details: { markers: markers.length },
+    },
+    {
+      id: 'round-p99',
+      label: `p99 of 4k writes in flight within ${roundMilliseconds} ms of a marker, depth ${depth} on each of two systems`,
+      text: `${p99Milliseconds.toFixed(2)} ms (${p99Always.toFixed(2)} ms over all)`,
+      value: inRounds.length > 0 ? p99Milliseconds : Number.POSITIVE_INFINITY,
+      bar: { kind: 'at most', value: 10, text: '10 ms' },
+      details: { writes: writes.length, inRounds: inRounds.length, p99Always },
+    },
+  ];
+}
+
+function latencyOf({ began, ended }: TimedWrite): number {
+  return ended - began;
+}
+
+function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
