@@ -144,11 +144,13 @@ export function recoverJournal(
       segment.area.become('failed', `${segment.path}: ${messageOf(error)}`);
     }
   }
+  // A journal that was begun anew has nothing, and misses nothing that is in the volumes.
+  const beforeLast = truths.durable > checkpoint.applied ? truths.durable : 0;
   const scan = new JournalScan(
     disk,
     relevant,
     { number: checkpoint.applied, sequence: checkpoint.sequence, offset: checkpoint.offset },
-    Math.max(head.durable, truths.durable),
+    Math.max(head.durable, beforeLast),
   );
   const changes: { number: number; change: CatalogChange }[] = [];
   const cuts = new CutRecords(catalog.markers);
