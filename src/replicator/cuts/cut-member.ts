@@ -36,8 +36,9 @@ export interface CutMember {
   /** For how long replies were held since the group was opened, all rounds together. */
   heldMilliseconds(): number;
   /**
-   * Markers of this cut that are durable in this group's journal, oldest first. Of a secondary those alone
-   * that it could be promoted at, as far as its volumes are concerned.
+   * Markers of this cut that are durable in this group's journal, oldest first. Of a primary the newest one that
+   * is committed and those behind it; of another those alone that it could be promoted at, as far as its
+   * volumes are concerned.
    */
   markers(cutId: string): readonly ReceivedMarker[];
   /** Nothing behind this update number is applied; undefined lifts that. At once, and until the group is closed. */

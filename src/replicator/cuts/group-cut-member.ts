@@ -126,17 +126,20 @@ class GroupCutMember implements CutMember {
     const { cuts, watermarks, follow, role } = this.#group;
     const { durable, applied } = watermarks;
     const { copies = [], resync, shows = 0 } = follow.state ?? {};
-    const isSecondary = role !== 'primary';
-    if (isSecondary && (resync || copies.length > 0)) return [];
-    const first = isSecondary ? Math.max(applied, shows) : 0;
-    return cuts.records
-      .list(cutId, durable)
-      .filter(({ number }) => number >= first)
-      .map(({ committedAt, number, ...marker }) => ({
-        ...marker,
-        number: BigInt(number),
-        isCommitted: committedAt !== undefined && committedAt <= durable,
-      }));
+    const isPrimary = role === 'primary';
+    if (!isPrimary && (resync || copies.length > 0)) return [];
+    const known = cuts.records.list(cutId, durable);
+    const isStanding = (committedAt = Number.POSITIVE_INFINITY): boolean => committedAt <= durable;
+    // Of a primary whose follower is away there may be thousands, and it is asked before each round.
+    const first = isPrimary
+      ? known.findLastIndex(({ committedAt }) => isStanding(committedAt))
+      : known.findIndex(({ number }) => number >= Math.max(applied, shows));
+    if (first < 0 && !isPrimary) return [];
+    return known.slice(Math.max(first, 0)).map(({ committedAt, number, ...marker }) => ({
+      ...marker,
+      number: BigInt(number),
+      isCommitted: isStanding(committedAt),
+    }));
   }
 
   holdApplyAt(number: bigint | undefined): void {

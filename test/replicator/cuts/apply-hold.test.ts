@@ -70,7 +70,7 @@ describe('a secondary of a target list', () => {
     await trial.pass(2000);
     expectApplied(trial, beta, applied);
     const known = cutMemberOf(beta.group()).markers(cutId);
-    expect(known).toEqual(cutMemberOf(alpha.group()).markers(cutId));
+    expect(known.slice(-1)).toEqual(cutMemberOf(alpha.group()).markers(cutId));
     expect(known.map(({ number }) => Number(number))).toEqual(markers);
     expect(known.every(({ isCommitted }) => isCommitted)).toBe(true);
     const [first = 0] = markers;
