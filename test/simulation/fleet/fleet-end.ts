@@ -35,12 +35,23 @@ export async function converge(campaign: FleetCampaign): Promise<void> {
   await campaign.pass(50);
   await makeSureOfVolume(campaign, primary);
   campaign.write(primary, 60);
-  await catchUp(campaign, primary, untilRestart);
-  await compare(campaign, primary);
+  await catchUpAndCompare(campaign, primary, untilRestart);
   for (const member of campaign.members) await campaign.crash(member, 'stop');
   for (const member of campaign.members) await campaign.start(member);
-  await catchUp(campaign, primary, []);
-  await compare(campaign, primary);
+  await catchUpAndCompare(campaign, primary, []);
+}
+
+/** Whom replies wait for is recorded at any time: then it is looked at again. */
+async function catchUpAndCompare(
+  campaign: FleetCampaign,
+  primary: FleetMember,
+  excused: readonly ConditionCode[],
+): Promise<void> {
+  for (let attempt = 0; attempt < 10; attempt += 1) {
+    await catchUp(campaign, primary, excused);
+    if (await compare(campaign, primary)) return;
+  }
+  campaign.fail(`${primary.name} does not come to rest`);
 }
 
 function calmDown({ fleet, members, troubled }: FleetCampaign): void {
@@ -172,15 +183,18 @@ function hasAll(
   );
 }
 
-async function compare(campaign: FleetCampaign, primary: FleetMember): Promise<void> {
+/** False: the primary has something new meanwhile. */
+async function compare(campaign: FleetCampaign, primary: FleetMember): Promise<boolean> {
   const expected = summary(primary);
   for (const member of campaign.members) {
     await checkContents(campaign, member);
     const found = summary(member);
+    if (summary(primary) !== expected) return false;
     if (found !== expected) {
       campaign.fail(`${member.name} has ${found}, and ${primary.name} ${expected}`);
     }
   }
+  return true;
 }
 
 /** All that is to be the same everywhere. */
