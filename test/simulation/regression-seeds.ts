@@ -106,15 +106,46 @@ export const regressionSeeds: readonly RegressionSeed[] = [
       'a follower without room for a new volume applied what was written to it to nothing, and lost it',
   },
   { seed: 531, profile: 'fleet', found: 'as 512' },
+  {
+    seed: 35,
+    profile: 'fleet',
+    found: 'a volume file that a start had made was not on the device, and the catalog named it',
+  },
+  {
+    seed: 121,
+    profile: 'fleet',
+    found: 'what a system needed that may follow next was released with the hold of another one',
+  },
+  {
+    seed: 568,
+    profile: 'fleet',
+    found: 'an heir that read late that a group was its own took over beside its giver',
+  },
+  {
+    seed: 5,
+    profile: 'synchronousFleet',
+    found:
+      'the model took what a primary recorded meanwhile for a difference (the engine was right)',
+  },
+  {
+    seed: 29,
+    profile: 'synchronousFleet',
+    found: 'the model held to a primary that somebody with a newer generation joined (as 5)',
+  },
 ];
 
 /**
  * Those that are left out by a run of the seeds from 0 up to `count`, with the profiles that follow from them,
- * and one of the fleet's up to `fleetCount`.
+ * one of the fleet's up to `fleetCount`, and one of the fleet's that hosts wait for up to `synchronousCount`.
  */
-export function seedsBeside(count: number, fleetCount: number): RegressionSeed[] {
+export function seedsBeside(
+  count: number,
+  fleetCount: number,
+  synchronousCount: number,
+): RegressionSeed[] {
   return regressionSeeds.filter(({ seed, profile }) => {
     if (profile === 'fleet') return seed >= fleetCount;
+    if (profile === 'synchronousFleet') return seed >= synchronousCount;
     return seed >= count || profileNames[seed % profileNames.length] !== profile;
   });
 }

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { cutKinds } from './cuts/run-cuts.ts';
+import { protectionKinds } from './fleet/fleet-protection.ts';
 import { fleetKinds } from './fleet/fleet-watch.ts';
 import { profileNames } from './profiles.ts';
 import { seedsBeside } from './regression-seeds.ts';
@@ -8,6 +9,7 @@ import { replayCommand, runInChild, runSeeds, type SeedReport } from './seed-run
 
 const count = 200;
 const fleetCount = 200;
+const synchronousCount = 60;
 const cutCount = 30;
 describe('the whole daemon on a disk that loses, tears, rots, fails and fills', () => {
   test(`holds what it promised in ${count} seeds, and everything that can go wrong did`, async () => {
@@ -41,6 +43,19 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
     expect(fleetKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
   }, 1_500_000);
 
+  test(`holds in ${synchronousCount} seeds of a fleet that hosts wait for, and everything that can happen to it did`, async () => {
+    const failures: string[] = [];
+    const tell = (report: SeedReport): void => {
+      if (report.failure === undefined) return;
+      failures.push(`${replayCommand(report)}: ${report.failure}`);
+    };
+    const options = { seed: 0, count: synchronousCount, profile: 'synchronousFleet' } as const;
+    const { seeds, counts } = await runSeeds(options, tell);
+    expect(failures).toEqual([]);
+    expect(seeds).toHaveLength(synchronousCount);
+    expect(protectionKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
+  }, 900_000);
+
   test(`holds in ${cutCount} seeds of cuts, and everything that can happen to them did`, async () => {
     const failures: string[] = [];
     const tell = (report: SeedReport): void => {
@@ -57,7 +72,7 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
   }, 900_000);
 
   test('holds in seeds that found defects before', async () => {
-    const waiting = seedsBeside(count, fleetCount);
+    const waiting = seedsBeside(count, fleetCount, synchronousCount);
     const failures: string[] = [];
     const work = async (): Promise<void> => {
       for (let next = waiting.shift(); next; next = waiting.shift()) {

@@ -34,8 +34,14 @@ export const failureMistakes: readonly PlantedMistake[] = [
   {
     name: 'head-not-believed',
     rule: 3,
-    does: 'recovery does not look at what the head says was durable',
-    edits: [{ file: 'group/order/recovery.ts', find: '    head.durable,\n', replace: '    0,\n' }],
+    does: 'recovery does not look at what the head, or the catalog, says was durable',
+    edits: [
+      {
+        file: 'group/order/recovery.ts',
+        find: '    Math.max(head.durable, beforeLast),\n',
+        replace: '    0,\n',
+      },
+    ],
   },
   {
     name: 'failed-sync-tried-again',
