@@ -89,14 +89,18 @@ export class CutFleet {
     throw new Error('the target list does not go on');
   }
 
-  /** Hosts write one after the other, alternately on both primaries: each knows what the other one wrote. */
+  /** Hosts write alternately on both primaries, each once the other one was answered. */
   async pingPong(writes: number): Promise<void> {
     const hosts = [new TestHost(this.alpha, 'a/v'), new TestHost(this.beta, 'b/v')];
     for (let i = 0; i < writes; i += 1) {
       this.#count += 1;
       const bytes = Buffer.alloc(512);
       bytes.writeUInt32LE(this.#count, 0);
-      await must(hosts[this.#count % 2], 'a host').write(0, bytes);
+      const { session } = must(hosts[this.#count % 2], 'a host');
+      const number = await must(hosts[this.#count % 2], 'a host').write(0, bytes);
+      if (number <= session.plainThrough) continue;
+      session.requestDurable(number);
+      await this.fleet.clock.runUntil(() => session.answerable >= number, 10_000);
     }
     for (const host of hosts) host.close();
   }

@@ -121,6 +121,11 @@ describe('a controller', () => {
       marks.push(marker.id);
     }
     expect(marks.toSorted((a, b) => (isLater(a, b) ? 1 : -1))).toEqual(marks);
+    const at = new Date(cut.fleet.clock.wallMilliseconds() + 5000).toISOString();
+    const timed = (await beta.verb('cut mark', { cut: cutName, at })) as { marker: { at: string } };
+    expect(Date.parse(timed.marker.at) - Date.parse(at)).toBeGreaterThanOrEqual(0);
+    expect(Date.parse(timed.marker.at) - Date.parse(at)).toBeLessThan(100);
+    await expect(beta.verb('cut mark', { cut: cutName, at })).rejects.toThrow('is over');
     alpha.kill();
     await expect(beta.verb('cut mark', { cut: cutName })).rejects.toThrow(
       /no marker was made in cut orders: system alpha/,
