@@ -99,6 +99,8 @@ export async function handOff(campaign: FleetCampaign): Promise<void> {
     'follower_not_found',
     'timed_out',
     'shutting_down',
+    // By what followers still need, which were cut off.
+    'journal_full',
   ]);
   if (outcome === 'refused' && !before.has(heir)) campaign.heirs.delete(heir);
   if (outcome === 'done') campaign.counter.count('handoff');
