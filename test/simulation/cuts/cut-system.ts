@@ -87,7 +87,7 @@ export async function setUpPair(
   await primary.start();
   await secondary.start();
   const group = cutGroup;
-  await primary.system.verb('group create', { group, journalSize: 64 * MiB });
+  await primary.system.verb('group create', { group, journalSize: 256 * MiB });
   await primary.system.verb('volume create', { volume: `${group}/v`, size: cutVolumeBytes });
   const how = isSynchronous ? { sync: true } : {};
   if (isSynchronous) {
