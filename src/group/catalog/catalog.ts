@@ -138,11 +138,21 @@ export function changeCatalog(catalog: Catalog, change: CatalogChange, number: n
       const protection = isGiver ? catalog.protection : undefined;
       return { ...catalog, number, role: 'secondary', handedOver, protection };
     }
-    case 'protection_changed':
-      return { ...catalog, number, protection: { ...change.protection, number } };
+    case 'protection_changed': {
+      const after = lastingNumber(catalog);
+      return { ...catalog, number, protection: { ...change.protection, number, after } };
+    }
     case 'volume_deleted':
       return { ...catalog, number, volumes: catalog.volumes.filter(({ id }) => id !== change.id) };
   }
+}
+
+/**
+ * Of the newest change that a promotion cannot leave out. On whom hosts wait is no such change: who is promoted
+ * waits for nobody yet.
+ */
+export function lastingNumber({ number, protection }: Catalog): number {
+  return protection?.number === number ? (protection.after ?? number) : number;
 }
 
 export function encodeChange(change: CatalogChange): Uint8Array {

@@ -24,16 +24,19 @@ export interface NumberedRule extends ProtectionRule {
  *
  * `protected`: every update from `number` on that was answered is durable on `needed` of `members`.
  * `unprotected`: updates behind `behind` were answered without that, or may have been.
+ * `after`: of the newest change of the catalog before it that was of another kind.
  */
 export type Protection =
   | (NumberedRule & {
       readonly state: 'protected';
+      readonly after?: number;
       readonly atMilliseconds: number;
       readonly believed: readonly NumberedRule[];
     })
   | {
       readonly state: 'unprotected';
       readonly number: number;
+      readonly after?: number;
       readonly behind: number;
       /** Who was waited for, so many are wanted again; and whom it was lost for, if for anybody. */
       readonly members: readonly ProtectionMember[];
@@ -44,8 +47,8 @@ export type Protection =
 
 /** `believed`: rules of before that a member may still go by, because it has not heard of this one. */
 export type ProtectionChange =
-  | Omit<Extract<Protection, { state: 'protected' }>, 'number'>
-  | Omit<Extract<Protection, { state: 'unprotected' }>, 'number'>;
+  | Omit<Extract<Protection, { state: 'protected' }>, 'number' | 'after'>
+  | Omit<Extract<Protection, { state: 'unprotected' }>, 'number' | 'after'>;
 
 /** By the settings of the group. */
 export interface SynchronousSettings {

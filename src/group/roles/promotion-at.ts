@@ -1,6 +1,6 @@
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
-import type { Catalog } from '../catalog/catalog.ts';
+import { type Catalog, lastingNumber } from '../catalog/catalog.ts';
 import { RegionSet } from '../../volume/region-set.ts';
 import { readUpdates, replay } from '../../volume/replay.ts';
 import { type Branch, saveBranch } from '../system/branches.ts';
@@ -53,6 +53,8 @@ export async function promoteAt(
       // Settings may have changed meanwhile.
       catalog: {
         ...group.catalog,
+        // What is behind it, and was no lasting change, is not there any more.
+        number: Math.min(group.catalog.number, number),
         role: 'primary',
         lineage,
         handedOver: undefined,
@@ -90,7 +92,8 @@ export function checkNumber(
     );
   }
   const shows = follow.state?.shows ?? 0;
-  const lowest = Math.max(applied, shows, catalog.number);
+  const lasting = lastingNumber(catalog);
+  const lowest = Math.max(applied, shows, lasting);
   const possible = lowest > newest ? 'no update is possible now' : rangeText(name, lowest, newest);
   if (number > newest) refuse(`its newest update here is ${newest}; ${possible}`);
   if (number < applied) {
@@ -99,22 +102,15 @@ export function checkNumber(
     );
   }
   if (number < shows) refuse(`its volumes show updates up to ${shows}; ${possible}`);
-  if (number < catalog.number) refuse(`${changeText(catalog)}; ${possible}`);
+  if (number < lasting) refuse(`${changeText(catalog, lasting)}; ${possible}`);
 }
 
-/** Why the newest change of the catalog cannot be left out: what there was before it is not kept. */
-function changeText({ number, protection, handedOver }: Catalog): string {
-  if (protection?.number === number) {
-    const what =
-      protection.state === 'protected'
-        ? 'replies to hosts wait for followers'
-        : 'replies to hosts wait for followers no more';
-    return `update ${number} records that from there on ${what}, and what held before it is not kept`;
-  }
-  if (handedOver) {
+/** Why that change of the catalog cannot be left out: what there was before it is not kept. */
+function changeText({ number, handedOver }: Catalog, lasting: number): string {
+  if (handedOver && lasting === number) {
     return `update ${number} hands the group over to system ${handedOver.name}, which is not undone`;
   }
-  return `update ${number} made, changed or deleted a volume, which is not undone`;
+  return `update ${lasting} made, changed or deleted a volume, which is not undone`;
 }
 
 function rangeText(name: string, from: number, to: number): string {

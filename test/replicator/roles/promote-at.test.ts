@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { inspectJournal } from '../../../src/journal/inspect.ts';
+import { must } from '../../../src/platform/assert.ts';
 import { MiB } from '../../../src/platform/limits.ts';
 import { HistoryTrial, volumeBytes } from './history-trial.ts';
 
@@ -105,7 +106,7 @@ describe('promote --at', () => {
     await beta.verb('promote', { group: 'g', dryRun: true, at: 'latest' });
   });
 
-  test('goes back behind no record of whom replies wait for, and says what is possible', async () => {
+  test('goes back behind a record of whom replies wait for, but behind no volume change', async () => {
     const trial = await HistoryTrial.begin('at protection');
     const { alpha } = trial;
     const beta = await trial.follower('beta', alpha);
@@ -118,10 +119,21 @@ describe('promote --at', () => {
     await host.flush();
     const { newest } = alpha.group().watermarks;
     await beta.until(() => beta.group().watermarks.durable === newest);
-    const promoting = beta.verb('promote', { group: 'g', at: String(number - 1) });
-    await expect(promoting).rejects.toThrow(
-      `update ${number} records that from there on replies to hosts wait for followers, and what held before it is not kept; possible are ${number} to ${newest}, and most is undone by: jnbd promote g --at ${number}`,
-    );
+    const lasting = must(alpha.group().catalog.protection?.after, 'the volume was made before');
+    const tooFar = beta.verb('promote', { group: 'g', at: String(lasting - 1) });
+    const { applied } = beta.group().watermarks;
+    await expect(tooFar).rejects.toThrow('cannot be promoted');
+    expect(applied).toBeLessThan(number - 1);
+    alpha.kill();
+    await beta.verb('promote', { group: 'g', at: String(number - 1), force: true });
+    const { catalog, watermarks, role } = beta.group();
+    expect([role, watermarks.newest]).toEqual(['primary', number - 1]);
+    expect(catalog.protection).toBeUndefined();
+    // Changes are numbered on from there, and known after a restart.
+    await beta.verb('volume create', { volume: 'g/w', size: MiB });
+    beta.kill();
+    await beta.start();
+    expect([...beta.group().volumes.keys()].sort()).toEqual(['v', 'w']);
   });
 
   test.each(Array.from({ length: 20 }, (_, seed) => seed))(
