@@ -132,20 +132,29 @@ export const regressionSeeds: readonly RegressionSeed[] = [
     profile: 'synchronousFleet',
     found: 'the model held to a primary that somebody with a newer generation joined (as 5)',
   },
+  {
+    seed: 2,
+    profile: 'cuts',
+    found:
+      'a target list could not be promoted below a record of whom the hosts of a primary waited for',
+  },
 ];
 
 /**
  * Those that are left out by a run of the seeds from 0 up to `count`, with the profiles that follow from them,
- * one of the fleet's up to `fleetCount`, and one of the fleet's that hosts wait for up to `synchronousCount`.
+ * and of several systems up to the other counts.
  */
-export function seedsBeside(
-  count: number,
-  fleetCount: number,
-  synchronousCount: number,
-): RegressionSeed[] {
+export function seedsBeside(run: {
+  readonly count: number;
+  readonly fleetCount: number;
+  /** Of a fleet that hosts wait for. */
+  readonly synchronousCount: number;
+  readonly cutCount: number;
+}): RegressionSeed[] {
   return regressionSeeds.filter(({ seed, profile }) => {
-    if (profile === 'fleet') return seed >= fleetCount;
-    if (profile === 'synchronousFleet') return seed >= synchronousCount;
-    return seed >= count || profileNames[seed % profileNames.length] !== profile;
+    if (profile === 'fleet') return seed >= run.fleetCount;
+    if (profile === 'synchronousFleet') return seed >= run.synchronousCount;
+    if (profile === 'cuts') return seed >= run.cutCount;
+    return seed >= run.count || profileNames[seed % profileNames.length] !== profile;
   });
 }

@@ -13,6 +13,8 @@ export interface LinkWeather {
   readonly breaks: number;
   /** A request that nobody gets. */
   readonly lostRequests: number;
+  /** A request of a cut that comes twice: whoever stands between sends it again. */
+  readonly repeats: number;
   /** An answer that was given, and does not arrive: whoever asked asks again. */
   readonly lostAnswers: number;
   /** A piece of an answer after which nothing comes. */
@@ -24,6 +26,7 @@ export interface LinkWeather {
 export const calmWeather: LinkWeather = {
   breaks: 0,
   lostRequests: 0,
+  repeats: 0,
   lostAnswers: 0,
   stalls: 0,
   garbles: 0,
@@ -115,7 +118,7 @@ export class SimulatedLinks {
   }
 
   /** Whether it happens now. */
-  strikes(what: keyof LinkWeather, counted: LinkFaultKind): boolean {
+  strikes(what: keyof LinkWeather, counted: LinkFaultKind | 'request repeated'): boolean {
     const perThousand = this.weather[what];
     if (perThousand === 0 || this.random.fraction() * 1000 >= perThousand) return false;
     this.counter.count(counted);

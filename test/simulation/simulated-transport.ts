@@ -52,6 +52,14 @@ export class SimulatedTransport implements Transport {
   }
 }
 
+/** Of a request that somebody else sent again. */
+const unheard: AnswerReceiver = {
+  head: () => undefined,
+  body: () => undefined,
+  ended: () => undefined,
+  failed: () => undefined,
+};
+
 class SimulatedServer implements TransportServer, LinkServer {
   readonly address: TransportServer['address'];
   readonly connectionCount = 0;
@@ -123,6 +131,20 @@ class SimulatedClient implements TransportClient {
     );
     this.#exchanges.add(exchange);
     if (links.strikes('lostRequests', 'request lost')) return exchange;
+    this.#send(request, target, exchange);
+    const isOfCut = request.path.startsWith('/v1/cuts/');
+    if (isOfCut && links.strikes('repeats', 'request repeated')) {
+      const { clock } = links;
+      const parties = { from: this.#host, to: target, clock };
+      const again = new SimulatedExchange(links, parties, limits, unheard, () => undefined);
+      this.#send(request, target, again);
+    }
+    return exchange;
+  }
+
+  #send(request: TransportRequest, target: string, exchange: SimulatedExchange): void {
+    const links = this.#links;
+    const { url } = this.#target;
     links.later(this.#host, target, () => {
       if (this.#isDead()) return;
       const server = links.find(url);
@@ -134,7 +156,6 @@ class SimulatedClient implements TransportClient {
       }
       exchange.deliver(request, server);
     });
-    return exchange;
   }
 
   connections(): ConnectionStatus[] {

@@ -10,6 +10,7 @@ import type { CutNode, CutPair } from './cut-system.ts';
 const headerBytes = 28;
 /** After which a host that is not answered gives up and begins anew elsewhere. */
 const patienceMilliseconds = 400;
+const quietMilliseconds = 10;
 
 /** A connection of a host, in one life of a system. */
 class Connection implements ExportClient {
@@ -53,6 +54,7 @@ export class CutHosts {
   readonly #counter: FaultCounter;
   readonly #ledger: CutLedger;
   readonly #pairs: readonly CutPair[];
+  readonly #isQuiet: () => boolean;
   readonly #connections = new Map<string, Connection>();
   #tokens = 0;
   #isOver = false;
@@ -64,12 +66,15 @@ export class CutHosts {
     readonly counter: FaultCounter;
     readonly ledger: CutLedger;
     readonly pairs: readonly CutPair[];
+    /** Nothing goes on that they are to meet: they take their time. */
+    readonly isQuiet: () => boolean;
   }) {
     this.#clock = parts.clock;
     this.#random = parts.random;
     this.#counter = parts.counter;
     this.#ledger = parts.ledger;
     this.#pairs = parts.pairs;
+    this.#isQuiet = parts.isQuiet;
   }
 
   /** So many hosts at once, each with blocks of its own. */
@@ -86,13 +91,17 @@ export class CutHosts {
   /** The next write is issued because of `because`, which was seen. */
   #go(first: number, blocks: number, system: number, because: LedgerWrite | undefined): void {
     const next = this.#otherThan(system);
-    this.#clock.after(this.#random.fraction() * this.#random.pick([0.2, 0.2, 2]), () => {
+    const pause = this.#isQuiet() ? quietMilliseconds : this.#random.pick([0.2, 0.2, 2]);
+    this.#clock.after(this.#random.fraction() * pause, () => {
       if (this.#isOver) return;
       const offset = (first + this.#random.int(blocks)) * cutBlockBytes;
       const connection = this.#connect(must(this.#pairs[next], 'a system').primary, 'writer');
       const write = connection && this.#write(connection, next, offset, because);
       if (write) this.#see(connection, write, (seen) => this.#go(first, blocks, next, seen));
-      else this.#clock.after(2, () => this.#go(first, blocks, next, because));
+      else
+        this.#clock.after(this.#isQuiet() ? quietMilliseconds : 2, () =>
+          this.#go(first, blocks, next, because),
+        );
     });
   }
 
@@ -176,7 +185,7 @@ export class CutHosts {
         this.#counter.count(`write ${how}`);
         then(write);
       } else if (this.#clock.monotonicMilliseconds() > deadline) then(undefined);
-      else this.#clock.after(0.3, look);
+      else this.#clock.after(this.#isQuiet() ? quietMilliseconds : 0.3, look);
     };
     look();
   }

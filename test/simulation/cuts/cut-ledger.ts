@@ -17,9 +17,12 @@ export type CutNumbers = readonly number[];
 /** Every write of every host, in the order of each system. */
 export class CutLedger {
   readonly #writes: LedgerWrite[][];
+  /** The newest that was found consistent: what stands before it has what it was issued because of. */
+  #consistent: CutNumbers;
 
   constructor(systems: number) {
     this.#writes = Array.from({ length: systems }, () => []);
+    this.#consistent = this.#writes.map(() => 0);
   }
 
   add(write: LedgerWrite): void {
@@ -35,16 +38,20 @@ export class CutLedger {
 
   /** What is in the cut without what it was issued because of; undefined: nothing is. */
   inconsistency(numbers: CutNumbers): string | undefined {
+    const isAhead = this.#consistent.every((number, system) => number <= (numbers[system] ?? 0));
     for (const [system, writes] of this.#writes.entries()) {
       const through = numbers[system] ?? 0;
+      const from = isAhead ? (this.#consistent[system] ?? 0) : 0;
       for (let at = writes.length - 1; at >= 0; at -= 1) {
         const write = writes[at];
         const because = write?.because;
+        if (write && write.number <= from) break;
         if (!write || write.number > through || !because || because.isLost) continue;
         if (because.number <= (numbers[because.system] ?? 0)) continue;
         return `write ${write.token}, update ${write.number} of system ${system}, is in the cut ${numbers.join(', ')}, and write ${because.token}, update ${because.number} of system ${because.system}, which was seen before it was issued, is not`;
       }
     }
+    if (isAhead) this.#consistent = numbers.slice();
     return undefined;
   }
 

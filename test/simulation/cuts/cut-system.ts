@@ -1,36 +1,23 @@
 import type { ExportClient, ExportSession } from '../../../src/group/apply/export.ts';
 import type { Group } from '../../../src/group/order/group.ts';
 import { MiB } from '../../../src/platform/limits.ts';
-import type { CutMember } from '../../../src/replicator/cuts/cut-member.ts';
-import { cutMemberOf } from '../../../src/replicator/cuts/group-cut-member.ts';
+import { CutFiles, type CutState } from '../../../src/replicator/cuts/cut-file.ts';
+import type { LocalCut } from '../../../src/replicator/cuts/cut-report.ts';
 import type { Fleet, FleetSystem } from '../../replicator/fleet.ts';
+import type { SimulatedNode } from '../simulated-directory.ts';
 
 export const cutGroup = 'g';
+export const cutName = 'orders';
+export const cutList = 'east';
 export const cutVolumeBytes = 64 * 1024;
-
-/** What a system keeps of a cut in a file: durable whenever it is set. */
-export interface CutPromises {
-  /** Of controllers: the highest epoch that was claimed. */
-  epoch: bigint;
-  /** Of a secondary: the next target, and the one that it applies up to. */
-  next: Target | undefined;
-  through: number | undefined;
-}
-
-/** A marker that all secondaries of the target list have, and its number in each. */
-export interface Target {
-  readonly epoch: bigint;
-  readonly sequence: bigint;
-  readonly numbers: readonly number[];
-}
+const directory = '/data';
 
 /** One system that is a member of the cut, or in its target list: life after life. */
 export class CutNode {
   readonly system: FleetSystem;
-  readonly promises: CutPromises = { epoch: 0n, next: undefined, through: undefined };
-  /** Claimed since the start: what was claimed before counts no more. */
-  claimed = 0n;
   #isUp = false;
+  #file: SimulatedNode | undefined;
+  #state: CutState | undefined;
 
   constructor(fleet: Fleet, host: string) {
     this.system = fleet.add(host);
@@ -45,15 +32,27 @@ export class CutNode {
   get group(): Group | undefined {
     return this.isUp ? this.system.system.groups.get(cutGroup) : undefined;
   }
-  get member(): CutMember | undefined {
-    const { group } = this;
-    return group && cutMemberOf(group);
+  /** What its daemon says of the cut. */
+  get cut(): LocalCut | undefined {
+    return this.isUp ? this.system.daemon.composed.cuts.list()[0] : undefined;
+  }
+  /** What is on its disk of the cut, whether it runs or not. */
+  get promises(): CutState | undefined {
+    const { machine } = this.system;
+    const file = machine.tree.find(`${directory}/cuts/${cutName}.cut`);
+    if (file !== this.#file) {
+      this.#file = file;
+      this.#state = new CutFiles(machine.attach(), directory).list()[0]?.state;
+    }
+    return this.#state;
   }
 
-  async start(): Promise<void> {
-    await this.system.start();
-    this.claimed = 0n;
-    this.#isUp = true;
+  begin(): void {
+    this.system.begin();
+    const { daemon } = this.system;
+    void daemon.starting.then(() => {
+      if (daemon === this.system.daemon) this.#isUp = true;
+    });
   }
 
   crash(isPower: boolean): void {
@@ -84,8 +83,10 @@ export async function setUpPair(
 ): Promise<CutPair> {
   const primary = new CutNode(fleet, `p${index}`);
   const secondary = new CutNode(fleet, `s${index}`);
-  await primary.start();
-  await secondary.start();
+  for (const node of [primary, secondary]) {
+    node.begin();
+    await node.system.run(node.system.daemon.starting);
+  }
   const group = cutGroup;
   await primary.system.verb('group create', { group, journalSize: 256 * MiB });
   await primary.system.verb('volume create', { volume: `${group}/v`, size: cutVolumeBytes });
@@ -97,4 +98,19 @@ export async function setUpPair(
   await secondary.system.verb('follow', { group, from: primary.system.url, ...how });
   await secondary.system.caughtUp(primary.system);
   return { primary, secondary };
+}
+
+/** The cut over all of them: their daemons make markers, and bring the secondaries from one to the next. */
+export async function createCut(
+  asked: CutNode,
+  pairs: readonly CutPair[],
+  interval: string,
+): Promise<void> {
+  const place = ({ system }: CutNode): string => `${system.url}/${cutGroup}`;
+  await asked.system.verb('cut create', {
+    cut: cutName,
+    member: pairs.map(({ primary }) => place(primary)),
+    targets: [`${cutList}=${pairs.map(({ secondary }) => place(secondary)).join(',')}`],
+    interval,
+  });
 }

@@ -2,19 +2,20 @@ import { Fleet } from '../../replicator/fleet.ts';
 import type { FaultCounter } from '../faults.ts';
 import { CutCampaign } from './cut-campaign.ts';
 import { endCuts } from './cut-end.ts';
+import { stepCuts } from './cut-steps.ts';
 import { setUpPair } from './cut-system.ts';
 
-export const cutStepsDefault = 25;
+export const cutStepsDefault = 12;
 
 /** What campaigns of cuts have to bring about. */
 export const cutKinds: readonly string[] = [
   'round committed',
   'round aborted',
-  'controller replaced',
+  'controller changed',
   'controllers at once',
+  'marker made by hand',
+  'marker refused',
   'target moved',
-  'target rolled forward',
-  'target not moved',
   'write answered',
   'write read',
   'write read elsewhere',
@@ -23,11 +24,18 @@ export const cutKinds: readonly string[] = [
   'member lost power',
   'secondary killed',
   'secondary lost power',
-  'member silent',
+  'system cut off',
   'sync slow',
+  'link slow',
+  'link cut',
+  'link cut without a sign',
+  'request lost',
+  'request repeated',
+  'answer lost',
+  'answer cut off',
+  'killed in a promotion',
+  'promotion repeated',
   'cut promoted',
-  'cut promoted by daemons',
-  'marker committed by daemons',
 ];
 
 export interface CutResult {
@@ -53,15 +61,11 @@ export async function runCuts(
     for (let index = random.between(2, 4); index > 0; index -= 1) {
       pairs.push(await setUpPair(fleet, pairs.length, random.chance(0.4)));
     }
-    // Half of them know how daemons do it, and half what the order of messages is good for.
-    const isReal = seed % 2 === 1;
-    campaign = new CutCampaign(fleet, pairs, {
-      counter,
-      isVerbose: options.verbose ?? false,
-      isReal,
-    });
+    campaign = new CutCampaign(fleet, pairs, counter, options.verbose ?? false);
     await campaign.begin();
-    for (let step = 0; step < (options.steps ?? cutStepsDefault); step += 1) await campaign.step();
+    for (let step = 0; step < (options.steps ?? cutStepsDefault); step += 1) {
+      await stepCuts(campaign);
+    }
     await endCuts(campaign);
   } catch (error) {
     failure = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -133,6 +133,7 @@ function changeWeather({ random, fleet }: FleetCampaign): void {
     return;
   }
   fleet.links.weather = {
+    ...calmWeather,
     breaks: random.pick([0, 2, 20]),
     lostRequests: random.pick([0, 0, 20]),
     lostAnswers: random.pick([0, 5, 50]),

@@ -19,12 +19,30 @@ export const cutMistakes: readonly PlantedMistake[] = [
     name: 'broken-round-says-yes',
     rule: 25,
     profile: 'cuts',
-    does: 'a member whose time was over says that it held',
+    does: 'a member whose time was over says that it held, to a controller that waits longer',
     edits: [
       {
         file: 'replicator/cuts/member-round.ts',
         find: "return this.#state === 'held' || this.#state === 'committed';",
         replace: "return this.#state !== 'marked';",
+      },
+      {
+        file: 'replicator/cuts/marker-controller.ts',
+        find: "this.#phase(round, 'mark', marker, roundLimitMilliseconds)",
+        replace: "this.#phase(round, 'mark', marker, surveyMilliseconds)",
+      },
+    ],
+  },
+  {
+    name: 'commits-against-a-no',
+    rule: 25,
+    profile: 'cuts',
+    does: 'a round is committed although a member said no',
+    edits: [
+      {
+        file: 'replicator/cuts/controller-round.ts',
+        find: "if (refusal !== undefined && phase !== 'committing') {",
+        replace: "if (refusal !== undefined && phase === 'claiming') {",
       },
     ],
   },
@@ -70,6 +88,24 @@ export const cutMistakes: readonly PlantedMistake[] = [
         find: 'if (!newest || isAbove(marker, newest)) return;',
         replace: 'if (!newest || marker.epoch >= newest.epoch) return;',
       },
+      {
+        file: 'replicator/cuts/member-side.ts',
+        find: 'if (sequence <= (this.#sequences.get(groupId) ?? 0n)) {',
+        replace: 'if (sequence < (this.#sequences.get(groupId) ?? 0n)) {',
+      },
+    ],
+  },
+  {
+    name: 'promised-epoch-not-durable',
+    rule: 26,
+    profile: 'cuts',
+    does: 'a member forgets with its process which epoch it promised',
+    edits: [
+      {
+        file: 'replicator/cuts/member-side.ts',
+        find: '    this.#file.change({ promised: epoch.toString() });\n',
+        replace: '',
+      },
     ],
   },
   {
@@ -100,6 +136,19 @@ export const cutMistakes: readonly PlantedMistake[] = [
         file: 'group/apply/apply-driver.ts',
         find: '    const isHeld = active.lastNumber > heldBehind;',
         replace: '    const isHeld = this.#watermarks.applied >= heldBehind;',
+      },
+    ],
+  },
+  {
+    name: 'applies-what-others-do-not-have',
+    rule: 27,
+    profile: 'cuts',
+    does: 'a secondary applies towards a target that was not given to all',
+    edits: [
+      {
+        file: 'replicator/cuts/target-choice.ts',
+        find: "return { kind: 'prepare', marker, places: unprepared };",
+        replace: "return { kind: 'prepare', marker, places: unprepared.slice(0, 1) };",
       },
     ],
   },
