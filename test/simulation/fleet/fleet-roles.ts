@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../../../src/platform/errors.ts';
 import { isComplete } from './fleet-contents.ts';
 import type { FleetCampaign } from './fleet-campaign.ts';
 import { type FleetMember, groupName } from './fleet-member.ts';
@@ -65,6 +66,16 @@ export async function promoteMember(campaign: FleetCampaign, heir: FleetMember):
   return false;
 }
 
+/** Why a handoff may be refused. */
+const handOffCodes: readonly ErrorCode[] = [
+  'state_refuses',
+  'follower_not_found',
+  'timed_out',
+  'shutting_down',
+  // By what followers still need, which were cut off.
+  'journal_full',
+];
+
 /** Planned, nothing lost: from the record on that says so the heir alone may be primary. */
 export async function handOff(campaign: FleetCampaign): Promise<void> {
   const { random, primary } = campaign;
@@ -94,14 +105,7 @@ export async function handOff(campaign: FleetCampaign): Promise<void> {
   campaign.heirs.add(heir);
   const timeout = isLate ? '200ms' : '5s';
   const input = { group: groupName, to: heir.name, timeout };
-  const outcome = await campaign.verb(primary, 'handoff', input, [
-    'state_refuses',
-    'follower_not_found',
-    'timed_out',
-    'shutting_down',
-    // By what followers still need, which were cut off.
-    'journal_full',
-  ]);
+  const outcome = await campaign.verb(primary, 'handoff', input, handOffCodes);
   if (outcome === 'refused' && !before.has(heir)) campaign.heirs.delete(heir);
   if (outcome === 'done') campaign.counter.count('handoff');
 }
@@ -156,8 +160,7 @@ async function giveAndTakeBack(
 ): Promise<boolean> {
   campaign.heirs.add(heir);
   const input = { group: groupName, to: heir.name, timeout: '5s' };
-  const allowed = ['state_refuses', 'follower_not_found', 'timed_out', 'shutting_down'] as const;
-  if ((await campaign.verb(giver, 'handoff', input, allowed)) !== 'done') return false;
+  if ((await campaign.verb(giver, 'handoff', input, handOffCodes)) !== 'done') return false;
   campaign.counter.count('handoff');
   const isPassedOn = (): boolean => between.group?.catalog.handedOver?.to === heir.systemId;
   if (!(await campaign.until(isPassedOn, 5000))) return false;
