@@ -7,7 +7,7 @@ import { profileNames } from './profiles.ts';
 import { seedsBeside } from './regression-seeds.ts';
 import { replayCommand, runInChild, runSeeds, type SeedReport } from './seed-runner.ts';
 
-const count = 200;
+const count = 100;
 const fleetCount = 200;
 const synchronousCount = 60;
 const cutCount = 30;
