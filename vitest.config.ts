@@ -14,7 +14,7 @@ export default defineConfig({
           testTimeout: 20_000,
           hookTimeout: 20_000,
           // Half of the time these wait for daemons that they start.
-          maxWorkers: 2,
+          maxWorkers: 4,
         },
       },
       ...slowSuites.map((suite) => ({

@@ -162,7 +162,7 @@ async function nbd(args: string[]): Promise<number> {
       values.rows === undefined && values.quick ? quickRows : listOf('rows', values.rows, known),
     servers: listOf('only', values.only, [...peerNames, ownName]),
     seconds: numberOf('seconds', values.seconds ?? (values.quick ? '2' : '30')),
-    rounds: numberOf('rounds', values.rounds ?? (values.quick ? '2' : '3')),
+    rounds: numberOf('rounds', values.rounds ?? (values.quick ? '1' : '3')),
     extraRounds: values.quick ? 3 : 0,
     sizeBytes: sizeOf(values.size ?? (values.quick ? '2GiB' : '8GiB')),
     ...tableSettings('nbd', values, args),
