@@ -1,12 +1,13 @@
-import { join } from 'node:path';
 import type { Status } from '../src/control/schema-status.ts';
 import { NbdClient } from '../src/nbd/client.ts';
-import { runChecked, sleep } from '../test/support/children.ts';
-import { Daemon } from '../test/support/daemon.ts';
+import { sleep } from '../test/support/children.ts';
+import type { Daemon } from '../test/support/daemon.ts';
 import type { Finding } from './follow-report.ts';
+import { discard, type FollowBench, startPrimary, volume } from './follow-systems.ts';
 
 const MiB = 1024 ** 2;
 const volumeBytes = 256 * MiB;
+const journalBytes = 1024 * MiB;
 const blockBytes = 4096;
 const depth = 4;
 /** How long a round takes at most, with what it leaves waiting behind it. */
@@ -20,29 +21,19 @@ interface TimedWrite {
 
 /** What markers at an interval of a second cost the hosts of a cut over two systems. */
 export async function measureMarkers(directory: string, seconds: number): Promise<Finding[]> {
-  const daemons: Daemon[] = [];
+  const bench: FollowBench = { directory, systems: new Set() };
   try {
-    for (const name of ['one', 'two']) daemons.push(await startMember(directory, name));
-    const [first] = daemons;
-    if (!first) throw new Error('no system was started');
-    const members = daemons.flatMap(({ listenPort }, at) => [
+    const first = await startPrimary(bench, { name: 'one', journalBytes }, volumeBytes);
+    const second = await startPrimary(bench, { name: 'two', journalBytes }, volumeBytes);
+    const members = [first, second].flatMap(({ listenPort }) => [
       '--member',
-      `http://127.0.0.1:${listenPort}/g${at}`,
+      `http://127.0.0.1:${listenPort}/bench`,
     ]);
-    for (const [at, daemon] of daemons.entries()) {
-      await daemon.client('group', 'create', `g${at}`, '--journal-size', '1GiB');
-      await daemon.client('volume', 'create', `g${at}/v`, '--size', String(volumeBytes));
-    }
     await first.client('cut', 'create', 'bench', ...members, '--interval', '1s');
-    return await measureHosts(daemons, seconds);
+    return await measureHosts([first, second], seconds);
   } finally {
-    for (const daemon of daemons) await daemon.kill();
-    await runChecked('rm', ['-rf', join(directory, 'one'), join(directory, 'two')]);
+    await discard(bench, ...bench.systems);
   }
-}
-
-async function startMember(directory: string, name: string): Promise<Daemon> {
-  return Daemon.start({ dataDirectory: join(directory, name), arguments: ['--name', name] });
 }
 
 async function measureHosts(daemons: readonly Daemon[], seconds: number): Promise<Finding[]> {
@@ -50,7 +41,7 @@ async function measureHosts(daemons: readonly Daemon[], seconds: number): Promis
   const markers = new Set<number>();
   const until = performance.now() + seconds * 1000;
   const clients = await Promise.all(
-    daemons.map((daemon, at) => NbdClient.connectUri(daemon.uri(`g${at}/v`))),
+    daemons.map((daemon) => NbdClient.connectUri(daemon.uri(volume))),
   );
   const before = await Promise.all(daemons.map(heldSeconds));
   const began = performance.now();

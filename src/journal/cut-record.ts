@@ -70,13 +70,21 @@ export function decodeCutRecord(type: number, payload: Uint8Array): CutRecord | 
   return { kind: 'marker', ...id, wallTimeMilliseconds, name };
 }
 
-/** Above in the order of markers of one cut. */
-export function isAbove(a: MarkerId, b: MarkerId): boolean {
-  return a.epoch > b.epoch || (a.epoch === b.epoch && a.sequence > b.sequence);
+/** A marker's place among those of its cut. */
+export type MarkerPlace = Pick<MarkerId, 'epoch' | 'sequence'>;
+
+/**
+ * Of two markers of one cut; below 0: `a` is older. Later ones stand behind earlier ones in every journal
+ * (SAFETY 26).
+ */
+export function compareMarkers(a: MarkerPlace, b: MarkerPlace): number {
+  if (a.epoch !== b.epoch) return a.epoch < b.epoch ? -1 : 1;
+  if (a.sequence === b.sequence) return 0;
+  return a.sequence < b.sequence ? -1 : 1;
 }
 
 export function isSameMarker(a: MarkerId, b: MarkerId): boolean {
-  return a.cutId === b.cutId && a.epoch === b.epoch && a.sequence === b.sequence;
+  return a.cutId === b.cutId && compareMarkers(a, b) === 0;
 }
 
 function nameOf(bytes: Buffer): string | undefined {

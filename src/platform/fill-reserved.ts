@@ -1,10 +1,7 @@
 import type { DiskFile, FileExtent } from './disk.ts';
-import { KiB } from './limits.ts';
+import { zeroes } from './zeroes.ts';
 
-/** Written and given to the device at once: nobody's sync waits long behind it. */
-const pieceBytes = 256 * KiB;
 const restMilliseconds = 1;
-const zeroes = new Uint8Array(pieceBytes);
 
 /** `DiskFile.fillReserved`, of a file that is on a device. */
 export function fillReserved(file: DiskFile, isWanted: () => boolean, done: () => void): void {
@@ -20,8 +17,10 @@ export function fillReserved(file: DiskFile, isWanted: () => boolean, done: () =
     }
     if (at >= size) return false;
     const from = at;
-    at = Math.min(extent.end, from + pieceBytes);
-    file.writeSync(zeroes, 0, at - from, from);
+    const piece = zeroes();
+    // No more at once: nobody's sync waits long behind it.
+    at = Math.min(extent.end, from + piece.length);
+    file.writeSync(piece, 0, at - from, from);
     file.writeBack(from, at - from, then);
     return true;
   }

@@ -11,18 +11,11 @@ import { systemErrorCode } from './errors.ts';
 import { findExtent, seekExtent, tellsExtents } from './extent-map.ts';
 import { fillReserved } from './fill-reserved.ts';
 import * as fileSpace from './file-space.ts';
-import { blockBytes, KiB } from './limits.ts';
 import { addressOf, isMissing } from './native.ts';
 import * as systemCalls from './system-calls.ts';
+import { zeroes } from './zeroes.ts';
 
 const { O_RDONLY, O_DIRECT } = fs.constants;
-
-/** Where ranges cannot be punched, zeroed or preallocated, zeroes are written from here. */
-let zeroes: Uint8Array | undefined;
-const zeroesBytes = 256 * KiB;
-
-/** Behind what is appended. */
-const blockOfZeroes = new Uint8Array(blockBytes);
 
 /** Where single bytes are read to, to see whether that waits. */
 const probe = new Uint8Array(new ArrayBuffer(1));
@@ -169,7 +162,7 @@ export class NodeDiskFile implements DiskFile {
       this.writeSync(bytes, start, length, position);
       return;
     }
-    const parts = [bytes.subarray(start, start + length), blockOfZeroes.subarray(0, rest)];
+    const parts = [bytes.subarray(start, start + length), zeroes().subarray(0, rest)];
     const written = fs.writevSync(this.#descriptor, parts, position);
     // Zeroes that are missing cost a read, no more.
     if (written >= length) return;
@@ -240,9 +233,9 @@ export class NodeDiskFile implements DiskFile {
   }
 
   #writeZeroes(position: number, end: number): void {
-    zeroes ??= new Uint8Array(zeroesBytes);
-    for (let at = position; at < end; at += zeroesBytes) {
-      this.writeSync(zeroes, 0, Math.min(zeroesBytes, end - at), at);
+    const piece = zeroes();
+    for (let at = position; at < end; at += piece.length) {
+      this.writeSync(piece, 0, Math.min(piece.length, end - at), at);
     }
   }
 

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  compareMarkers,
   type CutRecord,
   decodeCutRecord,
   encodeCutRecord,
-  isAbove,
   type MarkerId,
 } from '../../src/journal/cut-record.ts';
 import { recordType } from '../../src/journal/record.ts';
@@ -102,7 +102,8 @@ test('markers are in the order of their epochs, and within one of their sequence
   const rank = ({ epoch, sequence }: MarkerId): bigint => epoch * 4n + sequence;
   fc.assert(
     fc.property(marker, marker, (a, b) => {
-      expect(isAbove(a, b)).toBe(rank(a) > rank(b));
+      expect(compareMarkers(a, b) > 0).toBe(rank(a) > rank(b));
+      expect(compareMarkers(a, b) === 0).toBe(rank(a) === rank(b));
     }),
   );
 });

@@ -3,24 +3,35 @@ import { describe, expect, test } from 'vitest';
 import { cutKinds } from './cuts/run-cuts.ts';
 import { protectionKinds } from './fleet/fleet-protection.ts';
 import { fleetKinds } from './fleet/fleet-watch.ts';
-import { profileNames } from './profiles.ts';
+import { profileNames, type ProfileName } from './profiles.ts';
 import { seedsBeside } from './regression-seeds.ts';
-import { replayCommand, runInChild, runSeeds, type SeedReport } from './seed-runner.ts';
+import { type CampaignReport, replayCommand, runInChild, runSeeds } from './seed-runner.ts';
 
 const count = 130;
 const fleetCount = 200;
 const synchronousCount = 60;
 const cutCount = 12;
+
+/** What the seeds from 0 on came to, each of which was run and held. */
+async function runFirst(seedCount: number, profile?: ProfileName): Promise<CampaignReport> {
+  const failures: string[] = [];
+  const report = await runSeeds(
+    { seed: 0, count: seedCount, ...(profile && { profile }) },
+    (seed) => {
+      if (seed.failure === undefined) return;
+      failures.push(`${replayCommand(seed)}: ${seed.failure}`);
+    },
+  );
+  expect(failures).toEqual([]);
+  expect(report.seeds.map(({ seed }) => seed)).toEqual(
+    Array.from({ length: seedCount }, (_, at) => at),
+  );
+  return report;
+}
+
 describe('the whole daemon on a disk that loses, tears, rots, fails and fills', () => {
   test(`holds what it promised in ${count} seeds, and everything that can go wrong did`, async () => {
-    const failures: string[] = [];
-    const tell = (report: SeedReport): void => {
-      if (report.failure === undefined) return;
-      failures.push(`${replayCommand(report)}: ${report.failure}`);
-    };
-    const { seeds, counts } = await runSeeds({ seed: 0, count }, tell);
-    expect(failures).toEqual([]);
-    expect(seeds.map(({ seed }) => seed)).toEqual(Array.from({ length: count }, (_, at) => at));
+    const { seeds, counts } = await runFirst(count);
     expect([...new Set(seeds.map(({ profile }) => profile))].sort()).toEqual(
       [...profileNames].sort(),
     );
@@ -29,43 +40,17 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
   }, 900_000);
 
   test(`holds in ${fleetCount} seeds of a fleet, and everything that can happen to it did`, async () => {
-    const failures: string[] = [];
-    const tell = (report: SeedReport): void => {
-      if (report.failure === undefined) return;
-      failures.push(`${replayCommand(report)}: ${report.failure}`);
-    };
-    const options = { seed: 0, count: fleetCount, profile: 'fleet' } as const;
-    const { seeds, counts } = await runSeeds(options, tell);
-    expect(failures).toEqual([]);
-    expect(seeds.map(({ seed }) => seed)).toEqual(
-      Array.from({ length: fleetCount }, (_, at) => at),
-    );
+    const { counts } = await runFirst(fleetCount, 'fleet');
     expect(fleetKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
   }, 1_500_000);
 
   test(`holds in ${synchronousCount} seeds of a fleet that hosts wait for, and everything that can happen to it did`, async () => {
-    const failures: string[] = [];
-    const tell = (report: SeedReport): void => {
-      if (report.failure === undefined) return;
-      failures.push(`${replayCommand(report)}: ${report.failure}`);
-    };
-    const options = { seed: 0, count: synchronousCount, profile: 'synchronousFleet' } as const;
-    const { seeds, counts } = await runSeeds(options, tell);
-    expect(failures).toEqual([]);
-    expect(seeds).toHaveLength(synchronousCount);
+    const { counts } = await runFirst(synchronousCount, 'synchronousFleet');
     expect(protectionKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
   }, 900_000);
 
   test(`holds in ${cutCount} seeds of cuts, and everything that can happen to them did`, async () => {
-    const failures: string[] = [];
-    const tell = (report: SeedReport): void => {
-      if (report.failure === undefined) return;
-      failures.push(`${replayCommand(report)}: ${report.failure}`);
-    };
-    const options = { seed: 0, count: cutCount, profile: 'cuts' } as const;
-    const { seeds, counts } = await runSeeds(options, tell);
-    expect(failures).toEqual([]);
-    expect(seeds).toHaveLength(cutCount);
+    const { counts } = await runFirst(cutCount, 'cuts');
     expect(cutKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
     expect(counts['round committed']).toBeGreaterThan(500);
   }, 900_000);

@@ -1,13 +1,18 @@
 import { type CutRecord, encodeCutRecord } from '../../journal/cut-record.ts';
 import type { Journal } from '../../journal/journal.ts';
-import { scratchSlab } from '../../journal/receive-slab.ts';
-import { recordHeaderBytes, recordType } from '../../journal/record.ts';
+import { recordType } from '../../journal/record.ts';
 import type { SegmentChain } from '../../journal/segment-chain.ts';
 import type { Watermarks } from '../../journal/watermarks.ts';
 import { assert } from '../../platform/assert.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
+import {
+  admitsRecord,
+  checkTakesRecords,
+  ownRecordBytes,
+  stampOwnRecord,
+} from '../apply/own-record.ts';
 import { areSameMarkers } from '../catalog/catalog-markers.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { FollowState } from '../catalog/follow-file.ts';
@@ -80,17 +85,12 @@ export class GroupCuts {
     numbering: (number: number) => void,
   ): Promise<AppendedRecord> {
     const payload = encodeCutRecord(record);
-    await this.#waitForRoom(recordHeaderBytes + payload.length, limitMilliseconds);
+    await this.#waitForRoom(ownRecordBytes(payload), limitMilliseconds);
     const { clock, journal, index, watermarks } = this.#group;
     const next = watermarks.newest + 1;
     numbering(next);
-    const slab = scratchSlab(recordHeaderBytes + payload.length);
-    slab.bytes.set(payload, recordHeaderBytes);
-    const type = recordType[record.kind];
-    const number = journal.stamp(slab, 0, recordHeaderBytes, type, 0, 0, payload.length);
+    const number = stampOwnRecord(journal, index, recordType[record.kind], payload);
     assert(number === next, `record of a cut: ${number} was ${next}`);
-    const { segment, payloadOffset } = journal.place;
-    index.active.note(number, segment.header.sequence, payloadOffset + payload.length);
     this.records.add(number, record, watermarks.released);
     const durable = new Promise<void>((done, failed) => {
       this.#pending.push({ number, done, failed });
@@ -105,13 +105,8 @@ export class GroupCuts {
     const { clock } = group;
     const deadline = clock.monotonicMilliseconds() + limitMilliseconds;
     for (;;) {
-      if (group.refusesWrites) {
-        const what = group.state === 'normal' ? group.role : group.state;
-        const text = `group ${group.name} is ${what}: ${group.failureText}`;
-        throw new JnbdError('state_refuses', text);
-      }
-      const { sequence } = group.chain.current.header;
-      if (group.journal.admits(bytes) && group.index.admits(1, sequence + 1)) return;
+      checkTakesRecords(group);
+      if (admitsRecord(group, bytes)) return;
       if (clock.monotonicMilliseconds() >= deadline) {
         const text = `the journal of group ${group.name} had no room for ${limitMilliseconds} ms`;
         throw new JnbdError('journal_full', text);

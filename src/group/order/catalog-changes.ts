@@ -1,11 +1,11 @@
 import type { Journal } from '../../journal/journal.ts';
-import { scratchSlab } from '../../journal/receive-slab.ts';
-import { recordHeaderBytes, recordType } from '../../journal/record.ts';
+import { recordType } from '../../journal/record.ts';
 import { must } from '../../platform/assert.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { messageOf } from '../../platform/errors.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
+import { ownRecordBytes, stampOwnRecord } from '../apply/own-record.ts';
 import type { Catalog, CatalogChange } from '../catalog/catalog.ts';
 import { changeCatalog, encodeChange, writeCatalog } from '../catalog/catalog.ts';
 import { closedGroup } from '../catalog/closed-group.ts';
@@ -86,19 +86,14 @@ export class CatalogChanges {
   }
 
   static recordBytes(change: CatalogChange): number {
-    return recordHeaderBytes + encodeChange(change).length;
+    return ownRecordBytes(encodeChange(change));
   }
 
   /** Resolves when the change holds. Journal and index have admitted its record. */
   append(journal: Journal, index: BlockIndex, change: CatalogChange): Promise<void> {
     const payload = encodeChange(change);
-    const slab = scratchSlab(recordHeaderBytes + payload.length);
-    slab.bytes.set(payload, recordHeaderBytes);
     return new Promise<void>((done, failed) => {
-      const { catalog } = recordType;
-      const number = journal.stamp(slab, 0, recordHeaderBytes, catalog, 0, 0, payload.length);
-      const { segment, payloadOffset } = journal.place;
-      index.active.note(number, segment.header.sequence, payloadOffset + payload.length);
+      const number = stampOwnRecord(journal, index, recordType.catalog, payload);
       this.#pending.push({ number, change, prepare: () => undefined, done, failed });
       if (journal.commitRun()) journal.requestDurable();
     });

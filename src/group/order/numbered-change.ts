@@ -3,6 +3,7 @@ import type { Journal } from '../../journal/journal.ts';
 import type { SegmentChain } from '../../journal/segment-chain.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
+import { admitsRecord, checkTakesRecords } from '../apply/own-record.ts';
 import type { CatalogChange } from '../catalog/catalog.ts';
 import type { ProtectionChange } from '../catalog/protection.ts';
 import { CatalogChanges } from './catalog-changes.ts';
@@ -34,15 +35,12 @@ export async function makeChange(
   change: CatalogChange,
   appending: () => void = () => undefined,
 ): Promise<void> {
-  if (group.refusesWrites) {
-    const what = group.state === 'normal' ? group.role : group.state;
-    throw new JnbdError('state_refuses', `group ${group.name} is ${what}: ${group.failureText}`);
-  }
+  checkTakesRecords(group);
   const recordBytes = CatalogChanges.recordBytes(change);
   while (!admits(group, recordBytes, change.change === 'protection_changed')) {
     refuseWhenFull(group, recordBytes);
     await new Promise<void>((resolve) => group.clock.after(5, resolve));
-    if (group.refusesWrites) throw new JnbdError('state_refuses', group.failureText);
+    checkTakesRecords(group);
   }
   appending();
   await group.changes.append(group.journal, group.index, change);
@@ -67,8 +65,7 @@ function refuseWhenFull(group: ChangedGroup, recordBytes: number): void {
 }
 
 function admits(group: ChangedGroup, recordBytes: number, isUrgent: boolean): boolean {
-  const { sequence } = group.chain.current.header;
   // What fills the index may wait for this very record.
-  if (isUrgent) group.index.makeRoom(1, sequence + 1);
-  return group.journal.admits(recordBytes) && group.index.admits(1, sequence + 1);
+  if (isUrgent) group.index.makeRoom(1, group.chain.current.header.sequence + 1);
+  return admitsRecord(group, recordBytes);
 }

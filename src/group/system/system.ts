@@ -140,6 +140,11 @@ export class System {
     for (const [name, restarting] of this.#restarting) {
       if (restarting.groupId === groupId && !this.groups.has(name)) throw opening(name);
     }
+    return this.openById(groupId);
+  }
+
+  /** Undefined also while its journal begins anew. */
+  openById(groupId: string): Group | undefined {
     return [...this.groups.values()].find(({ catalog }) => catalog.groupId === groupId);
   }
 

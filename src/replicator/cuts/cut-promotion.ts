@@ -8,7 +8,8 @@ import type {
   TargetList,
 } from '../protocol/wire-cuts.ts';
 import type { CutPeers } from './cut-peers.ts';
-import { compareMarkers, formatMarkerId, isMarker } from './marker-order.ts';
+import { compareMarkers } from '../../journal/cut-record.ts';
+import { formatMarkerId, isMarker } from './marker-order.ts';
 import {
   preparedMarker,
   promotedMarker,

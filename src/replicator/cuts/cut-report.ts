@@ -10,7 +10,8 @@ import type {
 import type { Cut } from './cut.ts';
 import { markerIdOf } from './cut-file.ts';
 import type { CutPeers } from './cut-peers.ts';
-import { compareMarkers, formatMarkerId, newerOf } from './marker-order.ts';
+import { compareMarkers } from '../../journal/cut-record.ts';
+import { formatMarkerId, newerOf } from './marker-order.ts';
 import { selectableMarkers, type ToldTarget } from './target-choice.ts';
 
 export interface MarkerReport {

@@ -1,6 +1,6 @@
 import { generationOf } from '../../group/catalog/lineage.ts';
 import type { Group } from '../../group/order/group.ts';
-import { isAbove, type MarkerId } from '../../journal/cut-record.ts';
+import { compareMarkers, type MarkerId } from '../../journal/cut-record.ts';
 import { must } from '../../platform/assert.ts';
 import type { Timer } from '../../platform/clock.ts';
 import { JnbdError } from '../../platform/errors.ts';
@@ -68,7 +68,7 @@ class GroupCutMember implements CutMember {
   /** Also of markers that the journal had before this start, or from another primary. */
   #checkAbove(marker: MarkerId): void {
     const newest = this.#group.cuts.records.newest(marker.cutId);
-    if (!newest || isAbove(marker, newest)) return;
+    if (!newest || compareMarkers(marker, newest) > 0) return;
     throw new JnbdError(
       'cut_epoch_stale',
       `marker ${marker.epoch}.${marker.sequence} is not above ${newest.epoch}.${newest.sequence}, which group ${this.#group.name} has: claim a newer epoch`,

@@ -1,11 +1,5 @@
+import { compareMarkers } from '../../journal/cut-record.ts';
 import type { CutMarkerId } from '../protocol/wire-cuts.ts';
-
-/** Below 0: `a` is older. Later markers stand behind earlier ones in every journal (SAFETY 26). */
-export function compareMarkers(a: CutMarkerId, b: CutMarkerId): number {
-  if (a.epoch !== b.epoch) return a.epoch < b.epoch ? -1 : 1;
-  if (a.sequence === b.sequence) return 0;
-  return a.sequence < b.sequence ? -1 : 1;
-}
 
 /** Nothing is older than every marker. */
 export function isAtLeast(a: CutMarkerId | null, b: CutMarkerId): boolean {

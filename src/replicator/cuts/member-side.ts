@@ -51,7 +51,7 @@ export class MemberSide {
     const { promised, definition } = this.#file.state;
     let highest = BigInt(promised);
     for (const { groupId } of this.places) {
-      const group = this.#group(groupId);
+      const group = this.#deps.system.openById(groupId);
       const newest = group && this.#deps.memberOf(group).markers(definition.cutId).at(-1);
       if (newest && newest.epoch > highest) highest = newest.epoch;
     }
@@ -137,7 +137,7 @@ export class MemberSide {
 
   /** Of one member, since its group was opened. */
   heldMilliseconds(groupId: string): number {
-    const group = this.#group(groupId);
+    const group = this.#deps.system.openById(groupId);
     return group ? this.#deps.memberOf(group).heldMilliseconds() : 0;
   }
 
@@ -150,7 +150,7 @@ export class MemberSide {
   }
 
   #newest(groupId: string): PlaceMarker | undefined {
-    const group = this.#group(groupId);
+    const group = this.#deps.system.openById(groupId);
     if (!group) return undefined;
     const markers = this.#deps.memberOf(group).markers(this.#file.state.definition.cutId);
     const newest = markers.findLast(({ isCommitted }) => isCommitted);
@@ -166,7 +166,7 @@ export class MemberSide {
   }
 
   #obstacle(groupId: string): string {
-    const group = this.#group(groupId);
+    const group = this.#deps.system.openById(groupId);
     if (!group) return 'its group is not there';
     if (group.state !== 'normal') return `group ${group.name} is ${group.state}`;
     return group.role === 'primary' ? '' : `group ${group.name} is ${group.role}, not primary`;
@@ -176,15 +176,9 @@ export class MemberSide {
     return { cutId: this.#file.state.definition.cutId, epoch, sequence };
   }
 
-  /** Undefined also while its journal begins anew. */
-  #group(groupId: string): Group | undefined {
-    const groups = [...this.#deps.system.groups.values()];
-    return groups.find(({ catalog }) => catalog.groupId === groupId);
-  }
-
   #member(groupId: string): CutMember {
     const isMember = this.places.some((place) => place.groupId === groupId);
-    const group = isMember ? this.#group(groupId) : undefined;
+    const group = isMember ? this.#deps.system.openById(groupId) : undefined;
     if (group) return this.#deps.memberOf(group);
     throw new JnbdError(
       'group_not_found',

@@ -1,5 +1,6 @@
 import type { CutMarkerId, CutTold, PlaceMarker } from '../protocol/wire-cuts.ts';
-import { compareMarkers, formatMarkerId, isAtLeast, newerOf } from './marker-order.ts';
+import { compareMarkers } from '../../journal/cut-record.ts';
+import { formatMarkerId, isAtLeast, newerOf } from './marker-order.ts';
 
 /** What a secondary of a target list says of itself. */
 export type ToldTarget = CutTold<'targets'>;

@@ -16,7 +16,8 @@ import {
 import type { Caller } from '../protocol/wire.ts';
 import { type CutFile, type KeptHold, keptMarker, markerIdOf } from './cut-file.ts';
 import type { CutMember } from './cut-member.ts';
-import { compareMarkers, formatMarkerId, isAtLeast, newerOf } from './marker-order.ts';
+import { compareMarkers } from '../../journal/cut-record.ts';
+import { formatMarkerId, isAtLeast, newerOf } from './marker-order.ts';
 import { placeMarker } from './place-markers.ts';
 import { isIncomplete, isPromotedAt } from './target-groups.ts';
 
@@ -193,8 +194,7 @@ export class TargetSide {
   }
 
   group({ groupId }: Pick<KeptHold, 'groupId'>): Group | undefined {
-    const groups = [...this.#deps.system.groups.values()];
-    return groups.find(({ catalog }) => catalog.groupId === groupId);
+    return this.#deps.system.openById(groupId);
   }
 
   #heard(list: string, { systemId }: Caller): void {

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { CutMarkerId, PlaceMarker } from '../../../src/replicator/protocol/wire-cuts.ts';
-import { compareMarkers, isAtLeast, newerOf } from '../../../src/replicator/cuts/marker-order.ts';
+import { compareMarkers } from '../../../src/journal/cut-record.ts';
+import { isAtLeast, newerOf } from '../../../src/replicator/cuts/marker-order.ts';
 import {
   nextStep,
   preparedMarker,

@@ -85,7 +85,7 @@ export const cutMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'replicator/cuts/group-cut-member.ts',
-        find: 'if (!newest || isAbove(marker, newest)) return;',
+        find: 'if (!newest || compareMarkers(marker, newest) > 0) return;',
         replace: 'if (!newest || marker.epoch >= newest.epoch) return;',
       },
       {
