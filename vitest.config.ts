@@ -2,7 +2,10 @@ import { defineConfig } from 'vitest/config';
 
 const slowSuites = ['simulation', 'fuzz', 'interop', 'crash', 'sync', 'cuts'];
 
-/** Timeouts are for one test; a suite that starts daemons and tools runs its files one after the other. */
+/** These start daemons, tools and kernels, which wait for each other and for disks half of the time. */
+const waitingSuites = new Set(['interop', 'crash', 'sync', 'cuts']);
+
+/** Timeouts are for one test; a suite that uses all processors runs its files one after the other. */
 export default defineConfig({
   test: {
     projects: [
@@ -21,7 +24,8 @@ export default defineConfig({
         test: {
           name: suite,
           include: [`test/${suite}/**/*.test.ts`],
-          fileParallelism: false,
+          fileParallelism: waitingSuites.has(suite),
+          maxWorkers: 2,
           testTimeout: 300_000,
           hookTimeout: 60_000,
         },
