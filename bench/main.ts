@@ -143,7 +143,7 @@ function tableSettings(
     json: values.json,
     readme: values.readme ? `${repository}/README.md` : undefined,
     barShare: values.quick ? 0.5 : 1,
-    command: ['scripts/bench', verb, ...args].join(' '),
+    command: ['scripts/bench', verb, ...withoutFiles(args)].join(' '),
   };
 }
 
@@ -254,6 +254,11 @@ async function sync(args: string[]): Promise<number> {
     sizeBytes: sizeOf(values.size ?? (values.quick ? '256MiB' : '1GiB')),
     ...tableSettings('sync', values, args),
   });
+}
+
+/** Where somebody keeps results interests nobody who reads the table. */
+function withoutFiles(args: readonly string[]): string[] {
+  return args.filter((arg, at) => !arg.startsWith('--json') && args[at - 1] !== '--json');
 }
 
 async function main(): Promise<number> {

@@ -193,6 +193,11 @@ export class Journal {
     this.#commit.request();
   }
 
+  /** For who must not wait for a disk in this thread, though that were quicker. */
+  requestDurableElsewhere(): void {
+    this.#commit.start();
+  }
+
   /** The area being written to, when a sync of it has been running longer than this. */
   slowArea(milliseconds: number): Area | undefined {
     return this.#commit.slowArea(milliseconds);

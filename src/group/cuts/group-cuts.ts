@@ -86,7 +86,7 @@ export class GroupCuts {
   ): Promise<AppendedRecord> {
     const payload = encodeCutRecord(record);
     await this.#waitForRoom(ownRecordBytes(payload), limitMilliseconds);
-    const { clock, journal, index, watermarks } = this.#group;
+    const { journal, index, watermarks } = this.#group;
     const next = watermarks.newest + 1;
     numbering(next);
     const number = stampOwnRecord(journal, index, recordType[record.kind], payload);
@@ -95,8 +95,8 @@ export class GroupCuts {
     const durable = new Promise<void>((done, failed) => {
       this.#pending.push({ number, done, failed });
     });
-    // Whoever asked hears of it before this thread waits for a disk.
-    if (journal.commitRun()) clock.soon(() => journal.requestDurable());
+    // Hosts are held: this thread has to hear that they may go on.
+    if (journal.commitRun()) journal.requestDurableElsewhere();
     return { number, durable };
   }
 
