@@ -95,7 +95,11 @@ export class MarkerController {
 
   /** One marker now, as the controller from now on. Rejects with cut_aborted. */
   async mark(name: string): Promise<MadeMarker> {
+    const wasControlling = this.isControlling;
     const outcome = await this.#round(name);
+    // It waits for another one to fall silent, and there is none any more.
+    const hasBegun = this.isControlling && !wasControlling;
+    if (hasBegun && this.#timer) this.#schedule(this.#pauseBehind(outcome));
     if (outcome.kind === 'committed') return outcome.marker;
     throw new JnbdError(
       'cut_aborted',
@@ -127,11 +131,14 @@ export class MarkerController {
       return;
     }
     const outcome = await this.#round('');
-    const interval = this.#definition.intervalMilliseconds ?? againMillisecondsMin;
-    const isMade = outcome.kind === 'committed';
-    const again = isMade ? interval : Math.max(interval, againMillisecondsMin);
-    const next = this.#state === 'watching' ? this.#patience : again;
+    const next = this.#state === 'watching' ? this.#patience : this.#pauseBehind(outcome);
     this.#schedule(began + next - clock.monotonicMilliseconds());
+  }
+
+  /** Until the next round of a controller. */
+  #pauseBehind({ kind }: RoundOutcome): number {
+    const interval = this.#definition.intervalMilliseconds ?? againMillisecondsMin;
+    return kind === 'committed' ? interval : Math.max(interval, againMillisecondsMin);
   }
 
   #round(name: string): Promise<RoundOutcome> {

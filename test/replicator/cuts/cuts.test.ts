@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Result } from '../../../src/control/schema.ts';
 import { CutFleet, cutName, isLater } from './cut-fleet.ts';
 
 const codes = (group: { conditions: readonly { code: string }[] }): string[] =>
@@ -107,6 +108,19 @@ describe('a controller', () => {
     const { rounds } = await cut.status();
     expect(rounds.committed - before.rounds.committed).toBeGreaterThan(8);
     expect(rounds.aborted).toBe(before.rounds.aborted);
+  });
+
+  test('goes on at once where it is asked for a marker before it would take over', async () => {
+    const cut = await CutFleet.begin('asked');
+    const { alpha } = cut;
+    await cut.create();
+    await cut.untilLevel();
+    alpha.kill();
+    await alpha.start();
+    const { marker } = (await alpha.verb('cut mark', { cut: cutName })) as Result<'cut mark'>;
+    await cut.pass(1000);
+    const { newest } = await cut.status();
+    expect(isLater(newest?.id ?? '', marker.id)).toBe(true);
   });
 
   test('of markers by hand alone is whoever is asked', async () => {

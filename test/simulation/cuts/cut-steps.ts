@@ -4,6 +4,7 @@ import { cutName, type CutNode } from './cut-system.ts';
 
 /** Somebody takes over after three seconds and more. */
 const takeoverMilliseconds = 6000;
+const targetMilliseconds = 2000;
 
 const steps = {
   nothing: async () => undefined,
@@ -18,6 +19,7 @@ const steps = {
   },
   silence: cutOff,
   takeover: letAnotherTakeOver,
+  halfway: stopHalfway,
   rival: markElsewhere,
 } satisfies Record<string, (campaign: CutCampaign) => Promise<void>>;
 
@@ -34,6 +36,7 @@ const choices: readonly (keyof typeof steps)[] = [
   'silence',
   'silence',
   'takeover',
+  'halfway',
   'rival',
   'rival',
   'rival',
@@ -95,6 +98,14 @@ async function restart(campaign: CutCampaign, node: CutNode): Promise<void> {
   campaign.crash(node, random.chance(0.4));
   await campaign.pass(random.fraction() * random.pick([100, 100, 100, 4500]));
   await campaign.restart(node);
+}
+
+/** In the midst of giving all of them a target. */
+async function stopHalfway(campaign: CutCampaign): Promise<void> {
+  const { watch, random, pairs } = campaign;
+  if (!(await campaign.until(() => watch.leftOut !== undefined, targetMilliseconds))) return;
+  const node = watch.leftOut ?? random.pick(pairs).secondary;
+  await restart(campaign, random.chance(0.7) ? node : random.pick(pairs).secondary);
 }
 
 /** From all other systems; its hosts reach it. */

@@ -82,6 +82,14 @@ export class CutWatch {
     return this.#pairs.map(({ secondary }) => idOf(secondary.promises?.holds[0]?.released ?? null));
   }
 
+  /** Somebody promised a target that this one does not have yet; undefined: all have the newest. */
+  get leftOut(): CutNode | undefined {
+    const { target } = this.#begun ?? {};
+    if (!target) return undefined;
+    const lacks = this.#pairs.find(({ secondary }) => !hasTarget(secondary, target));
+    return lacks?.secondary;
+  }
+
   /** After every event. */
   look(): void {
     const now = this.#clock.monotonicMilliseconds();

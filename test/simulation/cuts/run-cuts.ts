@@ -16,6 +16,7 @@ export const cutKinds: readonly string[] = [
   'marker made by hand',
   'marker refused',
   'target moved',
+  'target left half-way',
   'write answered',
   'write read',
   'write read elsewhere',
