@@ -19,6 +19,7 @@ export function cutLines(cut: CutStatus): string {
     `${rounds.committed} markers committed, ${rounds.aborted} given up${abortText(rounds.lastAbort)}`,
     memberTable(cut),
     ...cut.targets.map(targetLines),
+    ...(cut.nextCommand === null ? [] : [`next: ${cut.nextCommand}`]),
   ].join('\n');
 }
 

@@ -98,6 +98,10 @@ export const cutStatus = z.strictObject({
       secondaries: z.array(secondaryTargetStatus),
     }),
   ),
+  nextCommand: z.string().nullable().meta({
+    description:
+      'where members are not primary any more, what makes the cut anew with those that are; else null',
+  }),
 });
 
 export type MarkerStatus = z.infer<typeof markerStatus>;

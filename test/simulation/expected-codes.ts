@@ -106,6 +106,7 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   cut_targets_wait: 'elsewhere',
   cut_holds_apply: 'elsewhere',
   cut_promotion_unfinished: 'elsewhere',
+  cut_member_moved: 'elsewhere',
 };
 
 /** What campaigns have to bring about, as it is counted. */

@@ -29,7 +29,8 @@ export type ConditionCode =
   | 'cut_without_marker'
   | 'cut_targets_wait'
   | 'cut_holds_apply'
-  | 'cut_promotion_unfinished';
+  | 'cut_promotion_unfinished'
+  | 'cut_member_moved';
 
 export type Severity = 'warning' | 'error';
 

@@ -12,6 +12,7 @@ import { markerIdOf } from './cut-file.ts';
 import type { CutPeers } from './cut-peers.ts';
 import { compareMarkers } from '../../journal/cut-record.ts';
 import { formatMarkerId, newerOf } from './marker-order.ts';
+import { type MovedMember, remakeCommand } from './moved-member.ts';
 import { selectableMarkers, type ToldTarget } from './target-choice.ts';
 
 export interface MarkerReport {
@@ -69,6 +70,8 @@ export interface CutReport {
     readonly heldMillisecondsPerSecond: number;
   }[];
   readonly targets: TargetReport[];
+  /** Where members are not primary and it is known who is: what makes the cut anew with those. */
+  readonly nextCommand: string | null;
 }
 
 export interface TargetReport {
@@ -146,6 +149,7 @@ export async function reportCut(
       definition.targets.map((list) => reportTargets(peers, cutId, list, nowMilliseconds)),
     ),
   ]);
+  const moved = movedMembers(definition, members, targets);
   const controlling = members.find(({ told }) => told?.isControlling);
   const newest = members.reduce<PlaceMarker | null>(
     (found, { told }) =>
@@ -164,7 +168,28 @@ export async function reportCut(
     ),
     members: members.map(({ place, told, failure }) => memberReport(place, told, failure)),
     targets,
+    nextCommand: moved.length > 0 ? remakeCommand(definition, moved) : null,
   };
+}
+
+/** A secondary that says that it is primary knows best; else the member may know where its group went. */
+function movedMembers(
+  definition: CutDefinition,
+  members: readonly { readonly told: CutTold<'survey'> | undefined }[],
+  targets: readonly TargetReport[],
+): MovedMember[] {
+  return definition.members.flatMap(({ groupId }, at): MovedMember[] => {
+    const own = members[at]?.told?.groups.find((each) => each.groupId === groupId);
+    if (own?.obstacle === '') return [];
+    for (const [list, { places }] of definition.targets.entries()) {
+      const state = targets[list]?.secondaries[at]?.state;
+      const place = places[at];
+      if (!place || (state !== 'primary' && state !== 'promoted')) continue;
+      const isFollowed = own?.movedTo?.systemId === place.systemId && own.movedTo.isFollowed;
+      return [{ groupId, to: { ...place, isFollowed } }];
+    }
+    return own?.movedTo ? [{ groupId, to: own.movedTo }] : [];
+  });
 }
 
 /** Where nobody controls the cut, what the last one that tried says. */

@@ -6,9 +6,11 @@ import type { CutDefinition } from '../protocol/wire-cuts.ts';
 import { type KeptHold, markerIdOf } from './cut-file.ts';
 import { formatMarkerId } from './marker-order.ts';
 import type { MarkerController } from './marker-controller.ts';
+import { movedMember, remakeCommand } from './moved-member.ts';
 import type { MemberSide } from './member-side.ts';
 import { patienceMilliseconds } from './patience.ts';
 import type { TargetController } from './target-controller.ts';
+import { isPromotedAt } from './target-groups.ts';
 import type { TargetSide } from './target-side.ts';
 
 /** What is looked at. */
@@ -44,6 +46,7 @@ export class CutTroubles {
 
   look(): void {
     this.#lookAtMarkers();
+    for (const group of this.#groups()) this.#lookAtRole(group);
     for (const hold of this.#cut.targets.holds) {
       const group = this.#cut.targets.group(hold);
       if (!group) continue;
@@ -99,6 +102,24 @@ export class CutTroubles {
         nextCommand: `jnbd cut status ${this.#name}`,
       });
     }
+  }
+
+  /** What was promoted with its whole list is no member that moved alone. */
+  #lookAtRole(group: Group): void {
+    const { definition, targets } = this.#cut;
+    const { systemId } = this.#deps.system;
+    const isPromoted = targets.holds.some(
+      ({ groupId, promotion }) =>
+        groupId === group.catalog.groupId && isPromotedAt(group, promotion, systemId),
+    );
+    const moved = isPromoted ? undefined : movedMember(definition, group, systemId);
+    const to = moved?.to.systemId === systemId ? 'here' : `on system ${moved?.to.systemName}`;
+    this.#set(group, moved !== undefined, {
+      code: 'cut_member_moved',
+      severity: 'warning',
+      message: `group ${group.name} is primary ${to} now, which cut ${this.#name} does not name as its member: there are no markers until it is primary where it was, or the cut is made anew`,
+      nextCommand: moved ? remakeCommand(definition, [moved]) : `jnbd cut status ${this.#name}`,
+    });
   }
 
   /** By the trouble of who controls the list; and everywhere, where newer markers came and no new target. */
@@ -166,6 +187,7 @@ const overTexts: Record<CutCondition, (cut: string) => string> = {
   cut_targets_wait: (cut) => `the target list of cut ${cut} goes on`,
   cut_holds_apply: (cut) => `the journal has room again while cut ${cut} holds apply`,
   cut_promotion_unfinished: (cut) => `the promotion in cut ${cut} is over`,
+  cut_member_moved: (cut) => `cut ${cut} names the primary of its group as the member again`,
 };
 
 const codes = Object.keys(overTexts) as CutCondition[];

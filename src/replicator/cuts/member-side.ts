@@ -2,11 +2,12 @@ import type { Group } from '../../group/order/group.ts';
 import type { System } from '../../group/system/system.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { JnbdError } from '../../platform/errors.ts';
-import type { CutAsk, CutPlace, CutTold, PlaceMarker } from '../protocol/wire-cuts.ts';
+import type { CutAsk, CutPlace, CutTold, MovedTo, PlaceMarker } from '../protocol/wire-cuts.ts';
 import type { Caller } from '../protocol/wire.ts';
 import type { CutFile } from './cut-file.ts';
 import type { CutMember, MarkerId } from './cut-member.ts';
 import { HeldShare } from './held-share.ts';
+import { movedMember } from './moved-member.ts';
 import { quietMilliseconds } from './patience.ts';
 import { placeMarker } from './place-markers.ts';
 
@@ -126,6 +127,7 @@ export class MemberSide {
         obstacle: this.#obstacle(groupId),
         heldMillisecondsPerSecond: this.#share(groupId).millisecondsPerSecond,
         newest: this.#newest(groupId) ?? null,
+        ...this.#movedTo(groupId),
       })),
     };
   }
@@ -147,6 +149,13 @@ export class MemberSide {
     for (const { groupId } of this.places) {
       this.#share(groupId).add(now, this.heldMilliseconds(groupId));
     }
+  }
+
+  #movedTo(groupId: string): { readonly movedTo?: MovedTo } {
+    const group = this.#deps.system.openById(groupId);
+    const { definition } = this.#file.state;
+    const moved = group && movedMember(definition, group, this.#deps.system.systemId);
+    return moved ? { movedTo: moved.to } : {};
   }
 
   #newest(groupId: string): PlaceMarker | undefined {

@@ -34,6 +34,13 @@ export const cutPlaceSchema = z.object({
 });
 export type CutPlace = z.output<typeof cutPlaceSchema>;
 
+/** Who is primary of a member's group now. */
+const movedToSchema = cutPlaceSchema.omit({ groupId: true }).extend({
+  /** The member that the cut names follows it: it could be its secondary. */
+  isFollowed: z.boolean(),
+});
+export type MovedTo = z.output<typeof movedToSchema>;
+
 export const targetListSchema = z.object({
   name,
   /** One secondary for each member, in their order. */
@@ -116,6 +123,8 @@ export const cutExchanges = {
           obstacle: text,
           heldMillisecondsPerSecond: milliseconds,
           newest: markerSchema.nullable(),
+          /** Where it is not primary: who is, as far as it knows. */
+          movedTo: movedToSchema.optional(),
         }),
       ),
     }),

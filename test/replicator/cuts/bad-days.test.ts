@@ -8,6 +8,24 @@ function codesOf(system: FleetSystem, group: string): string[] {
   return system.status(group).conditions.map(({ code }) => code);
 }
 
+function nextOf(system: FleetSystem, group: string, wanted: string): string | undefined {
+  return system.status(group).conditions.find(({ code }) => code === wanted)?.nextCommand;
+}
+
+/** The parameters of the `cut create` in a command line. */
+function typed(command: string): object {
+  const words = command.slice(command.indexOf('cut create ')).split(' ');
+  const values = (name: string): string[] =>
+    words.flatMap((word, at) => (words[at - 1] === `--${name}` ? [word] : []));
+  return {
+    cut: words[2],
+    member: values('member'),
+    targets: values('targets'),
+    interval: values('interval')[0],
+    roundLimit: values('round-limit')[0],
+  };
+}
+
 /** So much that the journal of the group's primary cannot keep it for somebody who is away. */
 async function writeMuch(system: FleetSystem, name: string, bytes: number): Promise<void> {
   const host = new TestHost(system, name);
@@ -62,6 +80,58 @@ describe('a member', () => {
     await expect(delta.verb('cut promote', promote)).rejects.toThrow(/gamma/);
     await delta.verb('cut delete', { cut: cutName });
     await delta.until(() => codesOf(delta, 'b').length === 0, 5000);
+    await delta.caughtUp(beta, 'b');
+  });
+
+  test('that was handed over alone is said where it went, and comes back, or the cut is made anew', async () => {
+    const cut = await CutFleet.begin('moved');
+    const { alpha, beta, gamma, delta } = cut;
+    await cut.create();
+    await cut.pingPong(10);
+    await cut.untilLevel();
+    await alpha.verb('handoff', { group: 'a', to: 'gamma' });
+    await gamma.until(() => gamma.group('a').role === 'primary', 20_000);
+    const command = `jnbd cut delete orders && jnbd cut create orders --member ${gamma.url}/a --member ${beta.url}/b --targets east=${alpha.url}/a,${delta.url}/b --interval 250ms --round-limit 50ms`;
+    for (const system of [alpha, gamma]) {
+      await system.until(() => nextOf(system, 'a', 'cut_member_moved') === command, 30_000);
+    }
+    for (const system of cut.systems) {
+      const { nextCommand } = await cut.status(system);
+      expect(nextCommand).toBe(command);
+    }
+    await gamma.verb('handoff', { group: 'a', to: 'alpha' });
+    await alpha.until(() => alpha.group('a').role === 'primary', 20_000);
+    await cut.untilLevel();
+    for (const system of [alpha, gamma]) {
+      await system.until(() => codesOf(system, 'a').length === 0, 30_000);
+    }
+    expect((await cut.status()).nextCommand).toBeNull();
+    await alpha.verb('handoff', { group: 'a', to: 'gamma' });
+    await gamma.until(() => gamma.group('a').role === 'primary', 20_000);
+    await alpha.until(() => nextOf(alpha, 'a', 'cut_member_moved') === command, 30_000);
+    await gamma.verb('cut delete', { cut: cutName });
+    await gamma.verb('cut create', typed(command));
+    await cut.untilLevel();
+    for (const system of [alpha, gamma]) {
+      await system.until(() => codesOf(system, 'a').length === 0, 30_000);
+    }
+  });
+
+  test('whose secondary was promoted alone is said where it went, and its list is left out', async () => {
+    const cut = await CutFleet.begin('promoted alone');
+    const { alpha, beta, gamma, delta } = cut;
+    await cut.create();
+    await cut.pingPong(10);
+    await cut.untilLevel();
+    alpha.kill();
+    await gamma.verb('promote', { group: 'a', force: true });
+    const command = `jnbd cut delete orders && jnbd cut create orders --member ${gamma.url}/a --member ${beta.url}/b --interval 250ms --round-limit 50ms`;
+    await gamma.until(() => nextOf(gamma, 'a', 'cut_member_moved') === command, 30_000);
+    expect((await cut.status(delta)).nextCommand).toBe(command);
+    await gamma.verb('cut delete', { cut: cutName });
+    await gamma.verb('cut create', typed(command));
+    const marked = await beta.verb('cut mark', { cut: cutName });
+    expect(marked).toMatchObject({ result: 'done' });
     await delta.caughtUp(beta, 'b');
   });
 });
