@@ -10,12 +10,15 @@ const waitSeconds = 60;
 
 /** Two primaries, each with a secondary, and a cut over all of them. */
 export class CutSystems {
+  /** Where certificates are, in a directory for each system; undefined: they need none. */
+  readonly #certificates: string | undefined;
   readonly alpha: Daemon;
   readonly beta: Daemon;
   readonly gamma: Daemon;
   readonly delta: Daemon;
 
-  private constructor(daemons: readonly Daemon[]) {
+  private constructor(daemons: readonly Daemon[], certificates: string | undefined) {
+    this.#certificates = certificates;
     const [alpha, beta, gamma, delta] = daemons;
     this.alpha = must(alpha, 'alpha runs');
     this.beta = must(beta, 'beta runs');
@@ -23,22 +26,22 @@ export class CutSystems {
     this.delta = must(delta, 'delta runs');
   }
 
-  static async create(directory: string): Promise<CutSystems> {
+  static async create(directory: string, certificates?: string): Promise<CutSystems> {
     const daemons = await Promise.all(
-      ['alpha', 'beta', 'gamma', 'delta'].map((name) =>
-        Daemon.start({ dataDirectory: join(directory, name), arguments: ['--name', name] }),
-      ),
+      ['alpha', 'beta', 'gamma', 'delta'].map((name) => {
+        const tls = certificates ? ['--tls', 'allow', '--tls-dir', join(certificates, name)] : [];
+        const settings = ['--name', name, ...tls];
+        return Daemon.start({ dataDirectory: join(directory, name), arguments: settings });
+      }),
     );
-    const systems = new CutSystems(daemons);
+    const systems = new CutSystems(daemons, certificates);
     const { alpha, beta, gamma, delta } = systems;
     try {
-      await Promise.all([systems.#pair(alpha, gamma, 'a'), systems.#pair(beta, delta, 'b')]);
-      const [member, targets] = [
-        ['--member', `${urlOf(alpha)}/a`, '--member', `${urlOf(beta)}/b`],
-        ['--targets', `east=${urlOf(gamma)}/a,${urlOf(delta)}/b`],
-      ];
-      const times = ['--interval', '20ms', '--round-limit', '200ms'];
-      await alpha.client('cut', 'create', cutName, ...member, ...targets, ...times);
+      await Promise.all([
+        systems.#pair(alpha, gamma, 'a', 'gamma'),
+        systems.#pair(beta, delta, 'b', 'delta'),
+      ]);
+      await alpha.client(...systems.createCommand);
       return systems;
     } catch (error) {
       await systems.close();
@@ -46,10 +49,27 @@ export class CutSystems {
     }
   }
 
-  async #pair(primary: Daemon, secondary: Daemon, group: string): Promise<void> {
+  get createCommand(): string[] {
+    const [a, b] = [`${this.#url(this.alpha)}/a`, `${this.#url(this.beta)}/b`];
+    const targets = `east=${this.#url(this.gamma)}/a,${this.#url(this.delta)}/b`;
+    const places = ['--member', a, '--member', b, '--targets', targets];
+    return ['cut', 'create', cutName, ...places, '--interval', '20ms', '--round-limit', '200ms'];
+  }
+
+  #url({ listenPort }: Daemon): string {
+    return `${this.#certificates ? 'https' : 'http'}://127.0.0.1:${listenPort}`;
+  }
+
+  async #pair(
+    primary: Daemon,
+    secondary: Daemon,
+    group: string,
+    secondaryName: string,
+  ): Promise<void> {
     await primary.client('group', 'create', group, '--journal-size', '64MiB');
     await primary.client('volume', 'create', `${group}/v`, '--size', '1MiB');
-    await secondary.client('follow', group, '--from', urlOf(primary));
+    if (this.#certificates) await primary.client('secondary', 'allow', group, secondaryName);
+    await secondary.client('follow', group, '--from', this.#url(primary));
     await secondary.client('wait', group, '--for', 'synced', '--timeout', '60s');
   }
 
@@ -82,10 +102,6 @@ export class CutSystems {
   async close(): Promise<void> {
     await Promise.all(this.all.map((daemon) => daemon.kill()));
   }
-}
-
-export function urlOf(daemon: Daemon): string {
-  return `http://127.0.0.1:${daemon.listenPort}`;
 }
 
 /** As the system knows it by itself. */
