@@ -14,8 +14,9 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: slowSuites.map((suite) => `test/${suite}/**`),
-          testTimeout: 20_000,
-          hookTimeout: 20_000,
+          // Against what hangs: on a busy machine of two processors some take 20 s.
+          testTimeout: 90_000,
+          hookTimeout: 60_000,
           // Half of the time these wait for daemons that they start.
           maxWorkers: 4,
         },
