@@ -50,6 +50,9 @@ const commands: Record<VerbName, () => Promise<AnyCommand>> = {
   'cut status': async () => (await import('./cut-status.ts')).command as AnyCommand,
   'cut promote': async () => (await import('./cut-promote.ts')).command as AnyCommand,
   'cut delete': async () => (await import('./cut-delete.ts')).command as AnyCommand,
+  'snapshot create': async () => (await import('./snapshot-create.ts')).command as AnyCommand,
+  'snapshot list': async () => (await import('./snapshot-list.ts')).command as AnyCommand,
+  'snapshot delete': async () => (await import('./snapshot-delete.ts')).command as AnyCommand,
   events: async () => (await import('./events.ts')).command as AnyCommand,
   wait: async () => (await import('./wait.ts')).command as AnyCommand,
 };

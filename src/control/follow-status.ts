@@ -1,5 +1,6 @@
 import type { FollowerCursor } from '../group/followers/follower-cursor.ts';
 import { synchronousDefaults } from '../group/catalog/protection.ts';
+import { shownVolumes } from '../group/apply/volume.ts';
 import type { Group } from '../group/order/group.ts';
 import { segmentHeaderBytes } from '../platform/limits.ts';
 import type { CopyClock } from './copy-clock.ts';
@@ -120,7 +121,7 @@ export function pairsStatus(
   resync: ResyncProgress | undefined,
   lagClock: LagClock,
 ): Pair[] {
-  const volumes = [...group.volumes.values()].map(({ catalog }) => catalog);
+  const volumes = shownVolumes(group.volumes).map(({ catalog }) => catalog);
   const { state } = group.follow;
   const own = volumes.map(({ id, name, sizeBytes }): Pair => {
     const copy = state?.copies.find(({ volume }) => volume === id);

@@ -6,7 +6,7 @@ import { type Metric, type MetricValue, type MetricValueWithName, Registry } fro
 import { refusalOf } from '../group/system/exports.ts';
 import type { Group } from '../group/order/group.ts';
 import type { System } from '../group/system/system.ts';
-import type { Volume } from '../group/apply/volume.ts';
+import { shownVolumes, type Volume } from '../group/apply/volume.ts';
 import {
   hostOperations,
   latencyBucketSeconds,
@@ -19,6 +19,7 @@ import type { Following } from './following.ts';
 import type { CopyClock } from './copy-clock.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { ProcessWatch } from './process-watch.ts';
+import { snapshotMetrics } from './snapshot-metrics.ts';
 import type { ClientConnection } from './status.ts';
 
 export interface MetricSources {
@@ -139,7 +140,7 @@ export class Metrics {
 
   #volumes(): { volume: Volume; labels: Labels; group: Group }[] {
     return [...this.#sources.system.groups.values()].flatMap((group) =>
-      [...group.volumes.values()].map((volume) => ({
+      shownVolumes(group.volumes).map((volume) => ({
         volume,
         group,
         labels: { group: group.name, volume: volume.catalog.name },
@@ -212,6 +213,9 @@ export class Metrics {
     const { system, following, lagClock, copyClock } = this.#sources;
     for (const { name, help, values } of followMetrics(following, lagClock, copyClock)) {
       this.#add(name, help, 'gauge', () => [...system.groups.values()].flatMap(values));
+    }
+    for (const { name, help, type, values } of snapshotMetrics) {
+      this.#add(name, help, type, () => [...system.groups.values()].flatMap(values));
     }
     for (const { name, help, type, values } of cutMetrics(this.#sources.cutting)) {
       this.#add(name, help, type, values);

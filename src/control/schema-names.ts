@@ -39,6 +39,9 @@ export const verbSummaries = {
   'cut status': 'show cuts: markers, members, and how far their target lists are',
   'cut promote': 'make all secondaries of a target list primary at the same marker, or none',
   'cut delete': 'end a cut; markers in journals stay, and nothing is held any more',
+  'snapshot create': 'keep all volumes of a group as they are at this instant',
+  'snapshot list': 'list the snapshots of a group and what they keep',
+  'snapshot delete': 'delete a snapshot and give back what only it needs',
   wait: 'wait until a group has come to something',
   events: 'show what happened since the daemon started, or as it happens',
 } as const;

@@ -166,6 +166,18 @@ export const volumePath = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+export const snapshotPath = z.string().transform((text, context) => {
+  const [group = '', name = '', ...rest] = text.split('@');
+  if (rest.length === 0 && namePattern.test(group) && namePattern.test(name)) {
+    return { group, name };
+  }
+  context.addIssue({
+    code: 'custom',
+    message: `'${text}' names no snapshot; write GROUP@NAME, each ${nameForm}`,
+  });
+  return z.NEVER;
+});
+
 const placePattern = /^(https?:\/\/[^/\s,]+)\/([A-Za-z0-9][A-Za-z0-9._-]{0,63})$/;
 
 function placeOf(text: string): { readonly url: string; readonly group: string } | undefined {

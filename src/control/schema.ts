@@ -7,6 +7,7 @@ import type { Problem } from '../platform/problem.ts';
 import { branchVerbs } from './schema-branch.ts';
 import { cutVerbs } from './schema-cut.ts';
 import { followVerbs } from './schema-follow.ts';
+import { snapshotVerbs } from './schema-snapshot.ts';
 import { systemEvent } from './schema-events.ts';
 import type { VerbName } from './schema-names.ts';
 import {
@@ -354,6 +355,7 @@ export const verbs = {
   ...followVerbs,
   ...branchVerbs,
   ...cutVerbs,
+  ...snapshotVerbs,
 } as const satisfies Record<VerbName, VerbDefinition>;
 
 /** Parameters as they travel: texts as people write them. */

@@ -6,8 +6,9 @@ import type { Group } from '../group/order/group.ts';
 import { generationOf } from '../group/catalog/lineage.ts';
 import type { System } from '../group/system/system.ts';
 import { tailUpdates } from '../group/catalog/taken-over.ts';
-import type { Volume } from '../group/apply/volume.ts';
+import { shownVolumes, type Volume } from '../group/apply/volume.ts';
 import { deleteDelayMillisecondsDefault } from '../group/order/deleted-volumes.ts';
+import type { CatalogSnapshot } from '../group/catalog/snapshots.ts';
 import type { Clock } from '../platform/clock.ts';
 import { recordPayloadBytesMax, slabBytes } from '../platform/limits.ts';
 import { indexTablesMax } from '../volume/block-index.ts';
@@ -25,6 +26,8 @@ import type { Following } from './following.ts';
 import type { CopyClock } from './copy-clock.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { GroupStatus, Status, VolumeStatus } from './schema-status.ts';
+import type { SnapshotStatus } from './schema-snapshot-status.ts';
+import { type SnapshotDoors, snapshotsStatus, snapshotStatusOf } from './snapshot-status.ts';
 
 /** A client as the NBD server sees it. */
 export interface ClientConnection {
@@ -63,23 +66,26 @@ class Doors {
   readonly connections: readonly ClientConnection[];
   readonly #fullNames: ReadonlySet<string>;
   readonly #shortNames = new Map<string, number>();
+  readonly #isAlone: boolean;
 
   constructor(exports: ExportDirectory, connections: readonly ClientConnection[]) {
     this.connections = connections;
     this.#fullNames = new Set(exports.list().map(({ name }) => name));
+    this.#isAlone = [...this.#fullNames].filter((name) => !name.includes('@')).length === 1;
     for (const name of this.#fullNames) {
       const short = name.slice(name.indexOf('/') + 1);
       this.#shortNames.set(short, (this.#shortNames.get(short) ?? 0) + 1);
     }
   }
 
-  /** As `ExportDirectory.find` finds it: in full, alone where unique, and empty where it is the only one. */
-  namesOf(fullName: string, shortName: string): string[] {
+  /** As `ExportDirectory.find` finds it: in full, alone where unique, and empty for the only volume. */
+  namesOf(fullName: string): string[] {
     if (!this.#fullNames.has(fullName)) return [];
+    const shortName = fullName.slice(fullName.indexOf('/') + 1);
     return [
       fullName,
       ...(this.#shortNames.get(shortName) === 1 ? [shortName] : []),
-      ...(this.#fullNames.size === 1 ? [''] : []),
+      ...(this.#isAlone && !fullName.includes('@') ? [''] : []),
     ];
   }
 }
@@ -121,6 +127,14 @@ export class StatusReport {
 
   volume(group: Group, volume: Volume): VolumeStatus {
     return this.#volume(group, volume, this.#doors());
+  }
+
+  snapshot(group: Group, snapshot: CatalogSnapshot): SnapshotStatus {
+    return snapshotStatusOf(group, snapshot, this.#snapshotDoors(this.#doors()));
+  }
+
+  #snapshotDoors(doors: Doors): SnapshotDoors {
+    return { namesOf: (name) => doors.namesOf(name), uris: this.#sources.uris };
   }
 
   #group(group: Group, doors: Doors): GroupStatus {
@@ -173,7 +187,8 @@ export class StatusReport {
         (catalog.deleteDelayMilliseconds ?? deleteDelayMillisecondsDefault) / 1000,
       secondaryExports: catalog.secondaryExports ?? 'read-only',
       history: { from: applied, promisedSeconds: 0 },
-      volumes: [...group.volumes.values()].map((volume) => this.#volume(group, volume, doors)),
+      volumes: shownVolumes(group.volumes).map((volume) => this.#volume(group, volume, doors)),
+      snapshots: snapshotsStatus(group, this.#snapshotDoors(doors)),
       deletedVolumes: deletedStatus(group),
       pairs: pairsStatus(group, this.#sources.system.name, followed?.resync, lagClock),
       upstream,
@@ -191,7 +206,7 @@ export class StatusReport {
     const { catalog } = volume;
     const fullName = `${group.name}/${catalog.name}`;
     const refusal = refusalOf(group, volume);
-    const names = refusal ? [] : doors.namesOf(fullName, catalog.name);
+    const names = refusal ? [] : doors.namesOf(fullName);
     // Of a group that is not served hosts get none of its volumes, however those are.
     const isRefusedByGroup = group.state !== 'normal' && volume.state === 'normal';
     return {
@@ -242,7 +257,8 @@ function takenOver(group: Group): GroupStatus['takenOver'] {
 
 /** K2: hidden from hosts, so `unused`. */
 function deletedStatus({ deleted }: Group): VolumeStatus[] {
-  return deleted.list().map(({ kept: { entry, ...times }, volume }) => ({
+  const volumes = deleted.list().filter(({ kept }) => kept.entry.preserves === undefined);
+  return volumes.map(({ kept: { entry, ...times }, volume }) => ({
     name: entry.name,
     sizeBytes: entry.sizeBytes,
     allocatedBytes: volume?.file?.allocatedBytesSync() ?? 0,

@@ -2,7 +2,7 @@ import { configureGroup, checkSyncInterval } from '../group/system/group-setting
 import type { Group } from '../group/order/group.ts';
 import { type BlockSource, importVolume, openFileSource } from '../group/volumes/import.ts';
 import type { System } from '../group/system/system.ts';
-import type { Volume } from '../group/apply/volume.ts';
+import { shownVolumes, type Volume } from '../group/apply/volume.ts';
 import {
   changeVolume,
   createVolume,
@@ -17,6 +17,7 @@ import { BranchVerbs } from './branch-verbs.ts';
 import { CutVerbs } from './cut-verbs.ts';
 import type { Cutting } from './cutting.ts';
 import { FollowVerbs } from './follow-verbs.ts';
+import { SnapshotVerbs } from './snapshot-verbs.ts';
 import type { Following } from './following.ts';
 import type { AnswerLine, ChangeVerbName, Parameters, Result } from './schema.ts';
 import type { StatusReport } from './status.ts';
@@ -46,6 +47,7 @@ export class Verbs {
   readonly #follow: FollowVerbs;
   readonly #branch: BranchVerbs;
   readonly #cut: CutVerbs;
+  readonly #snapshot: SnapshotVerbs;
   readonly #verbs: {
     readonly [Name in ChangeVerbName]: (
       parameters: Parameters<Name>,
@@ -71,6 +73,8 @@ export class Verbs {
     'secondary allow': (parameters) => this.#follow.allow(parameters),
     'secondary add': (parameters) => this.#follow.add(parameters),
     'secondary remove': (parameters) => this.#follow.remove(parameters),
+    'snapshot create': (parameters) => this.#snapshot.create(parameters),
+    'snapshot delete': (parameters) => this.#snapshot.delete(parameters),
     'cut create': (parameters) => this.#cut.create(parameters),
     'cut mark': (parameters, call) => this.#cut.mark(parameters, call.signal),
     'cut status': (parameters) => this.#cut.status(parameters),
@@ -83,6 +87,7 @@ export class Verbs {
     this.#follow = new FollowVerbs(sources);
     this.#branch = new BranchVerbs(sources);
     this.#cut = new CutVerbs(sources);
+    this.#snapshot = new SnapshotVerbs(sources);
   }
 
   run<Name extends ChangeVerbName>(
@@ -294,10 +299,10 @@ export class Verbs {
     const group = this.#sources.system.group(path.group);
     const volume = group.volumes.get(path.volume);
     if (volume) return { group, volume };
-    const names = [...group.volumes.keys()].join(', ') || 'none';
+    const names = shownVolumes(group.volumes).map(({ catalog }) => catalog.name);
     throw new JnbdError(
       'volume_not_found',
-      `volume ${path.group}/${path.volume} does not exist; group ${path.group} has: ${names}`,
+      `volume ${path.group}/${path.volume} does not exist; group ${path.group} has: ${names.join(', ') || 'none'}`,
     );
   }
 

@@ -1,4 +1,4 @@
-import { errno } from '../group/apply/export.ts';
+import { errno, type RangeEffect } from '../group/apply/export.ts';
 import { payloadAcceptedBytesMax } from '../platform/limits.ts';
 import {
   NBD_CMD_BLOCK_STATUS,
@@ -122,4 +122,10 @@ export function checkRequest(
     default:
       return refusal.unknownCommand;
   }
+}
+
+/** Of TRIM and WRITE_ZEROES. */
+export function rangeEffect(type: number, flags: number): RangeEffect {
+  if (type === NBD_CMD_TRIM) return 'trim';
+  return (flags & NBD_CMD_FLAG_NO_HOLE) === 0 ? 'hole' : 'zero';
 }

@@ -11,6 +11,7 @@ import {
   type CheckFacts,
   checkRequest,
   type Refusal,
+  rangeEffect,
   refusal,
   refusalErrno,
   refusalText,
@@ -23,12 +24,10 @@ import {
   NBD_CMD_CACHE,
   NBD_CMD_DISC,
   NBD_CMD_FLAG_DF,
-  NBD_CMD_FLAG_NO_HOLE,
   NBD_CMD_FLAG_PAYLOAD_LEN,
   NBD_CMD_FLUSH,
   NBD_CMD_READ,
   NBD_CMD_WRITE,
-  NBD_CMD_WRITE_ZEROES,
   NBD_EXTENDED_REQUEST_MAGIC,
   NBD_REQUEST_MAGIC,
   extendedRequestHeaderBytes,
@@ -388,8 +387,7 @@ export class RequestParser {
       this.#batch.add(batchKind.answer, type, flags, offset, 0, view, start);
       this.#room -= answerBytesMax;
     } else {
-      const isAllocated = type === NBD_CMD_WRITE_ZEROES && (flags & NBD_CMD_FLAG_NO_HOLE) !== 0;
-      const effect = isAllocated ? 'zero' : 'hole';
+      const effect = rangeEffect(type, flags);
       const index = this.#batch.add(batchKind.update, type, flags, offset, length, view, start);
       const number = this.#stamper.range(window.held, start, effect, offset, length);
       if (!this.#noteUpdate(index, number)) return false;

@@ -1,7 +1,7 @@
 import type { ExportSession, RangeEffect } from '../group/apply/export.ts';
 import type { ReceiveSlab } from '../journal/receive-slab.ts';
 
-/** What a stamp returns when nothing more is taken now. */
+/** What a stamp returns, here and in a session, when nothing more is taken now. */
 export const parked = 0;
 
 /**
@@ -72,6 +72,7 @@ export class RunStamper {
 
   #note(number: number): number {
     if (number > 0) this.#hasRun = true;
+    else if (number === parked) this.isParked = true;
     return number;
   }
 }

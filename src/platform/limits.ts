@@ -25,6 +25,7 @@ export const updateNumberMax = 2 ** 48 - 1;
 /** Block numbers stand in 33 bits of a sort key of apply. */
 export const volumeSizeBytesMax = 32 * TiB;
 export const volumesPerGroupMax = 4096;
+export const snapshotsPerGroupMax = 256;
 
 /** Receive slabs: a record's bytes lie in one slab from the socket to the journal. */
 export const slabBytes = 256 * KiB;

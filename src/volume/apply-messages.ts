@@ -8,6 +8,8 @@ import type { RegionAnswer, RegionWork } from './region-work.ts';
 export interface ApplyVolume {
   readonly id: number;
   readonly path: string;
+  /** Of an area: where its map begins follows from it. */
+  readonly areaDataBytes?: number | undefined;
 }
 
 export interface ApplySegment {

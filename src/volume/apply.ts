@@ -5,6 +5,8 @@ import type { Disk, DiskFile } from '../platform/disk.ts';
 import { systemErrorCode } from '../platform/errors.ts';
 import type { WorkerPort } from '../platform/worker-port.ts';
 import { ApplyError, guard } from './apply-error.ts';
+import { mapRangeOf } from './area-layout.ts';
+import { AreaMarks } from './area-marks.ts';
 import type { FromApply, ToApply } from './apply-messages.ts';
 import type { ApplyStep } from './apply-plan.ts';
 import { planSteps } from './apply-plan.ts';
@@ -32,6 +34,7 @@ export class ApplyWorker {
   readonly #writer: VolumeWriter;
   /** Written since the last checkpoint began. */
   readonly #dirty = new DirtyRegions();
+  readonly #marks = new AreaMarks((volume, at, length) => this.#dirty.note(volume, at, length));
   /** What follows each sync that was asked for; the first one's is under way. */
   readonly #syncs: (() => void)[] = [];
   #checkpointPath = '';
@@ -210,28 +213,34 @@ export class ApplyWorker {
   #apply(message: ToApply & { kind: 'apply' }): void {
     const writer = this.#writer;
     writer.begin();
-    const volumePaths = new Map(message.volumes.map(({ id, path }) => [id, path]));
+    this.#marks.begin();
+    const volumes = new Map(message.volumes.map((volume) => [volume.id, volume]));
     const segments = new Map(message.segments.map((segment) => [segment.sequence, segment]));
     let file: DiskFile | undefined;
     let fileOf = -1;
     const plan = (emit: (step: ApplyStep) => void): void =>
       planSteps(tableArrays(message.memory), message.count, message.ranges, emit);
+    let dataBytes: number | undefined;
     this.#keep(undefined, () =>
-      plan(({ volume, offset, length }) => {
-        const path = volumePaths.get(volume);
-        if (path === undefined) return;
-        this.#volumeFile(volume, path);
-        this.#preserved?.want(volume, offset, length);
+      plan(({ volume: id, offset, length }) => {
+        const volume = volumes.get(id);
+        if (!volume) return;
+        this.#volumeFile(id, volume.path);
+        this.#preserved?.want(id, offset, length);
+        const map = mapRangeOf(volume.areaDataBytes ?? 0, offset, length);
+        if (map) this.#preserved?.want(id, map.offset, map.length);
       }),
     );
     plan((step) => {
       if (step.volume !== fileOf) {
-        const path = volumePaths.get(step.volume);
+        const volume = volumes.get(step.volume);
         fileOf = step.volume;
         // A volume that is gone from the catalog, or stores nothing: its records have no effect.
-        file = path === undefined ? undefined : this.#volumeFile(step.volume, path);
+        file = volume && this.#volumeFile(step.volume, volume.path);
+        dataBytes = volume?.areaDataBytes;
       }
       if (!file) return;
+      this.#mark(file, dataBytes, step);
       // Holes and zeroes leave nothing to write back: only the sync is needed.
       const isData = step.kind === nodeKind.data;
       this.#dirty.note(step.volume, step.offset, isData ? step.length : 0);
@@ -244,6 +253,17 @@ export class ApplyWorker {
       }
     });
     writer.finish();
+    guard('volume', undefined, () => this.#marks.finish());
+  }
+
+  /** What stands in an area from now on is told by its map. */
+  #mark(
+    file: DiskFile,
+    dataBytes: number | undefined,
+    { volume, offset, length }: ApplyStep,
+  ): void {
+    if (dataBytes === undefined) return;
+    guard('volume', volume, () => this.#marks.mark(volume, file, dataBytes, offset, length));
   }
 
   #volumeFile(id: number, path: string): DiskFile {

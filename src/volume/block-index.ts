@@ -64,6 +64,12 @@ export class BlockIndex {
     }
   }
 
+  /** Visits the blocks of the volume that have anything unapplied, in no order. */
+  visitBlocks(volume: number, visit: (start: number, end: number) => void): void {
+    this.#active.visitBlocks(volume, visit);
+    for (const table of this.#frozen) table.visitBlocks(volume, visit);
+  }
+
   /** Makes room for a record in the active table; false: wait until a table was applied. */
   admits(nodes: number, sequence: number): boolean {
     if (this.#active.hasRoom(nodes, sequence)) return true;

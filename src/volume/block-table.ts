@@ -303,6 +303,19 @@ export class BlockTable {
     }
   }
 
+  /** Visits the blocks of the volume that the table has anything of, in no order. */
+  visitBlocks(volume: number, visit: (start: number, end: number) => void): void {
+    const { keyLow, keyHigh } = this.#arrays;
+    for (let node = 0; node < this.#count; node += 1) {
+      const high = keyHigh[node] ?? 0;
+      if (high >>> 16 !== volume) continue;
+      const block = ((high >>> 12) & 0xf) * two32 + (keyLow[node] ?? 0);
+      visit(block, block + 1);
+    }
+    for (const range of this.ranges.list())
+      if (range.volume === volume) visit(range.start, range.end);
+  }
+
   /** The volume was deleted: apply will pass over what the table has of it. Once for each. */
   forget(volume: number): void {
     const { keyHigh } = this.#arrays;

@@ -3,6 +3,7 @@ import { blockBytes, slabBytes, slabHeadroomBytes } from '../../src/platform/lim
 import {
   type ExportClient,
   type ExportSession,
+  type RangeEffect,
   readPending,
 } from '../../src/group/apply/export.ts';
 import { SystemExports } from '../../src/group/system/exports.ts';
@@ -101,8 +102,18 @@ export class TestHost implements ExportClient {
 
   /** Writes, one record; its number, or the negated errno. Waits where the group does. */
   async write(offset: number, bytes: Uint8Array): Promise<number> {
-    await this.#admit(bytes.length + 64);
-    return this.writeNow(offset, bytes);
+    return this.#untilNumbered(bytes.length + 64, () => this.writeNow(offset, bytes));
+  }
+
+  /** What is not numbered now is asked for again. */
+  async #untilNumbered(bytes: number, stamp: () => number): Promise<number> {
+    for (;;) {
+      await this.#admit(bytes);
+      this.#isAdmitted = false;
+      const number = stamp();
+      if (number !== 0) return number;
+      await this.#machine.until(() => this.#isAdmitted);
+    }
   }
 
   async #admit(bytes: number): Promise<void> {
@@ -137,13 +148,16 @@ export class TestHost implements ExportClient {
   }
 
   /** TRIM or WRITE_ZEROES. */
-  async clear(effect: 'zero' | 'hole', offset: number, length: number): Promise<number> {
-    await this.#admit(64);
+  clear(effect: RangeEffect, offset: number, length: number): Promise<number> {
+    return this.#untilNumbered(64, () => this.#clearNow(effect, offset, length));
+  }
+
+  #clearNow(effect: RangeEffect, offset: number, length: number): number {
     const slab = must(this.session.slabs.take(), 'a slab is free');
     const number = this.session.stampRange(slab, slabHeadroomBytes, 28, effect, offset, length);
     const failure = this.session.commitRun();
     this.session.retire(slab);
-    if (number < 0 || failure !== 0) return number < 0 ? number : -failure;
+    if (number <= 0 || failure !== 0) return number <= 0 ? number : -failure;
     this.#history?.add({ number, export: this.name, offset, length, bytes: undefined });
     return number;
   }

@@ -296,7 +296,7 @@ export class MemorySession implements ExportSession {
     assert(length > 0 && offset + length <= this.sizeBytes, 'bounds were checked');
     return this.#stamp(slab, headerStart, headerBytes, 0, () => {
       this.volume.contents.fill(0, offset, offset + length);
-      this.volume.setRange(offset, length, effect === 'hole' ? stateHole : stateZero);
+      this.volume.setRange(offset, length, effect === 'zero' ? stateZero : stateHole);
     });
   }
 

@@ -53,8 +53,8 @@ export type Errno = (typeof errno)[keyof typeof errno];
 
 export const readPending = -1;
 
-/** The effect of a ranged write without payload. */
-export type RangeEffect = 'zero' | 'hole';
+/** The effect of a ranged write without payload. `trim`: a hole, or nothing, as it is best. */
+export type RangeEffect = 'zero' | 'hole' | 'trim';
 
 /** Extents of `base:allocation`, reused between calls: `count` pairs of length and state. */
 export interface ExtentList {
@@ -81,7 +81,8 @@ export interface ExportSession {
    * payload (`length` bytes, at most `recordPayloadBytesMax`) follows the header there. `headerBytes`
    * is 28 or 32. Records and pads of a run are adjacent: a gap ends the run by itself (the journal
    * then writes what it has first). Bounds, read-only and flags were checked by the door. Returns
-   * the update number, or the negated errno when the write cannot be taken (ENOSPC, EIO).
+   * the update number, or the negated errno when the write cannot be taken (ENOSPC, EIO). 0: not now,
+   * as `admit`; the same is to be asked again at `client.admitted()`.
    */
   stampWrite(
     slab: ReceiveSlab,
@@ -92,7 +93,7 @@ export interface ExportSession {
   ): number;
 
   /**
-   * The same for TRIM (`hole`) and WRITE_ZEROES (`zero`, or `hole` unless NO_HOLE): no payload; any
+   * The same for TRIM (`trim`) and WRITE_ZEROES (`zero`, or `hole` unless NO_HOLE): no payload; any
    * `length` up to the volume's size (above 2^32 - 1 `headerBytes` must be 32).
    */
   stampRange(

@@ -67,7 +67,16 @@ export class Volume {
 export function volumesToApply(volumes: Iterable<Volume>): ApplyVolume[] {
   return [...volumes]
     .filter((volume) => !volume.catalog.journalOnly)
-    .map((volume) => ({ id: volume.catalog.id, path: volume.backingFile }));
+    .map(({ catalog, backingFile }) => ({
+      id: catalog.id,
+      path: backingFile,
+      areaDataBytes: catalog.preserves?.dataBytes,
+    }));
+}
+
+/** Those that users made: areas of snapshots are volumes, too. */
+export function shownVolumes(volumes: ReadonlyMap<string, Volume>): Volume[] {
+  return [...volumes.values()].filter(({ catalog }) => catalog.preserves === undefined);
 }
 
 /** Of a volume that is gone. `isKept`: somebody else removes the file. */

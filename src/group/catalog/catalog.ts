@@ -6,6 +6,7 @@ import type { CatalogMarker } from './catalog-markers.ts';
 import type { Lineage } from './lineage.ts';
 import type { Protection, ProtectionChange, SynchronousSettings } from './protection.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
+import { type CatalogSnapshot, changeSnapshots, type SnapshotChange } from './snapshots.ts';
 import type { GroupRole, VolumeState } from './states.ts';
 
 /** What a full journal means for hosts, when it is not apply that is behind. */
@@ -26,6 +27,8 @@ export interface CatalogVolume {
   readonly state: VolumeState;
   /** More connections than from this many different hosts are refused; 0: no limit. */
   readonly maxHosts: number;
+  /** It is no volume of a user, but the area of a snapshot of that volume, which had so many bytes then. */
+  readonly preserves?: { readonly volume: number; readonly dataBytes: number } | undefined;
 }
 
 /** Another history of the group that is newer than the own one, and who told of it. */
@@ -70,7 +73,12 @@ export interface Catalog {
   readonly lineage: Lineage;
   readonly number: number;
   readonly nextVolumeId: number;
+  /** With the areas of snapshots. */
   readonly volumes: readonly CatalogVolume[];
+  /** In the order of their numbers. */
+  readonly snapshots?: readonly CatalogSnapshot[] | undefined;
+  /** Of the newest change that was about snapshots, and the newest before it that a promotion cannot leave out. */
+  readonly snapshotChange?: { readonly number: number; readonly after: number } | undefined;
   readonly areas: readonly CatalogArea[];
   readonly areaLayout: AreaLayout;
   readonly journalCapacityBytes: number;
@@ -107,6 +115,7 @@ export type CatalogChange =
   | { readonly change: 'volume_changed'; readonly volume: CatalogVolume }
   | { readonly change: 'volume_deleted'; readonly id: number }
   | { readonly change: 'protection_changed'; readonly protection: ProtectionChange }
+  | SnapshotChange
   /** Nobody but that system may be primary behind this record (SAFETY 16). */
   | { readonly change: 'handed_over'; readonly to: number; readonly name: string };
 
@@ -142,16 +151,45 @@ export function changeCatalog(catalog: Catalog, change: CatalogChange, number: n
       const after = lastingNumber(catalog);
       return { ...catalog, number, protection: { ...change.protection, number, after } };
     }
+    case 'snapshot_created':
+      return {
+        ...catalog,
+        number,
+        nextVolumeId: Math.max(catalog.nextVolumeId, ...change.areas.map(({ id }) => id + 1)),
+        volumes: [...catalog.volumes, ...change.areas],
+        snapshotChange: { number, after: lastingNumber(catalog) },
+        snapshots: changeSnapshots(catalog.snapshots ?? [], change, number),
+      };
     case 'volume_deleted':
-      return { ...catalog, number, volumes: catalog.volumes.filter(({ id }) => id !== change.id) };
+    case 'snapshot_deleted': {
+      const gone = deletedVolumes(change);
+      const volumes = catalog.volumes.filter(({ id }) => !gone.includes(id));
+      if (change.change === 'volume_deleted') return { ...catalog, number, volumes };
+      const snapshots = changeSnapshots(catalog.snapshots ?? [], change, number);
+      const snapshotChange = { number, after: lastingNumber(catalog) };
+      return { ...catalog, number, volumes, snapshots, snapshotChange };
+    }
   }
+}
+
+/** Volumes that it makes, areas of snapshots among them. */
+export function createdVolumes(change: CatalogChange): readonly CatalogVolume[] {
+  if (change.change === 'snapshot_created') return change.areas;
+  return change.change === 'volume_created' ? [change.volume] : [];
+}
+
+/** Ids of volumes that it deletes. */
+export function deletedVolumes(change: CatalogChange): readonly number[] {
+  if (change.change === 'snapshot_deleted') return change.areas;
+  return change.change === 'volume_deleted' ? [change.id] : [];
 }
 
 /**
  * Of the newest change that a promotion cannot leave out. On whom hosts wait is no such change: who is promoted
- * waits for nobody yet.
+ * waits for nobody yet. Nor is a snapshot: volumes are the same without it.
  */
-export function lastingNumber({ number, protection }: Catalog): number {
+export function lastingNumber({ number, protection, snapshotChange }: Catalog): number {
+  if (snapshotChange?.number === number) return snapshotChange.after;
   return protection?.number === number ? (protection.after ?? number) : number;
 }
 
@@ -165,12 +203,28 @@ export function decodeChange(
   { journalOnly = false }: Pick<Catalog, 'journalOnly'> = {},
 ): CatalogChange {
   const change = JSON.parse(Buffer.from(payload).toString('utf8')) as CatalogChange;
-  if (!journalOnly || !('volume' in change)) return change;
-  return { ...change, volume: { ...change.volume, journalOnly } };
+  if (!journalOnly) return change;
+  if (change.change === 'snapshot_created')
+    return { ...change, areas: change.areas.map((area) => ({ ...area, journalOnly })) };
+  return 'volume' in change ? { ...change, volume: { ...change.volume, journalOnly } } : change;
 }
 
 export function writeCatalog(disk: Disk, path: string, catalog: Catalog): void {
   writeSealedJson(disk, path, catalog);
+}
+
+/** Without the snapshots that were made behind that number. What was deleted behind it stays so. */
+export function withoutSnapshotsBehind(
+  { volumes, snapshots = [] }: Catalog,
+  number: number,
+): Pick<Catalog, 'volumes' | 'snapshots' | 'snapshotChange'> {
+  const gone = snapshots.filter((snapshot) => snapshot.number > number);
+  const areas = new Set(gone.flatMap((snapshot) => snapshot.areas.map(({ area }) => area)));
+  return {
+    volumes: volumes.filter(({ id }) => !areas.has(id)),
+    snapshots: snapshots.filter((snapshot) => snapshot.number <= number),
+    snapshotChange: undefined,
+  };
 }
 
 /** Throws JnbdError: catalog_damaged, format_newer. */

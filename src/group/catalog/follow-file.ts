@@ -3,6 +3,7 @@ import type { CatalogVolume } from './catalog.ts';
 import type { Lineage } from './lineage.ts';
 import { closedGroup } from './closed-group.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
+import type { CatalogSnapshot } from './snapshots.ts';
 
 /** How far the copy of one volume has come: everything below `address` is on this system's disk. */
 export interface CopyProgress {
@@ -23,6 +24,7 @@ export interface ConsistentState {
   readonly catalogNumber: number;
   readonly nextVolumeId: number;
   readonly volumes: readonly CatalogVolume[];
+  readonly snapshots?: readonly CatalogSnapshot[] | undefined;
 }
 
 /**

@@ -34,6 +34,7 @@ import type { OpenedGroup } from './opened-group.ts';
 import { recordProtection } from './numbered-change.ts';
 import { relocator } from './recovery.ts';
 import { keepsFile, preservingOf } from '../catalog/resync-state.ts';
+import { GroupSnapshots } from '../snapshots/group-snapshots.ts';
 import { SpaceGuard } from './space-guard.ts';
 import { roleText } from '../catalog/taken-over.ts';
 import { changeGroupState, type GroupRole, type GroupState } from '../catalog/states.ts';
@@ -66,6 +67,7 @@ export class Group {
   readonly hosts: WaitingHosts;
   readonly replies: HostReplies;
   readonly cuts: GroupCuts;
+  readonly snapshots: GroupSnapshots;
   readonly areas: readonly Area[];
   readonly follow: FollowFile;
   readonly deleted: DeletedVolumes;
@@ -121,6 +123,7 @@ export class Group {
     });
     this.followers = new Followers(deps, this, files, opened.followers);
     this.synchronous = new SynchronousFollowers(deps, this, recordProtection(this));
+    this.snapshots = new GroupSnapshots(this, catalog.snapshots ?? []);
     this.cuts = new GroupCuts(this, deps.systemId, opened.cuts);
     this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
     this.#watch = new JournalWatch(deps.clock, this);
@@ -207,6 +210,7 @@ export class Group {
       return this.journalIsFullFor(slabBytes);
     });
     this.driver.consider();
+    this.snapshots.space.begin();
   }
 
   startApply(checkpointSequence: number): ApplyDriver {
@@ -266,6 +270,7 @@ export class Group {
     this.changes.stop();
     this.cuts.fail(new JnbdError('shutting_down', this.#failureText));
     this.synchronous.close();
+    this.snapshots.space.close();
     this.followers.close();
     await this.#driver?.close();
     this.follow.close();
@@ -384,11 +389,6 @@ export class Group {
     if (volume.catalog.journalOnly) this.release();
     this.changed();
     dropFile(this.#deps.disk, volume, keepsFile(this.follow.state, volume.catalog.id));
-  }
-
-  /** Apply or its checkpoint failed, and is tried again. */
-  get isApplyFailing(): boolean {
-    return this.#driver?.isFailing ?? false;
   }
 
   /** Applies and makes a checkpoint at once; false: there is nothing that this could release. */

@@ -1,8 +1,8 @@
-import type { ReceiveSlab, ReceiveSlabs } from '../../journal/receive-slab.ts';
+import { type ReceiveSlab, type ReceiveSlabs, scratchSlab } from '../../journal/receive-slab.ts';
 import { recordHeaderBytes, recordType } from '../../journal/record.ts';
 import type { FileExtent } from '../../platform/disk.ts';
 import { messageOf, systemErrorCode } from '../../platform/errors.ts';
-import { slabBytes } from '../../platform/limits.ts';
+import { recordPayloadBytesMax, slabBytes } from '../../platform/limits.ts';
 import { BlockTable } from '../../volume/block-table.ts';
 import { nodeKind } from '../../volume/node-kind.ts';
 import type { ReadOwner } from '../../volume/volume-read.ts';
@@ -17,8 +17,10 @@ import { errno, readPending } from '../apply/export.ts';
 import type { Group } from './group.ts';
 import { acceptsHostWrites } from '../catalog/states.ts';
 import type { OpenSession, Volume } from '../apply/volume.ts';
+import { preserved } from '../snapshots/preserver.ts';
 
 const slabNodes = BlockTable.nodesFor(slabBytes, true);
+const rangeNodes = BlockTable.nodesFor(recordPayloadBytesMax, false);
 
 /** Of the one file that is asked about. */
 const extent: FileExtent = { storage: 'data', end: 0, work: 0 };
@@ -103,8 +105,14 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
   ): number {
     const refusal = this.#refusal(offset, length);
     if (refusal !== 0) return -refusal;
-    const { journal, index } = this.#group;
+    const { journal, index, snapshots } = this.#group;
     const { id, journalOnly } = this.#volume.catalog;
+    let recordBytes = headerBytes + length;
+    if (snapshots.isPreserving) {
+      const result = snapshots.preserver.prepare(this, this.#volume, offset, length);
+      if (result !== preserved) return this.#notPreserved(result);
+      recordBytes += snapshots.preserver.recordBytes;
+    }
     const number = journal.stamp(
       slab,
       headerStart,
@@ -114,7 +122,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
       offset,
       length,
     );
-    this.#group.replies.stamped(number, id, offset, length, headerBytes + length);
+    this.#group.replies.stamped(number, id, offset, length, recordBytes);
     const { segment, payloadOffset } = journal.place;
     if (journalOnly) {
       index.active.note(number, segment.header.sequence, payloadOffset + length);
@@ -135,27 +143,73 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     // What is to stay allocated needs its space as a write does.
     const refusal = this.#refusal(offset, effect === 'zero' ? length : 0);
     if (refusal !== 0) return -refusal;
-    const { journal, index } = this.#group;
+    if (this.#group.snapshots.isPreserving && length > 0)
+      return this.#clearPreserving(slab, headerStart, headerBytes, effect, offset, length);
+    return this.#clear(slab, headerStart, headerBytes, effect, offset, length);
+  }
+
+  #clear(
+    slab: ReceiveSlab,
+    start: number,
+    headerBytes: 28 | 32,
+    effect: RangeEffect,
+    offset: number,
+    length: number,
+  ): number {
+    const { journal, index, replies } = this.#group;
     const { id, journalOnly } = this.#volume.catalog;
     const type = effect === 'zero' ? recordType.zero : recordType.hole;
-    const number = journal.stamp(slab, headerStart, headerBytes, type, id, offset, length);
-    this.#group.replies.stamped(number, id, offset, length, headerBytes);
+    const number = journal.stamp(slab, start, headerBytes, type, id, offset, length);
+    replies.stamped(number, id, offset, length, headerBytes);
     const { segment, payloadOffset } = journal.place;
+    const { sequence } = segment.header;
     if (journalOnly || length === 0) {
-      index.active.note(number, segment.header.sequence, payloadOffset);
+      index.active.note(number, sequence, payloadOffset);
     } else {
       const kind = effect === 'zero' ? nodeKind.zero : nodeKind.hole;
-      index.active.insertRange(
-        id,
-        kind,
-        offset,
-        length,
-        number,
-        segment.header.sequence,
-        payloadOffset,
-      );
+      index.active.insertRange(id, kind, offset, length, number, sequence, payloadOffset);
     }
     return number;
+  }
+
+  /** What is done of it before it waits, or fails, is appended at once: nobody else will. */
+  #clearPreserving(
+    slab: ReceiveSlab,
+    start: number,
+    headerBytes: 28 | 32,
+    effect: RangeEffect,
+    offset: number,
+    length: number,
+  ): number {
+    const { index, chain, snapshots, watermarks, replies } = this.#group;
+    const stampPart = (at: number, bytes: number): number => {
+      const isAdmitted = index.admits(rangeNodes, chain.current.header.sequence + 1);
+      if (!isAdmitted || !replies.admits(headerBytes, chain)) return 0;
+      return this.#clear(scratchSlab(headerBytes), 0, headerBytes, effect, at, bytes);
+    };
+    if (effect === 'trim') {
+      const number = snapshots.cleared.trim(this.#volume, offset, length, stampPart);
+      // There is nothing to wait for but what is numbered already.
+      return number === 0 ? watermarks.newest : number;
+    }
+    const result = snapshots.cleared.prepare(
+      this,
+      this.#volume,
+      effect === 'zero' ? recordType.zero : recordType.hole,
+      offset,
+      length,
+      stampPart,
+    );
+    if (result >= 0)
+      return this.#clear(slab, start, headerBytes, effect, result, offset + length - result);
+    if (this.commitRun() !== 0) return -errno.EIO;
+    return this.#notPreserved(result + 1);
+  }
+
+  /** `waits`, or a negated error number. */
+  #notPreserved(result: number): number {
+    if (result < 0) this.#errorText = this.#group.snapshots.preserver.errorText;
+    return result;
   }
 
   stampPad(slab: ReceiveSlab, headerStart: number, headerBytes: 28 | 32): void {
@@ -294,6 +348,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     if (!this.#open) return;
     this.#open = false;
     this.#volume.sessions.delete(this);
+    this.#group.snapshots.forget(this);
     this.#group.sessionClosed(this);
   }
 

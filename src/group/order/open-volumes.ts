@@ -1,7 +1,7 @@
 import { assert } from '../../platform/assert.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { messageOf, systemErrorCode } from '../../platform/errors.ts';
-import type { CatalogChange, CatalogVolume } from '../catalog/catalog.ts';
+import { type CatalogChange, type CatalogVolume, createdVolumes } from '../catalog/catalog.ts';
 import type { ConditionCode } from '../catalog/conditions.ts';
 import type { Group } from './group.ts';
 import { type GroupFiles, volumeFilePattern } from '../catalog/group-files.ts';
@@ -19,7 +19,7 @@ export function openVolumes(
   changes: readonly { readonly change: CatalogChange }[],
 ): void {
   const fresh = new Set(
-    changes.flatMap(({ change }) => (change.change === 'volume_created' ? [change.volume.id] : [])),
+    changes.flatMap(({ change }) => createdVolumes(change).map(({ id }) => id)),
   );
   for (const entry of group.catalog.volumes) {
     const path = files.volume(entry.id);

@@ -19,7 +19,7 @@ import type { BlockIndex } from '../../volume/block-index.ts';
 import type { BlockTable } from '../../volume/block-table.ts';
 import { nodeKind } from '../../volume/node-kind.ts';
 import type { Catalog, CatalogChange } from '../catalog/catalog.ts';
-import { decodeChange } from '../catalog/catalog.ts';
+import { createdVolumes, decodeChange } from '../catalog/catalog.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { CutRecords } from '../cuts/cut-records.ts';
 
@@ -172,8 +172,8 @@ export function recoverJournal(
         if (header.number > catalog.number) {
           const change = decodeChange(payload, catalog);
           changes.push({ number: header.number, change });
-          if (change.change === 'volume_created' && !change.volume.journalOnly)
-            stored.add(change.volume.id);
+          for (const { id, journalOnly } of createdVolumes(change))
+            if (!journalOnly) stored.add(id);
         }
         index.active.note(header.number, sequence, payloadOffset + header.payloadBytes);
       } else if (isCutRecord(header.type)) {

@@ -1,6 +1,7 @@
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
-import { type Catalog, lastingNumber } from '../catalog/catalog.ts';
+import { type Catalog, lastingNumber, withoutSnapshotsBehind } from '../catalog/catalog.ts';
+import { AreaMarks } from '../../volume/area-marks.ts';
 import { RegionSet } from '../../volume/region-set.ts';
 import { readUpdates, replay } from '../../volume/replay.ts';
 import { type Branch, saveBranch } from '../system/branches.ts';
@@ -53,6 +54,7 @@ export async function promoteAt(
       // Settings may have changed meanwhile.
       catalog: {
         ...group.catalog,
+        ...withoutSnapshotsBehind(group.catalog, number),
         // What is behind it, and was no lasting change, is not there any more.
         number: Math.min(group.catalog.number, number),
         role: 'primary',
@@ -151,9 +153,16 @@ async function applyThrough(disk: Disk, group: Group, number: number): Promise<v
   for (const { live } of segments) live.pins += 1;
   try {
     const scanned = segments.map((segment) => segment.scanned);
-    await readUpdates({ disk, clock }, scanned, watermarks.applied, number, (header, payload) =>
-      replay(header, payload, volumes.get(header.volume)?.file),
-    );
+    const marks = new AreaMarks(() => undefined);
+    await readUpdates({ disk, clock }, scanned, watermarks.applied, number, (header, payload) => {
+      const { volume: id, offset, length } = header;
+      const volume = volumes.get(id);
+      replay(header, payload, volume?.file);
+      const dataBytes = volume?.catalog.preserves?.dataBytes;
+      if (volume?.file && dataBytes !== undefined)
+        marks.mark(id, volume.file, dataBytes, offset, length);
+    });
+    marks.finish();
     for (const { file } of volumes.values()) file?.dataSyncSync();
   } catch (error) {
     throw refusedBySystem(error, 'write_failed', `cannot apply updates of group ${name}`) ?? error;

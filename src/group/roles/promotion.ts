@@ -90,8 +90,11 @@ export function promoteGroup(group: Group, systemId: number, force: boolean): vo
   group.replies.confirmAll();
   clearContests(group, `group ${group.name} is primary here in a newer generation`);
   group.follow.remove();
+  group.snapshots.space.begin();
   for (const volume of group.volumes.values()) {
     if (volume.state === 'unused' && volume.catalog.state === 'normal') volume.become('normal');
+    // Who reads a snapshot goes on.
+    if (volume.catalog.preserves) continue;
     const reason = `group ${group.name} is primary here now: connect again to write`;
     for (const session of volume.sessions) session.client.revoke(reason);
   }

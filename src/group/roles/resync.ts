@@ -1,11 +1,13 @@
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
+import { mapRangeOf } from '../../volume/area-layout.ts';
 import { dropPreserved } from '../../volume/preserved-blocks.ts';
 import { RegionSet } from '../../volume/region-set.ts';
 import type { Catalog, CatalogVolume } from '../catalog/catalog.ts';
 import type { ConsistentState, FollowState } from '../catalog/follow-file.ts';
 import type { Group } from '../order/group.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
+import { isIncomplete } from '../volumes/missing-contents.ts';
 import {
   agreesAt,
   extendLineage,
@@ -26,7 +28,7 @@ export interface ResyncOrigin {
   /** The source's. */
   readonly lineage: Lineage;
   /** The source's; as of `through`, or later. */
-  readonly catalog: Pick<Catalog, 'number' | 'nextVolumeId' | 'volumes'>;
+  readonly catalog: Pick<Catalog, 'number' | 'nextVolumeId' | 'volumes' | 'snapshots'>;
   /**
    * All in which a volume here may differ from what the source has, or had at `through`. Volumes that
    * are not here, and what is larger there, need not be named.
@@ -91,6 +93,7 @@ export async function beginResync(
       number: origin.catalog.number,
       nextVolumeId: origin.catalog.nextVolumeId,
       volumes,
+      snapshots: origin.catalog.snapshots,
     },
     follow: {
       formatVersion: 1,
@@ -114,7 +117,7 @@ export async function beginResync(
 export function planRollBack(group: Group, systemId: number): RestartPlan | undefined {
   const consistent = group.follow.state?.resync?.consistentAt;
   if (!consistent) return undefined;
-  const { number, lineage, catalogNumber, nextVolumeId, volumes } = consistent;
+  const { number, lineage, catalogNumber, nextVolumeId, volumes, snapshots } = consistent;
   const { catalog } = group;
   const known = Math.max(
     generationOf(catalog.lineage),
@@ -141,6 +144,7 @@ export function planRollBack(group: Group, systemId: number): RestartPlan | unde
       number: catalogNumber,
       nextVolumeId,
       volumes,
+      snapshots,
     },
     follow: null,
     made: [],
@@ -205,22 +209,16 @@ function forgetEarlier(disk: Disk, files: GroupFiles): void {
   }
 }
 
-/** Its volumes are of no one instant. */
-function isIncomplete({ follow: { state }, watermarks }: Group): boolean {
-  if (!state) return false;
-  return state.resync !== undefined || state.copies.length > 0 || watermarks.applied < state.shows;
-}
-
 /** Of the one before, where a resync is under way. */
 async function consistentStateOf(disk: Disk, group: Group): Promise<ConsistentState | null> {
   const { catalog, watermarks } = group;
   const { state } = group.follow;
   if (state?.resync) return state.resync.consistentAt;
   if (isIncomplete(group)) return null;
-  const { lineage, number: catalogNumber, nextVolumeId, volumes } = catalog;
+  const { lineage, number: catalogNumber, nextVolumeId, volumes, snapshots } = catalog;
   const number = watermarks.applied;
   const atMilliseconds = await timeOf(disk, group, number);
-  return { number, atMilliseconds, lineage, catalogNumber, nextVolumeId, volumes };
+  return { number, atMilliseconds, lineage, catalogNumber, nextVolumeId, volumes, snapshots };
 }
 
 /** With what an earlier resync, or a copy, has still to bring. */
@@ -238,6 +236,8 @@ function wantedRegions(
   for (const { volume, address } of state?.copies ?? []) {
     addPart(regions, volume, address, own.get(volume)?.sizeBytes ?? 0);
   }
+  addMaps(regions, catalog.volumes);
+  addMaps(regions, origin.catalog.volumes);
   const there = new Map(origin.catalog.volumes.map((volume) => [volume.id, volume]));
   for (const id of regions.volumes()) if (!there.has(id)) regions.forget(id);
   for (const volume of there.values()) {
@@ -246,6 +246,16 @@ function wantedRegions(
     regions.clip(volume.id, volume.sizeBytes);
   }
   return regions;
+}
+
+/** Where blocks of an area may differ, what says which of them are there may differ too. */
+function addMaps(regions: RegionSet, volumes: readonly CatalogVolume[]): void {
+  const areas = new Map(volumes.map(({ id, preserves }) => [id, preserves?.dataBytes]));
+  const changed = [...regions.ranges()];
+  for (const { volume, offset, length } of changed) {
+    const map = mapRangeOf(areas.get(volume) ?? 0, offset, length);
+    if (map) regions.add(volume, map.offset, map.length);
+  }
 }
 
 function storedBytes(volume: CatalogVolume | undefined): number {

@@ -6,7 +6,10 @@ import { HostSession } from '../order/host-session.ts';
 import { isHidden } from './secondary-exports.ts';
 import { acceptsHostWrites } from '../catalog/states.ts';
 import type { System } from './system.ts';
-import type { Volume } from '../apply/volume.ts';
+import { type SnapshotOfVolume, SnapshotSession } from '../snapshots/snapshot-session.ts';
+import { shownVolumes, type Volume } from '../apply/volume.ts';
+import { areaName } from '../catalog/snapshots.ts';
+import { isIncomplete } from '../volumes/missing-contents.ts';
 
 /** A volume at the door. */
 class VolumeExport implements Export {
@@ -49,6 +52,43 @@ class VolumeExport implements Export {
   }
 }
 
+/** A volume as a snapshot has it. */
+class SnapshotExport implements Export {
+  readonly name: string;
+  readonly description: string;
+  readonly sizeBytes: number;
+  readonly readOnly = true;
+  readonly rotational: boolean;
+  readonly #group: Group;
+  readonly #of: SnapshotOfVolume;
+
+  constructor(group: Group, of: SnapshotOfVolume, rotational: boolean) {
+    const volume = of.volume.catalog.name;
+    this.name = `${group.name}/${volume}@${of.name}`;
+    this.description = `volume ${volume} of group ${group.name} as of snapshot ${of.name}`;
+    this.sizeBytes = of.area.catalog.preserves?.dataBytes ?? 0;
+    this.rotational = rotational;
+    this.#group = group;
+    this.#of = of;
+  }
+
+  open(client: ExportClient): ExportSession {
+    const refusal = snapshotRefusal(this.#group, this.#of);
+    if (refusal) throw refusal;
+    const session = new SnapshotSession(this.#group, this.#of, client);
+    this.#of.area.sessions.add(session);
+    return session;
+  }
+}
+
+/** Why no host may open that snapshot of the volume now. */
+function snapshotRefusal(group: Group, { volume, area }: SnapshotOfVolume): JnbdError | undefined {
+  const refusal = refusalOf(group, volume) ?? refusalOf(group, area);
+  if (refusal || !isIncomplete(group)) return refusal;
+  const text = `what group ${group.name} holds is of no one instant before more is applied`;
+  return new JnbdError('state_refuses', text);
+}
+
 /** Why no host may open the volume now; undefined: hosts may. */
 export function refusalOf(group: Group, volume: Volume): JnbdError | undefined {
   if (group.state !== 'normal') {
@@ -72,7 +112,26 @@ function hostOf(peer: string): string {
   return peer.replace(/:\d+$/, '');
 }
 
-/** Volumes under the names DESIGN gives them: `G/V`, `V` where unique, '' where there is one volume. */
+/** Once the catalog has it, and its files are there. */
+function* snapshotsOfVolumes(group: Group): Generator<SnapshotOfVolume> {
+  const { snapshots, catalog } = group;
+  if (snapshots.list.length === 0) return;
+  const volumes = new Map([...group.volumes.values()].map((volume) => [volume.catalog.id, volume]));
+  for (const { number, name, areas } of snapshots.living) {
+    if (number > catalog.number) continue;
+    for (const { volume: id, area: areaId } of areas) {
+      const volume = volumes.get(id);
+      const area = group.volumes.get(areaName(areaId));
+      if (!volume || !area || volume.state === 'unused' || area.state === 'unused') continue;
+      if (!area.catalog.journalOnly) yield { number, name, volume, area };
+    }
+  }
+}
+
+/**
+ * `G/V`, `V` where unique, '' where there is one volume; `G/V@SNAPSHOT`, `V@SNAPSHOT` where unique. Snapshots stand
+ * behind the volumes.
+ */
 export class SystemExports implements ExportDirectory {
   readonly #system: System;
   readonly #disk: Disk;
@@ -87,21 +146,26 @@ export class SystemExports implements ExportDirectory {
     const all = this.list();
     const exact = all.find((candidate) => candidate.name === name);
     if (exact) return exact;
-    if (name === '') return all.length === 1 ? all[0] : undefined;
+    const volumes = all.filter((candidate) => !(candidate instanceof SnapshotExport));
+    if (name === '') return volumes.length === 1 ? volumes[0] : undefined;
     const named = all.filter((candidate) => candidate.name.endsWith(`/${name}`));
     return named.length === 1 ? named[0] : undefined;
   }
 
   list(): Export[] {
-    const exports: Export[] = [];
+    const volumes: Export[] = [];
+    const snapshots: Export[] = [];
     for (const group of this.#system.groups.values()) {
-      if (isHidden(group)) continue;
-      for (const volume of group.volumes.values()) {
-        if (volume.state === 'unused') continue;
-        exports.push(new VolumeExport(group, volume, this.#isRotational(group)));
+      if (!isHidden(group)) {
+        for (const volume of shownVolumes(group.volumes)) {
+          if (volume.state === 'unused') continue;
+          volumes.push(new VolumeExport(group, volume, this.#isRotational(group)));
+        }
       }
+      for (const of of snapshotsOfVolumes(group))
+        snapshots.push(new SnapshotExport(group, of, this.#isRotational(group)));
     }
-    return exports;
+    return [...volumes, ...snapshots];
   }
 
   #isRotational(group: Group): boolean {

@@ -9,7 +9,7 @@ import { JnbdError } from '../../platform/errors.ts';
 import { segmentBytes } from '../../platform/limits.ts';
 import { randomIdentifier } from '../../platform/random.ts';
 import { BlockIndex } from '../../volume/block-index.ts';
-import { changeCatalog, readCatalog, writeCatalog } from '../catalog/catalog.ts';
+import { changeCatalog, deletedVolumes, readCatalog, writeCatalog } from '../catalog/catalog.ts';
 import { DeletedVolumes } from '../order/deleted-volumes.ts';
 import { readKeptMaps } from '../catalog/dirty-map-files.ts';
 import { FollowFile } from '../catalog/follow-file.ts';
@@ -61,8 +61,8 @@ export async function openGroup(
   const recovered = recoverJournal(disk, found, truths, catalog, index, keptIds);
   const { outcome, changes, cuts, live, released } = recovered;
   for (const { number, change } of changes) {
-    const isGone = change.change === 'volume_deleted' && !deleted.keep(catalog, change.id, number);
-    if (isGone) index.forget(change.id);
+    for (const id of deletedVolumes(change))
+      if (!deleted.keep(catalog, id, number)) index.forget(id);
     catalog = changeCatalog(catalog, change, number);
   }
   const liveSlots = new Set(live.map(({ area, slot }) => area.segmentPath(slot)));
@@ -173,7 +173,7 @@ async function beginIncarnation(clock: Clock, group: Group, lastNumber: number):
       beginLater(clock, group, lastNumber);
       return;
     }
-    if (group.isApplyFailing) {
+    if (group.driver.isFailing) {
       const why = 'what it holds cannot be applied now';
       refuseFull(group, `${full}, and ${why}; the group is served, by itself, once it was`);
       beginLater(clock, group, lastNumber);

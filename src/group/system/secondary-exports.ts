@@ -1,3 +1,4 @@
+import { shownVolumes } from '../apply/volume.ts';
 import type { Group } from '../order/group.ts';
 
 /** Hosts get nothing of a group that others write to, where its setting says so. */
@@ -9,7 +10,7 @@ export function isHidden({ role, catalog }: Group): boolean {
 export function disconnectHidden(group: Group): void {
   if (!isHidden(group)) return;
   const reason = `volumes of group ${group.name} are hidden while it is secondary here`;
-  for (const volume of group.volumes.values()) {
+  for (const volume of shownVolumes(group.volumes)) {
     for (const session of volume.sessions) session.client.revoke(reason);
   }
 }

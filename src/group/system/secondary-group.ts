@@ -1,5 +1,6 @@
 import type { Disk } from '../../platform/disk.ts';
 import type { Catalog, CatalogVolume } from '../catalog/catalog.ts';
+import type { CatalogSnapshot } from '../catalog/snapshots.ts';
 import { FollowFile, type FollowState } from '../catalog/follow-file.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { type Lineage, lineageThrough } from '../catalog/lineage.ts';
@@ -15,6 +16,7 @@ export interface GroupOrigin {
   readonly catalogNumber: number;
   readonly nextVolumeId: number;
   readonly volumes: readonly CatalogVolume[];
+  readonly snapshots: readonly CatalogSnapshot[] | undefined;
   readonly journalOnly: boolean;
   readonly follow: Omit<FollowState, 'formatVersion' | 'copies' | 'shows'>;
   /** Whether volumes have contents that no record will bring. */
@@ -32,6 +34,7 @@ export function secondaryCatalog(own: Catalog, origin: GroupOrigin): Catalog {
     number: origin.catalogNumber,
     nextVolumeId: origin.nextVolumeId,
     volumes: hereVolumes(origin),
+    snapshots: origin.snapshots,
   };
 }
 

@@ -16,6 +16,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { closedGroup } from '../catalog/closed-group.ts';
 import { lockDirectory, type SystemIdentity, type SystemNames } from '../catalog/data-directory.ts';
 import type { GroupDependencies, GroupLimits } from '../order/group-dependencies.ts';
+import { shownVolumes } from '../apply/volume.ts';
 import type { Group } from '../order/group.ts';
 import { emergencyDirectory, GroupFiles, ownJournalDirectory } from '../catalog/group-files.ts';
 import {
@@ -215,14 +216,14 @@ export class System {
   async deleteGroup(name: string, force: boolean): Promise<boolean> {
     const group = this.groups.get(name);
     if (!group) return this.#removeLeft(name);
-    const volumes = [...group.volumes.values()];
+    const volumes = shownVolumes(group.volumes);
     if (volumes.length > 0 && !force) {
       throw new JnbdError(
         'group_not_empty',
         `group ${name} has ${volumes.length} volumes (${volumes.map(({ catalog }) => catalog.name).join(', ')}); delete them first, or add --force, which deletes all their data`,
       );
     }
-    if (volumes.some(({ sessions }) => sessions.size > 0)) {
+    if (!group.sessions().next().done) {
       throw new JnbdError(
         'volume_in_use',
         `group ${name} has volumes with connected clients; disconnect them first`,

@@ -195,9 +195,13 @@ async function writeChunk(
   offset: number,
   length: number,
 ): Promise<void> {
-  while (!client.failure && !session.admit(recordHeaderBytes + length)) await client.woken();
-  if (client.failure) throw client.failure;
-  const number = session.stampWrite(slab, slabHeadroomBytes, recordHeaderBytes, offset, length);
+  let number = 0;
+  while (number === 0) {
+    while (!client.failure && !session.admit(recordHeaderBytes + length)) await client.woken();
+    if (client.failure) throw client.failure;
+    number = session.stampWrite(slab, slabHeadroomBytes, recordHeaderBytes, offset, length);
+    if (number === 0) await client.woken();
+  }
   const error = number < 0 ? -number : session.commitRun();
   if (error === 0) return;
   throw new JnbdError(error === errno.ENOSPC ? 'disk_full' : 'write_failed', session.errorText);

@@ -16,6 +16,12 @@ export function missingContentsBytes({ catalog, follow }: CopiedGroup): number {
   }, 0);
 }
 
+/** Its volumes are of no one instant. Whoever follows nobody is not known to lack anything. */
+export function isIncomplete({ follow: { state }, watermarks }: Group): boolean {
+  if (!state) return false;
+  return state.resync !== undefined || state.copies.length > 0 || watermarks.applied < state.shows;
+}
+
 /** Whoever follows nobody is not known to lack anything. Throws JnbdError state_refuses. */
 export function refuseIncomplete({ name, watermarks }: Group, state: FollowState): void {
   const { resync, copies, shows } = state;

@@ -125,6 +125,7 @@ export class ReceivedRecords implements Parked {
     }
     const { number, volume, offset, length, headerBytes, payloadBytes } = header;
     replies.received(number, volume, offset, length, headerBytes + payloadBytes);
+    this.#group.snapshots.received(volume, offset, length);
     const changesBlocks = this.#group.storing.has(volume);
     // A slab was admitted: of ranges it has more than of writes.
     index.makeRoom(length, sequence);

@@ -1,5 +1,10 @@
 import type { Disk, DiskFile } from '../../platform/disk.ts';
-import type { CatalogChange, CatalogVolume } from '../catalog/catalog.ts';
+import {
+  type CatalogChange,
+  type CatalogVolume,
+  createdVolumes,
+  deletedVolumes,
+} from '../catalog/catalog.ts';
 import type { Group } from '../order/group.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { hideIncomplete } from '../order/open-volumes.ts';
@@ -36,7 +41,7 @@ export class VolumeAdoption {
 
   /** The record of this change was appended. The catalog that following began with may have it already. */
   received(number: number, change: CatalogChange): void {
-    const { changes, storing, catalog } = this.#group;
+    const { changes, catalog } = this.#group;
     if (number <= catalog.number) return;
     if (change.change === 'handed_over') {
       changes.received(
@@ -56,48 +61,67 @@ export class VolumeAdoption {
       );
       return;
     }
-    if (change.change === 'volume_deleted') {
-      const { id } = change;
-      this.#underWay.set(id, { number, sizeBytes: 0 });
-      changes.received(
-        number,
-        change,
-        () => this.#keep(number, id),
-        () => {
-          this.#settled(id, number);
-          this.#deleted(id);
-        },
-      );
+    // From here on records are of the time of the snapshot, or of one that is without it.
+    this.#group.snapshots.changed(number, change);
+    if (change.change !== 'volume_changed') {
+      this.#receivedWhole(number, change);
       return;
     }
     const { volume } = change;
     const { id, sizeBytes } = volume;
     this.#underWay.set(id, { number, sizeBytes });
-    if (change.change === 'volume_changed') {
-      changes.received(
-        number,
-        change,
-        () => this.#grow(volume),
-        () => {
-          this.#settled(id, number);
-          this.#changed(volume);
-        },
-      );
-      return;
+    changes.received(
+      number,
+      change,
+      () => this.#grow(volume),
+      () => {
+        this.#settled(id, number);
+        this.#changed(volume);
+      },
+    );
+  }
+
+  /** Volumes come or go, several at once where it is a snapshot. */
+  #receivedWhole(number: number, change: CatalogChange): void {
+    const { changes, storing } = this.#group;
+    const created = createdVolumes(change);
+    const deleted = deletedVolumes(change);
+    for (const { id, sizeBytes, journalOnly } of created) {
+      this.#underWay.set(id, { number, sizeBytes });
+      if (!journalOnly) storing.add(id);
     }
-    if (!volume.journalOnly) storing.add(id);
-    let file: DiskFile | undefined;
+    for (const id of deleted) this.#underWay.set(id, { number, sizeBytes: 0 });
+    const files = new Map<number, DiskFile | undefined>();
     changes.received(
       number,
       change,
       () => {
-        file = this.#make(volume);
+        for (const volume of created)
+          if (!files.has(volume.id)) files.set(volume.id, this.#make(volume));
+        for (const id of deleted) this.#keep(number, id);
       },
       () => {
-        this.#settled(id, number);
-        this.#created(volume, file);
+        for (const volume of created) {
+          this.#settled(volume.id, number);
+          this.#created(volume, files.get(volume.id));
+        }
+        for (const id of deleted) {
+          this.#settled(id, number);
+          this.#deleted(id);
+        }
+        this.#snapshotChanged(change);
       },
     );
+  }
+
+  #snapshotChanged(change: CatalogChange): void {
+    if (change.change === 'snapshot_deleted') {
+      const reason = `a snapshot of group ${this.#group.name} was deleted`;
+      for (const session of this.#group.snapshots.sessionsOf(change.number))
+        session.client.revoke(reason);
+    }
+    // Who reads snapshots may have waited for the files.
+    if (change.change === 'snapshot_created') this.#group.mayShowMore();
   }
 
   /** The catalog has it, unless a later change of the same volume is under way. */

@@ -56,7 +56,7 @@ export async function createVolume(
       `volume ${group.name}/${name} exists with ${settingsText(existing.catalog)}, not ${settingsText(settings)}`,
     );
   }
-  if (group.volumes.size >= volumesPerGroupMax) {
+  if (group.catalog.volumes.length >= volumesPerGroupMax) {
     throw new JnbdError(
       'state_refuses',
       `group ${group.name} has ${volumesPerGroupMax} volumes, which is the most`,
@@ -214,6 +214,7 @@ export async function deleteVolume(
     if (!volume || (only && volume !== only)) return false;
     const subject = `${group.name}/${name}`;
     if (volume.sessions.size > 0) throw inUse(subject, volume);
+    refuseWherePreserved(group, volume);
     const { state, failure } = volume;
     if (!force && state !== 'unused') {
       throw new JnbdError(
@@ -232,6 +233,19 @@ export async function deleteVolume(
     clearVolumeConditions(group, name);
     return true;
   });
+}
+
+/** Throws state_refuses: snapshots need what the volume holds. */
+function refuseWherePreserved({ name, snapshots }: Group, { catalog }: Volume): void {
+  const names = snapshots.living
+    .filter(({ areas }) => areas.some(({ volume }) => volume === catalog.id))
+    .map((snapshot) => `${name}@${snapshot.name}`);
+  const [first] = names;
+  if (first === undefined) return;
+  throw new JnbdError(
+    'state_refuses',
+    `volume ${name}/${catalog.name} is in snapshots (${names.join(', ')}); delete them first: jnbd snapshot delete ${first}`,
+  );
 }
 
 function inUse(subject: string, { state, sessions }: Volume): JnbdError {

@@ -1,4 +1,5 @@
 import type { FollowerCursor } from '../../group/followers/follower-cursor.ts';
+import type { Catalog } from '../../group/catalog/catalog.ts';
 import type { FollowerPlace } from '../../group/catalog/follower-file.ts';
 import type { Group } from '../../group/order/group.ts';
 import { agreesAt, forkOf, generationOf } from '../../group/catalog/lineage.ts';
@@ -105,7 +106,7 @@ async function admitNew(
 }
 
 function registered(system: System, group: Group, from: number, copy: boolean): Registered {
-  const { groupId, lineage, number, nextVolumeId, volumes, journalCapacityBytes } = group.catalog;
+  const { groupId, lineage, journalCapacityBytes } = group.catalog;
   return {
     groupId,
     systemId: system.systemId,
@@ -113,7 +114,7 @@ function registered(system: System, group: Group, from: number, copy: boolean): 
     lineage: [...lineage],
     from,
     newest: group.watermarks.newest,
-    catalog: from === 0 ? emptyCatalog : { number, nextVolumeId, volumes: [...volumes] },
+    catalog: from === 0 ? emptyCatalog : toldCatalog(group.catalog),
     journalCapacityBytes,
     copy,
     path: [...pathThrough(group, system.systemId)],
@@ -128,6 +129,12 @@ function placeOf(
 ): FollowerPlace | undefined {
   if (listenPort === null || groupName === null) return undefined;
   return { url: peerUrl(identity, peer, listenPort), groupName };
+}
+
+function toldCatalog({ number, nextVolumeId, volumes, snapshots }: Catalog): Registered['catalog'] {
+  const told = { number, nextVolumeId, volumes: [...volumes] };
+  if (!snapshots) return told;
+  return { ...told, snapshots: snapshots.map((each) => ({ ...each, areas: [...each.areas] })) };
 }
 
 /** Before the first record. */

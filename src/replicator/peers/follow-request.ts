@@ -93,6 +93,7 @@ export function originOf(
     catalogNumber: told.catalog.number,
     nextVolumeId: told.catalog.nextVolumeId,
     volumes: told.catalog.volumes,
+    snapshots: told.catalog.snapshots,
     journalOnly,
     isCopied: told.copy,
     follow: { ...choice, ...sourceOf(told), handoffsAfter: told.newest },

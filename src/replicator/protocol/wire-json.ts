@@ -4,14 +4,17 @@
  */
 import { z } from 'zod';
 import type { CatalogVolume } from '../../group/catalog/catalog.ts';
+import type { CatalogSnapshot } from '../../group/catalog/snapshots.ts';
 import { type ErrorCode, errorCodes, JnbdError } from '../../platform/errors.ts';
 import {
   namePattern,
+  snapshotsPerGroupMax,
   updateNumberMax,
   volumeSizeBytesMax,
   volumesPerGroupMax,
 } from '../../platform/limits.ts';
 import { toProblem } from '../../platform/problem.ts';
+import { areaBytes } from '../../volume/area-layout.ts';
 import { regionsMax } from '../../volume/region-set.ts';
 import { pathSystemsMax, type Position, type Stretch, type WireHeaders } from './wire.ts';
 
@@ -52,12 +55,24 @@ export const lineageSchema = z
 
 export const catalogVolumeSchema = z.object({
   id: volumeId,
-  name,
-  sizeBytes: z.int().min(0).max(volumeSizeBytesMax),
+  /** What a user calls it, or an area's, which is `@` and its id. */
+  name: z.union([name, z.string().regex(/^@[0-9]{1,5}$/)]),
+  sizeBytes: z.int().min(0).max(areaBytes(volumeSizeBytesMax)),
   journalOnly: z.boolean(),
   state: z.enum(['normal', 'abnormal', 'unused']),
   maxHosts: z.int().min(0),
+  preserves: z
+    .object({ volume: volumeId, dataBytes: z.int().min(1).max(volumeSizeBytesMax) })
+    .optional(),
 }) satisfies z.ZodType<CatalogVolume>;
+
+export const catalogSnapshotSchema = z.object({
+  number: number48,
+  name,
+  atMilliseconds: z.int().min(0),
+  areas: z.array(z.object({ volume: volumeId, area: volumeId })).max(volumesPerGroupMax),
+  isDeleted: z.boolean().optional(),
+}) satisfies z.ZodType<CatalogSnapshot>;
 
 export const registrationSchema = z.object({
   systemId: number48,
@@ -98,6 +113,7 @@ export const registeredSchema = z.object({
     number: number48,
     nextVolumeId: z.int().min(0).max(0x1_0000),
     volumes: z.array(catalogVolumeSchema).max(volumesPerGroupMax),
+    snapshots: z.array(catalogSnapshotSchema).max(snapshotsPerGroupMax).optional(),
   }),
   journalCapacityBytes: z.int().min(0),
   /** Whether the journal alone is not enough: contents come as copy frames. */

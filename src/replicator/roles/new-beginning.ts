@@ -69,6 +69,7 @@ export async function beginAnew(
       number: told.catalog.number,
       nextVolumeId: told.catalog.nextVolumeId,
       volumes: told.catalog.volumes.map((volume) => ({ ...volume, journalOnly: true })),
+      snapshots: told.catalog.snapshots,
     },
     follow: { formatVersion: 1, ...follow, copies: [], shows: through },
     made: [],

@@ -1,0 +1,188 @@
+import type { DiskFile } from '../../platform/disk.ts';
+import { JnbdError } from '../../platform/errors.ts';
+import { PreservedMap } from '../../history/preserved-map.ts';
+import type { SnapshotBlocks, SnapshotPlace } from '../../history/snapshot-read.ts';
+import { blockBytes } from '../../platform/limits.ts';
+import type { BlockIndex } from '../../volume/block-index.ts';
+import type { OpenSession, Volume } from '../apply/volume.ts';
+import type { CatalogChange } from '../catalog/catalog.ts';
+import {
+  areaName,
+  type CatalogSnapshot,
+  chainOf,
+  changeSnapshots,
+  livingSnapshots,
+} from '../catalog/snapshots.ts';
+
+/** What snapshots need of the group. */
+export interface SnapshotGroup {
+  readonly name: string;
+  readonly index: BlockIndex;
+  readonly volumes: ReadonlyMap<string, Volume>;
+}
+
+/** Blocks of a volume that are about to be overwritten belong here, from the newest snapshot's number on. */
+export interface OpenArea {
+  readonly area: number;
+  readonly dataBytes: number;
+  readonly file: DiskFile;
+  /** Which blocks the area has. */
+  readonly own: PreservedMap;
+  /** Which blocks no snapshot needs: those, and, where the newest one is deleted, what earlier areas have. */
+  readonly map: PreservedMap;
+}
+
+/**
+ * The snapshots of a group as its numbered, or received, records have them: a record behind one that makes a
+ * snapshot belongs to its time, though that is not durable and the catalog does not have it yet.
+ */
+export class SnapshotRecords {
+  readonly #group: SnapshotGroup;
+  #list: readonly CatalogSnapshot[];
+  /** By the id of its volume, where the newest snapshot has it. */
+  readonly #open = new Map<number, number>();
+  /** The same, with what is needed for each write; made when it is first asked for. */
+  readonly #openAreas = new Map<number, OpenArea>();
+  /** By area. */
+  readonly #maps = new Map<number, PreservedMap>();
+  /** Whether host writes may have to preserve. */
+  isPreserving = false;
+
+  constructor(group: SnapshotGroup, snapshots: readonly CatalogSnapshot[]) {
+    this.#group = group;
+    this.#list = snapshots;
+    this.#findOpen();
+  }
+
+  get list(): readonly CatalogSnapshot[] {
+    return this.#list;
+  }
+
+  get living(): readonly CatalogSnapshot[] {
+    return livingSnapshots(this.#list);
+  }
+
+  /** Of maps that are in memory. */
+  get mapBytes(): number {
+    let bytes = 0;
+    for (const map of this.#maps.values()) bytes += map.bytes;
+    return bytes;
+  }
+
+  /** The change is numbered in this turn, or its record was received. */
+  changed(number: number, change: CatalogChange): void {
+    if (change.change !== 'snapshot_created' && change.change !== 'snapshot_deleted') return;
+    this.#list = changeSnapshots(this.#list, change, number);
+    if (change.change === 'snapshot_deleted')
+      for (const area of change.areas) this.#maps.delete(area);
+    this.#findOpen();
+  }
+
+  /** A record for that volume was received: if it is an area, it has these bytes now. */
+  received(volume: number, offset: number, length: number): void {
+    const first = Math.floor(offset / blockBytes);
+    this.#maps.get(volume)?.set(first, Math.ceil((offset + length) / blockBytes));
+  }
+
+  /** Who reads that snapshot: its own areas have their sessions. */
+  sessionsOf(number: number): OpenSession[] {
+    const areas = this.#list.find((snapshot) => snapshot.number === number)?.areas ?? [];
+    return areas.flatMap(({ area }) => [
+      ...(this.#group.volumes.get(areaName(area))?.sessions ?? []),
+    ]);
+  }
+
+  /** Undefined: nothing of that volume is to be preserved. Throws where its area cannot be read. */
+  openArea(volume: number): OpenArea | undefined {
+    const known = this.#openAreas.get(volume);
+    if (known) return known;
+    const area = this.#open.get(volume);
+    if (area === undefined) return undefined;
+    const { file, dataBytes } = this.#fileOf(area);
+    const own = this.#mapOf(area);
+    const open = { area, dataBytes, file, own, map: this.#coveredFrom(volume, own) };
+    this.#openAreas.set(volume, open);
+    return open;
+  }
+
+  /** Which blocks that area has, and its file. Throws where it cannot be read. */
+  areaOf(area: number): { readonly map: PreservedMap; readonly file: DiskFile } {
+    return { map: this.#mapOf(area), file: this.#fileOf(area).file };
+  }
+
+  /** `own` is of the newest snapshot; where that is deleted, blocks count that older ones have. */
+  #coveredFrom(volume: number, own: PreservedMap): PreservedMap {
+    const newest = this.living.at(-1);
+    if (!newest || newest === this.#list.at(-1)) return own;
+    const covered = new PreservedMap(own.blocks * blockBytes);
+    for (const area of chainOf(this.#list, newest.number, volume) ?? [])
+      covered.addAll(this.#mapOf(area));
+    return covered;
+  }
+
+  /** Whether all files are there that the snapshot of that volume is read from. */
+  isComplete(number: number, volume: number): boolean {
+    const chain = chainOf(this.#list, number, volume);
+    return chain?.every((area) => this.#group.volumes.has(areaName(area))) ?? true;
+  }
+
+  /** Where blocks of that snapshot of the volume are; `find` throws once it is deleted. */
+  blocks(number: number, volume: Volume): SnapshotBlocks {
+    return { find: (block, end, place) => this.#find(number, volume, block, end, place) };
+  }
+
+  /** Where nobody reads snapshots any more, what is not needed for writing is loaded again when it is. */
+  sessionClosed(): void {
+    if (this.living.some(({ number }) => this.sessionsOf(number).length > 0)) return;
+    const open = new Set(this.#open.values());
+    for (const area of this.#maps.keys()) if (!open.has(area)) this.#maps.delete(area);
+  }
+
+  #findOpen(): void {
+    this.#open.clear();
+    this.#openAreas.clear();
+    for (const { volume, area } of this.#list.at(-1)?.areas ?? []) this.#open.set(volume, area);
+    this.isPreserving = this.#open.size > 0;
+  }
+
+  #find(number: number, live: Volume, block: number, end: number, place: SnapshotPlace): void {
+    const chain = chainOf(this.#list, number, live.catalog.id);
+    if (!chain) throw new Error('the snapshot was deleted');
+    let stop = end;
+    for (const area of chain) {
+      const map = this.#mapOf(area);
+      if (map.has(block)) {
+        place.volume = area;
+        place.file = this.#fileOf(area).file;
+        place.isLive = false;
+        place.end = map.next(false, block, stop);
+        return;
+      }
+      // A later area, or the volume, has no say where this one has something.
+      stop = map.next(true, block, stop);
+    }
+    place.volume = live.catalog.id;
+    place.file = live.file;
+    place.isLive = true;
+    place.end = stop;
+  }
+
+  #mapOf(area: number): PreservedMap {
+    const known = this.#maps.get(area);
+    if (known) return known;
+    const { file, dataBytes } = this.#fileOf(area);
+    const map = PreservedMap.load(file, area, dataBytes, this.#group.index);
+    this.#maps.set(area, map);
+    return map;
+  }
+
+  #fileOf(area: number): { readonly file: DiskFile; readonly dataBytes: number } {
+    const volume = this.#group.volumes.get(areaName(area));
+    const dataBytes = volume?.catalog.preserves?.dataBytes;
+    if (volume?.file && dataBytes !== undefined) return { file: volume.file, dataBytes };
+    throw new JnbdError(
+      'volume_abnormal',
+      `group ${this.#group.name}: ${volume?.failure ?? `area ${area} of a snapshot is not there`}`,
+    );
+  }
+}

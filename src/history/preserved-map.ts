@@ -1,0 +1,118 @@
+import type { DiskFile } from '../platform/disk.ts';
+import { areaBytes, blocksOf, blocksPerMapPage, mapStart } from '../volume/area-layout.ts';
+import type { BlockIndex } from '../volume/block-index.ts';
+
+const pageBytes = blocksPerMapPage / 8;
+const readBytes = 64 * pageBytes;
+
+/**
+ * Which blocks an area has, in memory: in its file, or in the journal on their way there. Pages without a
+ * bit take no room, so it is at most a 32768th of what was written since the snapshot.
+ */
+export class PreservedMap {
+  readonly blocks: number;
+  readonly #pages = new Map<number, Uint8Array>();
+
+  constructor(dataBytes: number) {
+    this.blocks = blocksOf(dataBytes);
+  }
+
+  /**
+   * In one turn, so that what leaves the index meanwhile is in the file already. From then on whoever numbers or
+   * receives a record for the area tells it. Throws system errors.
+   */
+  static load(file: DiskFile, area: number, dataBytes: number, index: BlockIndex): PreservedMap {
+    const map = new PreservedMap(dataBytes);
+    map.#read(file, dataBytes);
+    index.visitBlocks(area, (start, end) => map.set(start, end));
+    return map;
+  }
+
+  get bytes(): number {
+    return this.#pages.size * pageBytes;
+  }
+
+  has(block: number): boolean {
+    const page = this.#pages.get(Math.floor(block / blocksPerMapPage));
+    const bit = block % blocksPerMapPage;
+    return page !== undefined && ((page[bit >> 3] ?? 0) & (1 << (bit & 7))) !== 0;
+  }
+
+  /** Blocks [from, to); those behind the end of the area do not count. */
+  set(from: number, to: number): void {
+    const end = Math.min(to, this.blocks);
+    for (let block = from; block < end; block += 1) {
+      const index = Math.floor(block / blocksPerMapPage);
+      let page = this.#pages.get(index);
+      if (!page) {
+        page = new Uint8Array(pageBytes);
+        this.#pages.set(index, page);
+      }
+      const bit = block % blocksPerMapPage;
+      page[bit >> 3] = (page[bit >> 3] ?? 0) | (1 << (bit & 7));
+    }
+  }
+
+  /** Has from now on what the other one has. */
+  addAll(other: PreservedMap): void {
+    for (const index of other.#pages.keys()) {
+      const end = Math.min((index + 1) * blocksPerMapPage, other.blocks);
+      for (let block = index * blocksPerMapPage; block < end; ) {
+        const start = other.next(true, block, end);
+        block = other.next(false, start, end);
+        this.set(start, block);
+      }
+    }
+  }
+
+  /** The first block of [from, to) that it has, or has not; `to`: none. */
+  next(isThere: boolean, from: number, to: number): number {
+    for (let block = from; block < to; ) {
+      const index = Math.floor(block / blocksPerMapPage);
+      const stop = Math.min(to, (index + 1) * blocksPerMapPage);
+      const page = this.#pages.get(index);
+      if (!page && !isThere) return block;
+      if (page) {
+        const found = nextInPage(page, isThere, block % blocksPerMapPage);
+        const at = index * blocksPerMapPage + found;
+        if (at < stop) return at;
+      }
+      block = stop;
+    }
+    return to;
+  }
+
+  #read(file: DiskFile, dataBytes: number): void {
+    const start = mapStart(dataBytes);
+    const end = Math.min(areaBytes(dataBytes), file.sizeSync());
+    const bytes = new Uint8Array(Math.min(readBytes, Math.max(0, end - start)));
+    for (let at = start; at < end; ) {
+      const data = file.nextDataSync(at);
+      if (data >= end) return;
+      at = data - ((data - start) % pageBytes);
+      const length = Math.min(bytes.length, end - at);
+      const read = file.readSync(bytes, 0, length, at);
+      for (let page = 0; page + pageBytes <= read; page += pageBytes) {
+        const bits = bytes.subarray(page, page + pageBytes);
+        if (bits.some((byte) => byte !== 0))
+          this.#pages.set((at - start + page) / pageBytes, Uint8Array.from(bits));
+      }
+      at += length;
+    }
+  }
+}
+
+/** `blocksPerMapPage`: there is none. */
+function nextInPage(page: Uint8Array, isThere: boolean, from: number): number {
+  const whole = isThere ? 0 : 0xff;
+  for (let bit = from; bit < blocksPerMapPage; ) {
+    const byte = page[bit >> 3] ?? 0;
+    if (byte === whole && (bit & 7) === 0) {
+      bit += 8;
+    } else {
+      if (((byte >> (bit & 7)) & 1) === (isThere ? 1 : 0)) return bit;
+      bit += 1;
+    }
+  }
+  return blocksPerMapPage;
+}

@@ -1,0 +1,60 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { ReplyForm } from '../../src/nbd/negotiation.ts';
+import type { MemorySession } from '../support/memory-export.ts';
+import { type ServedVolumes, serveVolumes } from '../support/nbd-server.ts';
+
+const MiB = 1024 * 1024;
+const forms: ReplyForm[] = ['simple', 'structured', 'extended'];
+
+let served: ServedVolumes | undefined;
+
+afterEach(async () => {
+  await served?.stop();
+  served = undefined;
+});
+
+/** The session takes every other write only when it is asked again, as where a snapshot needs what is there. */
+function hesitate(session: MemorySession): () => number {
+  let refused = 0;
+  let isTaken = false;
+  const takes = (): boolean => {
+    isTaken = !isTaken;
+    if (isTaken) return true;
+    refused += 1;
+    setImmediate(() => {
+      if (!session.isClosed) session.client.admitted();
+    });
+    return false;
+  };
+  const write = session.stampWrite.bind(session);
+  const range = session.stampRange.bind(session);
+  session.stampWrite = (...what) => (takes() ? write(...what) : 0);
+  session.stampRange = (...what) => (takes() ? range(...what) : 0);
+  return () => refused;
+}
+
+describe.each(forms)('what a volume does not take at once (%s replies)', (replyForm) => {
+  it('is asked for again, whole, cut in parts, or without a payload', async () => {
+    served = await serveVolumes([{}], {});
+    const { connect, volume } = served;
+    const client = await connect({ replyForm });
+    const [session] = volume.sessions;
+    if (!session) throw new Error('the client has a session');
+    const refused = hesitate(session);
+    const lengths = [4096, 100, 700_000, 4096, 300_000, 65_536];
+    const contents = lengths.map((length, at) => Buffer.alloc(length, at + 1));
+    await client.write(8 * MiB, Buffer.alloc(MiB, 99));
+    await Promise.all([
+      ...contents.map((bytes, at) => client.write(at * MiB, bytes, { fua: at % 2 === 0 })),
+      client.trim(8 * MiB, 4096),
+      client.writeZeroes(8 * MiB + 65_536, 8192),
+    ]);
+    const found = await Promise.all(lengths.map((length, at) => client.read(at * MiB, length)));
+    expect(found.map((bytes, at) => bytes.equals(contents[at] ?? bytes))).toEqual(
+      lengths.map(() => true),
+    );
+    expect([...(await client.read(8 * MiB + 65_536 - 1, 2))]).toEqual([99, 0]);
+    expect(refused()).toBeGreaterThanOrEqual(lengths.length);
+    await client.close();
+  });
+});
