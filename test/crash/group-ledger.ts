@@ -377,6 +377,9 @@ export class GroupLedger {
         this.#volumesById.delete(change.id);
         return;
       }
+      case 'snapshot_created':
+      case 'snapshot_deleted':
+        throw new Error('nobody makes snapshots of this group');
       case 'protection_changed':
         throw new Error('nobody follows this group');
       case 'handed_over':

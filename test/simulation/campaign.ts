@@ -1,3 +1,4 @@
+import { shownVolumes } from '../../src/group/apply/volume.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import { checkBackingFiles } from './backing-files.ts';
 import type { FaultCounter } from './faults.ts';
@@ -143,7 +144,7 @@ export class Campaign {
     const { simulation, random } = this;
     for (const group of simulation.groups.values()) {
       if (group.state !== 'normal') continue;
-      for (const volume of group.volumes.values()) {
+      for (const volume of shownVolumes(group.volumes)) {
         if (volume.state !== 'normal') continue;
         for (let count = random.pick([0, 1, 1, 2]); count > 0; count -= 1) {
           simulation.hosts.connect(group.name, volume.catalog.name, workload ?? this.anyWorkload());

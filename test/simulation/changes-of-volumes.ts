@@ -1,5 +1,5 @@
 import type { Group } from '../../src/group/order/group.ts';
-import type { Volume } from '../../src/group/apply/volume.ts';
+import { shownVolumes, type Volume } from '../../src/group/apply/volume.ts';
 import { KiB } from '../../src/platform/limits.ts';
 import type { Campaign } from './campaign.ts';
 import { importVolume } from './imports.ts';
@@ -14,7 +14,7 @@ export async function changeSomething(campaign: Campaign): Promise<void> {
   const groups = [...simulation.groups.values()];
   const group = groups.length > 0 ? random.pick(groups) : undefined;
   if (!group || group.state !== 'normal') return;
-  const volumes = [...group.volumes.values()];
+  const volumes = shownVolumes(group.volumes);
   const volume = volumes.length > 0 ? random.pick(volumes) : undefined;
   const name = `${group.name}/n${simulation.clock.events}-${random.int(1000)}`;
   const what = random.pick(['create', 'create', 'resize', 'delete', 'import', 'refused', 'second']);
@@ -60,10 +60,14 @@ export async function deleteVolume(
       simulation.hosts.disconnect(host);
   }
   if ((await simulation.pass(5)) !== 'done') return;
-  await simulation.verb('volume-delete', {
+  const isPreserved = group.snapshots.living.some(({ areas }) =>
+    areas.some(({ volume }) => volume === catalog.id),
+  );
+  const input = {
     volume: `${group.name}/${catalog.name}`,
     ...(state === 'unused' ? {} : { force: true }),
-  });
+  };
+  await simulation.verb('volume-delete', input, isPreserved ? 'state_refuses' : undefined);
 }
 
 function refusals(group: Group, { catalog, sessions, state }: Volume): Refusal[] {

@@ -5,7 +5,9 @@ import {
 } from '../../src/group/catalog/catalog.ts';
 import { must } from '../../src/platform/assert.ts';
 import { blockBytes } from '../../src/platform/limits.ts';
+import { blocksOf } from '../../src/volume/area-layout.ts';
 import type { SimulatedFile } from './simulated-file.ts';
+import { markBlocks, preservingProblem, SnapshotImages } from './snapshot-images.ts';
 import type { SyncTracker } from './sync-tracker.ts';
 
 export type RecordKind = 'write' | 'zero' | 'hole' | 'catalog';
@@ -52,10 +54,12 @@ export const hole = 2;
 export class GroupImage {
   number = 0;
   readonly volumes = new Map<number, VolumeImage>();
+  snapshots = new SnapshotImages();
 
   static copyOf(other: GroupImage): GroupImage {
     const copy = new GroupImage();
     copy.number = other.number;
+    copy.snapshots = other.snapshots.copy();
     for (const [id, { catalog, contents, space }] of other.volumes) {
       const copied = { contents: Buffer.from(contents), space: Uint8Array.from(space) };
       copy.volumes.set(id, { catalog, ...copied });
@@ -77,16 +81,21 @@ export class GroupImage {
       volume.contents.fill(0, record.offset, record.offset + record.length);
     }
     noteSpace(volume.space, record);
+    markBlocks(volume, record);
   }
 
   #change(change: CatalogChange): void {
     switch (change.change) {
       case 'volume_created':
-        this.volumes.set(change.volume.id, {
-          catalog: change.volume,
-          contents: Buffer.alloc(change.volume.journalOnly ? 0 : change.volume.sizeBytes),
-          space: new Uint8Array(Math.floor(change.volume.sizeBytes / blockBytes)).fill(hole),
-        });
+        this.#create(change.volume);
+        return;
+      case 'snapshot_created':
+        this.snapshots.change(this.volumes, change, this.number);
+        for (const area of change.areas) this.#create(area);
+        return;
+      case 'snapshot_deleted':
+        this.snapshots.change(this.volumes, change, this.number);
+        for (const id of change.areas) this.volumes.delete(id);
         return;
       case 'volume_changed': {
         const volume = must(this.volumes.get(change.volume.id), 'a changed volume is there');
@@ -112,6 +121,14 @@ export class GroupImage {
       case 'handed_over':
         throw new Error('nobody hands this group over');
     }
+  }
+
+  #create(catalog: CatalogVolume): void {
+    const { id, sizeBytes, journalOnly, preserves } = catalog;
+    const space = new Uint8Array(Math.floor(sizeBytes / blockBytes)).fill(hole);
+    // Apply writes the map, and no record says so.
+    if (preserves) space.fill(either, blocksOf(preserves.dataBytes));
+    this.volumes.set(id, { catalog, contents: Buffer.alloc(journalOnly ? 0 : sizeBytes), space });
   }
 
   find(name: string): VolumeImage | undefined {
@@ -188,6 +205,8 @@ export class GroupModel {
   }
 
   append(record: ModelRecord): void {
+    const problem = preservingProblem(this.current, record);
+    if (problem !== undefined) this.#report(`group ${this.name}: ${problem}`);
     this.#records.push(record);
     this.current.apply(record);
   }

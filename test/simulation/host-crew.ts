@@ -1,3 +1,4 @@
+import { shownVolumes } from '../../src/group/apply/volume.ts';
 import type { Group } from '../../src/group/order/group.ts';
 import type { ReplyForm } from '../../src/nbd/negotiation.ts';
 import type { Excuses } from './excuses.ts';
@@ -105,7 +106,7 @@ export class HostCrew {
     const hosts: WorkHost[] = [];
     for (const { name, state, volumes } of groups) {
       if (state !== 'normal') continue;
-      for (const volume of volumes.values()) {
+      for (const volume of shownVolumes(volumes)) {
         if (volume.state !== 'normal' || volume.catalog.journalOnly) continue;
         hosts.push(this.connect(name, volume.catalog.name, readingOnly));
       }

@@ -4,6 +4,7 @@ import { failureMistakes } from './mistakes/failure-mistakes.ts';
 import { followMistakes } from './mistakes/follow-mistakes.ts';
 import { journalMistakes } from './mistakes/journal-mistakes.ts';
 import { retentionMistakes } from './mistakes/retention-mistakes.ts';
+import { snapshotMistakes } from './mistakes/snapshot-mistakes.ts';
 import { synchronousMistakes } from './mistakes/synchronous-mistakes.ts';
 import type { PlantedMistake } from './mistakes/mistake.ts';
 
@@ -15,4 +16,5 @@ export const plantedMistakes: readonly PlantedMistake[] = [
   ...retentionMistakes,
   ...synchronousMistakes,
   ...cutMistakes,
+  ...snapshotMistakes,
 ];

@@ -8,6 +8,7 @@ import { full } from './profiles/full.ts';
 import { journalOnly } from './profiles/journal-only.ts';
 import type { Profile } from './profiles/profile.ts';
 import { rounds } from './profiles/rounds.ts';
+import { snapshots } from './profiles/snapshots.ts';
 import { space } from './profiles/space.ts';
 import { starts } from './profiles/starts.ts';
 
@@ -23,11 +24,14 @@ export const profiles = {
   commands,
   starts,
   full,
+  snapshots,
 } as const satisfies Record<string, Profile>;
 
 export type JournalProfileName = keyof typeof profiles;
 /** One after the other, by seed, where none is named. */
-export const profileNames = Object.keys(profiles) as JournalProfileName[];
+export const profileNames = (Object.keys(profiles) as JournalProfileName[]).filter(
+  (name) => name !== 'snapshots',
+);
 
 /**
  * `fleet`: several systems, in place of one daemon and its hosts; some may be waited for by hosts. `cuts`:
@@ -36,6 +40,7 @@ export const profileNames = Object.keys(profiles) as JournalProfileName[];
 export type ProfileName = JournalProfileName | 'fleet' | 'synchronousFleet' | 'cuts';
 export const allProfileNames: readonly ProfileName[] = [
   ...profileNames,
+  'snapshots',
   'fleet',
   'synchronousFleet',
   'cuts',

@@ -82,6 +82,7 @@ export class RequestLedger {
     offset: number,
     length: number,
     payload: Uint8Array,
+    hasSnapshots = false,
   ): { readonly payload: Uint8Array | undefined } | undefined {
     for (const entry of this.#entries.values()) {
       const { recordedBytes } = entry;
@@ -89,8 +90,8 @@ export class RequestLedger {
       if (entry.volume !== volume || entry.kind !== kind) continue;
       if (entry.offset + recordedBytes !== offset || recordedBytes + length > entry.length)
         continue;
-      // Only payloads are ever cut in parts.
-      if (entry.payload === undefined && length !== entry.length) continue;
+      // What is only cleared is cut in parts where snapshots need what was there.
+      if (entry.payload === undefined && length !== entry.length && !hasSnapshots) continue;
       const own = entry.payload?.subarray(recordedBytes, recordedBytes + length);
       if (own && Buffer.compare(own, payload) !== 0) continue;
       if (recordedBytes === entry.length && entry.lastNumber > 0) continue;

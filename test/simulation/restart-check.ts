@@ -170,6 +170,13 @@ export class RestartCheck {
     if (expected !== found) {
       this.#report(`group ${group.name}: the volumes are ${found}, but should be ${expected}`);
     }
+    const snapshots = JSON.stringify(model.current.snapshots.list);
+    const foundSnapshots = JSON.stringify(group.snapshots.list);
+    if (snapshots !== foundSnapshots) {
+      this.#report(
+        `group ${group.name}: the snapshots are ${foundSnapshots}, but should be ${snapshots}`,
+      );
+    }
     if (this.#excuses.has('disk') || this.#excuses.has('volume')) return;
     for (const { catalog, state, failure } of group.volumes.values()) {
       if (state === catalog.state) continue;

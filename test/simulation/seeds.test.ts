@@ -13,6 +13,7 @@ const rareSeed = 115;
 const fleetCount = 200;
 const synchronousCount = 40;
 const cutCount = 12;
+const snapshotCount = 40;
 
 /** What the seeds from 0 on came to, each of which was run and held. */
 async function runFirst(seedCount: number, profile?: ProfileName): Promise<CampaignReport> {
@@ -57,6 +58,12 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
     const { counts } = await runFirst(cutCount, 'cuts');
     expect(cutKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
     expect(counts['round committed']).toBeGreaterThan(500);
+  }, 900_000);
+
+  test(`keeps every snapshot in ${snapshotCount} seeds`, async () => {
+    const { counts } = await runFirst(snapshotCount, 'snapshots');
+    const kinds = ['snapshot made', 'snapshot deleted', 'snapshot read'];
+    expect(kinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
   }, 900_000);
 
   test('holds in seeds that found defects before', async () => {

@@ -264,8 +264,10 @@ export class SegmentTap {
     this.records += 1;
     this.recordBytes += length;
     let kept: Uint8Array | undefined;
-    if (kind === 'catalog') kept = Uint8Array.from(payload);
-    else {
+    const isArea = model.current.volumes.get(volume)?.catalog.preserves !== undefined;
+    // Nobody asks for what is preserved: the model says whether it is what it must be.
+    if (kind === 'catalog' || (isArea && kind === 'write')) kept = Uint8Array.from(payload);
+    else if (!isArea) {
       const asked = this.#ledger.record(
         number,
         model.groupId,
@@ -274,6 +276,7 @@ export class SegmentTap {
         offset,
         length,
         payload,
+        model.current.snapshots.list.length > 0,
       );
       if (!asked) {
         this.#report(

@@ -1,3 +1,4 @@
+import { mapStart } from '../../src/volume/area-layout.ts';
 import type { EngineView } from './engine-view.ts';
 import type { GroupModel } from './group-model.ts';
 import type { DiskObserver } from './simulated-disk.ts';
@@ -5,6 +6,13 @@ import type { SimulatedFile } from './simulated-file.ts';
 import type { SyncTracker } from './sync-tracker.ts';
 
 type Written = Parameters<DiskObserver['written']>[1];
+
+interface Batch {
+  readonly batch: number;
+  readonly contents: Buffer | undefined;
+  /** Where the map of an area begins. */
+  readonly mapFrom: number;
+}
 
 /** Watches every byte as it goes into a volume, and every checkpoint, and holds them against the journal. */
 export class VolumeTap {
@@ -49,7 +57,7 @@ export class VolumeTap {
   }
 
   /** Which batch a change of a volume belongs to, and what the volume is after that batch. */
-  #batchOf(path: string): { batch: number; contents: Buffer | undefined } | undefined {
+  #batchOf(path: string): Batch | undefined {
     const { group, id } = volumeOf(path);
     const model = this.#model(group);
     const batch = this.#engine.batch(group);
@@ -60,7 +68,10 @@ export class VolumeTap {
     }
     model.proveDurable(batch, 'apply is at');
     model.applyThrough(batch);
-    return { batch, contents: model.applied.volumes.get(id)?.contents };
+    const image = model.applied.volumes.get(id);
+    const dataBytes = image?.catalog.preserves?.dataBytes;
+    const mapFrom = dataBytes === undefined ? Number.POSITIVE_INFINITY : mapStart(dataBytes);
+    return { batch, contents: image?.contents, mapFrom };
   }
 
   #noteBatch(file: SimulatedFile, path: string, batch: number): void {
@@ -78,9 +89,11 @@ export class VolumeTap {
     const found = this.#batchOf(write.path);
     if (!found) return;
     this.#noteBatch(file, write.path, found.batch);
-    const { contents } = found;
+    const { contents, mapFrom } = found;
     if (!contents) return;
     const { bytes, start, position, length } = write;
+    // What a life before has marked stays marked while it is applied again.
+    if (position >= mapFrom) return;
     const expected = contents.subarray(position, position + length);
     if (expected.length === length && expected.equals(bytes.subarray(start, start + length)))
       return;

@@ -192,8 +192,8 @@ export const applyMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'group/system/open-group.ts',
-        find: 'if (group.isApplyFailing) {',
-        replace: 'if (group.isApplyFailing && lastNumber < 0) {',
+        find: 'if (group.driver.isFailing) {',
+        replace: 'if (group.driver.isFailing && lastNumber < 0) {',
       },
     ],
   },

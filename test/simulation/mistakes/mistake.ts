@@ -29,6 +29,8 @@ export const ruleTitles = {
   25: 'rounds',
   26: 'markers are taken once',
   27: 'target lists',
+  28: 'what a write replaces is preserved',
+  29: 'areas of snapshots',
 } as const;
 
 export type RuleNumber = keyof typeof ruleTitles;

@@ -1,0 +1,132 @@
+import type { PlantedMistake } from './mistake.ts';
+
+/** Rules 28 and 29: what snapshots need of what hosts overwrite. */
+export const snapshotMistakes: readonly PlantedMistake[] = [
+  {
+    name: 'preserved-once-more',
+    rule: 28,
+    does: 'a write that waited for old blocks preserves those, too, that another one preserved meanwhile',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/snapshots/preserver.ts',
+        find: 'const start = map.next(false, block, to);\n      const stop = map.next(true, start, to);',
+        replace: 'const start = block;\n      const stop = read ? to : map.next(true, start, to);',
+      },
+    ],
+  },
+  {
+    name: 'block-not-marked',
+    rule: 28,
+    does: 'a block that was preserved is not noted as such',
+    profile: 'snapshots',
+    edits: [
+      { file: 'group/snapshots/preserver.ts', find: '        map.set(at, end);\n', replace: '' },
+    ],
+  },
+  {
+    name: 'old-block-of-another-snapshot',
+    rule: 28,
+    does: 'what was read for an earlier snapshot is preserved for a later one',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'history/old-blocks.ts',
+        find: 'return this.area === area && this.from <= from && to <= this.to;',
+        replace: 'return area > 0 && this.from <= from && to <= this.to;',
+      },
+    ],
+  },
+  {
+    name: 'last-block-not-preserved',
+    rule: 28,
+    does: 'a write that ends inside a block does not preserve it',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/snapshots/preserver.ts',
+        find: 'const end = Math.min(Math.ceil((offset + length) / blockBytes), open.map.blocks);',
+        replace:
+          'const end = Math.min(Math.floor((offset + length) / blockBytes), open.map.blocks);',
+      },
+    ],
+  },
+  {
+    name: 'zeroes-do-not-preserve',
+    rule: 28,
+    does: 'WRITE_ZEROES overwrites what a snapshot needs',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/order/host-session.ts',
+        find: 'if (this.#group.snapshots.isPreserving && length > 0)',
+        replace: "if (this.#group.snapshots.isPreserving && effect === 'trim')",
+      },
+    ],
+  },
+  {
+    name: 'snapshot-begins-when-durable',
+    rule: 28,
+    does: 'what is written between the number of a snapshot and its sync preserves nothing',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/volumes/snapshot-changes.ts',
+        find: '        snapshots.changed(number, change);\n      });',
+        replace: '      });\n      snapshots.changed(number, change);',
+      },
+    ],
+  },
+  {
+    name: 'map-without-the-journal',
+    rule: 29,
+    does: 'blocks that are preserved, and not applied yet, are not known after a restart',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'history/preserved-map.ts',
+        find: 'index.visitBlocks(area, (start, end) => map.set(start, end));',
+        replace: 'if (area < 0) index.visitBlocks(area, (start, end) => map.set(start, end));',
+      },
+    ],
+  },
+  {
+    name: 'bits-not-applied',
+    rule: 29,
+    does: 'apply writes blocks to an area, and not that they are there',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'volume/apply.ts',
+        find: '      this.#mark(file, dataBytes, step);\n',
+        replace: '      if (isNaN(step.offset)) this.#mark(file, dataBytes, step);\n',
+      },
+    ],
+  },
+  {
+    name: 'snapshot-looked-for-once',
+    rule: 28,
+    does: 'what the pool read of a volume is taken for what the snapshot has, though it was overwritten meanwhile',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'history/snapshot-read.ts',
+        find: 'if (!this.#failure) this.#lookAgain();',
+        replace: 'if (this.#pending < 0) this.#lookAgain();',
+      },
+    ],
+  },
+  {
+    name: 'link-freed',
+    rule: 29,
+    does: 'deleting a snapshot frees what an older one needs',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/catalog/snapshots.ts',
+        find: '.filter((snapshot) => snapshot.number < oldest)',
+        replace: '.filter((snapshot) => snapshot.number < oldest || snapshot.number === number)',
+      },
+    ],
+  },
+];

@@ -1,0 +1,43 @@
+import { MiB } from '../../../src/platform/limits.ts';
+import type { Campaign } from '../campaign.ts';
+import { changeSomething } from '../changes-of-volumes.ts';
+import { changeSnapshots, readSnapshots } from '../changes-of-snapshots.ts';
+import type { Workload } from '../work-host.ts';
+import type { Profile } from './profile.ts';
+
+/** Snapshots come and go and are read while hosts write, and the daemon ends in every way. */
+export const snapshots: Profile = {
+  bytesMax: 12 * MiB,
+  cacheMissChance: 0.15,
+  async setUp(campaign) {
+    await campaign.createGroups(campaign.anyGroups());
+  },
+  async step(campaign) {
+    const { simulation, random } = campaign;
+    if (random.chance(0.3)) {
+      simulation.machine.faults.add({
+        kind: 'death',
+        operation: random.pick(['write', 'write', 'sync', 'entry', 'read'] as const),
+        nth: random.between(1, random.pick([2, 10, 80])),
+      });
+    }
+    await changeSnapshots(campaign);
+    await campaign.traffic(workload(campaign));
+    await readSnapshots(campaign);
+    if (random.chance(0.5)) await changeSnapshots(campaign);
+    await campaign.traffic(workload(campaign));
+    if (random.chance(0.2)) await changeSomething(campaign);
+    if (random.chance(0.4)) await campaign.rest();
+    await readSnapshots(campaign);
+    if (random.chance(0.2)) simulation.machine.dropCache();
+    await campaign.end();
+    await campaign.restart();
+    await readSnapshots(campaign);
+  },
+};
+
+/** A TRIM may leave what it likes, which nobody could tell from the record. */
+function workload(campaign: Campaign): Workload {
+  const any = campaign.anyWorkload();
+  return { ...any, mix: { ...any.mix, trim: 0 } };
+}
