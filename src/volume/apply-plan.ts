@@ -1,5 +1,5 @@
 import { blockBytes } from '../platform/limits.ts';
-import type { TableArrays } from './block-table.ts';
+import type { TableArrays } from './table-arrays.ts';
 import type { NodeKind } from './node-kind.ts';
 import { Uncovered } from './uncovered.ts';
 import { nodeKind } from './node-kind.ts';

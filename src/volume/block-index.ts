@@ -1,4 +1,4 @@
-import { must } from '../platform/assert.ts';
+import { assert, must } from '../platform/assert.ts';
 import { blockBytes, recordPayloadBytesMax } from '../platform/limits.ts';
 import type { PieceVisitor } from './block-table.ts';
 import { BlockTable } from './block-table.ts';
@@ -18,6 +18,8 @@ export class BlockIndex {
   readonly #frozen: BlockTable[] = [];
   #active: BlockTable;
   #created = 1;
+  /** The oldest table is the beginning of the one behind it. */
+  #isDivided = false;
   readonly #uncovered = new Uncovered();
 
   constructor(tableNodesMax: number) {
@@ -31,6 +33,11 @@ export class BlockIndex {
 
   get frozenCount(): number {
     return this.#frozen.length;
+  }
+
+  /** The one that stands before all others. */
+  get oldest(): BlockTable {
+    return this.#frozen[0] ?? this.#active;
   }
 
   /** The table that is to be applied next. */
@@ -83,7 +90,7 @@ export class BlockIndex {
     const nodes = BlockTable.nodesFor(Math.min(length, recordPayloadBytesMax), true);
     if (this.#active.hasRoom(nodes, sequence)) return;
     if (this.#spare.length === 0) {
-      this.#spare.push(new BlockTable(this.#tableNodesMax));
+      this.#spare.push(this.emptyTable());
       this.#created += 1;
     }
     this.freeze();
@@ -101,16 +108,32 @@ export class BlockIndex {
     if (!next) {
       if (this.#created >= indexTablesMax) return false;
       this.#created += 1;
-      next = new BlockTable(this.#tableNodesMax);
+      next = this.emptyTable();
     }
     this.#frozen.push(this.#active);
     this.#active = next;
     return true;
   }
 
+  emptyTable(): BlockTable {
+    return new BlockTable(this.#tableNodesMax);
+  }
+
+  /** `beginning` has the oldest table's records up to one of them: it is applied first, and what is left behind it. */
+  divide(beginning: BlockTable): void {
+    assert(!this.#isDivided, 'one beginning at a time');
+    this.#frozen.unshift(beginning);
+    this.#created += 1;
+    this.#isDivided = true;
+  }
+
   /** The oldest frozen table is in the backing files, durably. */
   applied(): void {
     const table = must(this.#frozen.shift(), 'a frozen table was applied');
+    if (this.#isDivided) {
+      this.oldest.dropThrough({ sequence: table.endSequence, offset: table.endOffset });
+      this.#isDivided = false;
+    }
     if (this.#created > indexTablesMax) {
       this.#created -= 1;
       return;

@@ -4,24 +4,10 @@ import { blockBytes } from '../platform/limits.ts';
 import type { NodeKind } from './node-kind.ts';
 import { nodeKind } from './node-kind.ts';
 import { RangeMap } from './range-map.ts';
+import { nodeBytes, type TableArrays, tableArrays } from './table-arrays.ts';
 import type { Uncovered } from './uncovered.ts';
 
-/**
- * One generation of the index of what is in the journal and not applied yet, like a memtable: filled
- * by appends, frozen, given to apply, emptied. Newest version only, per fragment of a 4 KiB block.
- *
- * A node says where bytes [start, end) of one block are: 24 bytes with its share of the hash heads.
- * Nodes of one block stand newest first in their chain; a whole-block node hides what is behind it.
- * Large TRIM and WRITE_ZEROES are ranges beside the nodes; the journal place decides what is newer.
- *
- *   keyLow    u32   block, low 32 bits
- *   keyHigh   u32   volume 16 bits | block bits 32..35 | kind 2 bits
- *   placeLow  u32   journal place relative to the table's first segment, low 32 bits
- *   extent    u32   place bits 32..39 | start 12 bits | end - 1 12 bits
- *   next      i32   next node of the chain + 1; 0 ends it
- */
 export const tableRangesMax = 4096;
-export const nodeBytes = 24;
 /** Ranges of fewer whole blocks than this become nodes. */
 const rangeBlocksMin = 64;
 /** So many blocks, one behind the other, have their heads in one cache line: long writes fill it. */
@@ -31,29 +17,6 @@ const two32 = 2 ** 32;
 const two24 = 2 ** 24;
 /** A table spans at most this many segments (16 bits of its places). */
 const segmentsMax = 65536;
-
-export interface TableArrays {
-  readonly heads: Int32Array;
-  readonly keyLow: Uint32Array;
-  readonly keyHigh: Uint32Array;
-  readonly placeLow: Uint32Array;
-  readonly extent: Uint32Array;
-  readonly next: Int32Array;
-}
-
-/** The arrays over a table's memory, which holds a power of two of nodes. */
-export function tableArrays(memory: SharedArrayBuffer): TableArrays {
-  const nodes = memory.byteLength / nodeBytes;
-  const bytes = nodes * 4;
-  return {
-    heads: new Int32Array(memory, 0, nodes),
-    keyLow: new Uint32Array(memory, bytes, nodes),
-    keyHigh: new Uint32Array(memory, bytes * 2, nodes),
-    placeLow: new Uint32Array(memory, bytes * 3, nodes),
-    extent: new Uint32Array(memory, bytes * 4, nodes),
-    next: new Int32Array(memory, bytes * 5, nodes),
-  };
-}
 
 /** What a search finds; reused. `offset` in the segment is of the first byte of the piece. */
 export interface PieceVisitor {
@@ -67,13 +30,22 @@ export interface RecordPlace {
   readonly offset: number;
 }
 
+/**
+ * One generation of the index of what is in the journal and not applied yet, like a memtable: filled
+ * by appends, frozen, given to apply, emptied. Newest version only, per fragment of a 4 KiB block.
+ *
+ * A node says where bytes [start, end) of one block are: 24 bytes with its share of the hash heads.
+ * Nodes of one block stand newest first in their chain; a whole-block node hides what is behind it.
+ * Large TRIM and WRITE_ZEROES are ranges beside the nodes; the journal place decides what is newer.
+ */
 export class BlockTable {
   readonly memory: SharedArrayBuffer;
   readonly #arrays: TableArrays;
   readonly ranges = new RangeMap();
   #count = 0;
-  /** Nodes of volumes that were deleted. */
+  /** Nodes of volumes that were deleted, and these volumes. */
   #goneCount = 0;
+  readonly #gone = new Set<number>();
   #baseSequence = 0;
   #lastNumber = 0;
   #endSequence = 0;
@@ -322,7 +294,37 @@ export class BlockTable {
     for (let node = 0; node < this.#count; node += 1) {
       if ((keyHigh[node] ?? 0) >>> 16 === volume) this.#goneCount += 1;
     }
+    this.#gone.add(volume);
     this.ranges.forget(volume);
+  }
+
+  /**
+   * What lies at that place or before it was applied: nothing leads there any more, and its segments may be used
+   * again. Of one block newer nodes have higher numbers, and keep their order.
+   */
+  dropThrough({ sequence, offset }: RecordPlace): void {
+    const { heads, keyLow, keyHigh, placeLow, extent, next } = this.#arrays;
+    const last = (sequence - this.#baseSequence) * two24 + offset;
+    heads.fill(0);
+    let kept = 0;
+    this.#goneCount = 0;
+    for (let node = 0; node < this.#count; node += 1) {
+      const word = extent[node] ?? 0;
+      const low = placeLow[node] ?? 0;
+      if ((word >>> 24) * two32 + low <= last) continue;
+      const key = keyHigh[node] ?? 0;
+      const bucket = this.#hash(keyLow[node] ?? 0, (key & 0xfffff000) >>> 0);
+      keyLow[kept] = keyLow[node] ?? 0;
+      keyHigh[kept] = key;
+      placeLow[kept] = low;
+      extent[kept] = word;
+      next[kept] = heads[bucket] ?? 0;
+      if (this.#gone.has(key >>> 16)) this.#goneCount += 1;
+      kept += 1;
+      heads[bucket] = kept;
+    }
+    this.#count = kept;
+    this.ranges.dropThrough(last);
   }
 
   /** Empties the table for its next use. */
@@ -337,6 +339,7 @@ export class BlockTable {
     }
     this.#count = 0;
     this.#goneCount = 0;
+    this.#gone.clear();
     this.#lastNumber = 0;
     this.ranges.clear();
   }

@@ -60,6 +60,12 @@ export class RangeMap {
     this.#zeroBlocks += zeroBlocksIn(replacement) - zeroBlocksIn(replaced);
   }
 
+  /** What lies at that place or before it. */
+  dropThrough(place: number): void {
+    this.#ranges = this.#ranges.filter((range) => range.place > place);
+    this.#zeroBlocks = zeroBlocksIn(this.#ranges);
+  }
+
   /** The record behind these ranges lies at another place now. */
   relocate(from: number, to: number): void {
     for (const [at, range] of this.#ranges.entries()) {

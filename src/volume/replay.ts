@@ -5,8 +5,13 @@ import type { Disk, DiskFile } from '../platform/disk.ts';
 import { segmentHeaderBytes } from '../platform/limits.ts';
 import type { ScannedSegment } from './region-scan.ts';
 
-/** `payload` holds until the next record. */
-export type RecordSeen = (header: RecordHeader, payload: Uint8Array) => void;
+/** `payload` holds until the next record, and stands at `payloadOffset` of `segment`. */
+export type RecordSeen = (
+  header: RecordHeader,
+  payload: Uint8Array,
+  segment: ScannedSegment,
+  payloadOffset: number,
+) => void;
 
 /**
  * Reads updates from + 1 to `through`, all of them durable in `segments`, in their order, each proved, past
@@ -22,7 +27,8 @@ export async function readUpdates(
   const { disk, clock } = deps;
   const reader = new SegmentReader(disk);
   let last = from;
-  for (const { path, salt, endsBefore } of segments) {
+  for (const segment of segments) {
+    const { path, salt, endsBefore } = segment;
     if (last >= through) return;
     const file = disk.openSync(path, 'read', 'segment');
     try {
@@ -33,7 +39,7 @@ export async function readUpdates(
         const isNext = isNumbered(header.type) && header.number === last + 1;
         if (isNext && header.number < endsBefore) {
           last = header.number;
-          seen(header, reader.payload(at));
+          seen(header, reader.payload(at), segment, at + header.headerBytes);
         }
         at += header.headerBytes + header.payloadBytes;
       }

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { blockBytes } from '../../src/platform/limits.ts';
 import { planSteps } from '../../src/volume/apply-plan.ts';
-import { BlockTable, tableArrays } from '../../src/volume/block-table.ts';
+import { BlockTable } from '../../src/volume/block-table.ts';
+import { tableArrays } from '../../src/volume/table-arrays.ts';
 import { type NodeKind, nodeKind } from '../../src/volume/node-kind.ts';
 
 const windowBlocks = 160;

@@ -23,6 +23,7 @@ type Step =
   | { readonly kind: 'clear'; volume: number; start: number; length: number; how: NodeKind }
   | { readonly kind: 'clear_all'; volume: number; how: NodeKind }
   | Plain<'freeze' | 'apply_begins' | 'apply_ends' | 'apply_all'>
+  | { readonly kind: 'divide'; readonly share: number }
   /** The next write to a volume fails. */
   | { readonly kind: 'full'; nth: number }
   | { readonly kind: 'read'; volume: number; start: number; length: number }
@@ -64,6 +65,13 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
           'apply_ends',
           'apply_all',
         ),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: kind('divide'),
+        share: fc.double({ min: 0, max: 1, noNaN: true }),
       }),
     },
     {
@@ -180,6 +188,8 @@ async function run(
       model.applyEnded();
     } else if (step.kind === 'apply_all') {
       model.applyAll();
+    } else if (step.kind === 'divide') {
+      model.divide(step.share);
     } else if (step.kind === 'full') {
       failNext(step.nth);
     } else if (step.kind === 'read') {

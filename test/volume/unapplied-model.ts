@@ -52,6 +52,15 @@ export interface ModelVolume {
   readonly isAllocated: Uint8Array;
 }
 
+/** One that may not be applied yet. */
+interface ModelRecord {
+  readonly number: number;
+  readonly nodes: number;
+  readonly enter: (table: BlockTable) => void;
+  /** Its payload is anything from now on, as in a segment that is used again. */
+  readonly spoil: () => void;
+}
+
 /**
  * Index, reader, extents and apply of one group, on a disk, beside a plain array of what the volumes
  * must read. The journal is payloads in segment files, without records around them.
@@ -72,6 +81,8 @@ export class UnappliedModel {
   #sequence = 0;
   #offset = segmentBytes;
   #number = 0;
+  #records: ModelRecord[] = [];
+  #isDivided = false;
   #isApplying = false;
 
   constructor(
@@ -180,8 +191,15 @@ export class UnappliedModel {
     const segment = this.#makeRoom(bytes.length, gap, BlockTable.nodesFor(bytes.length, true));
     segment.file.writeSync(bytes, 0, bytes.length, this.#offset);
     const at = volume.windowStart + start;
-    const { active } = this.index;
-    active.insertData(volume.id, at, bytes.length, this.#number, this.#sequence, this.#offset);
+    const [number, sequence, offset] = [this.#number, this.#sequence, this.#offset];
+    this.#enter({
+      number,
+      nodes: BlockTable.nodesFor(bytes.length, true),
+      enter: (table) => table.insertData(volume.id, at, bytes.length, number, sequence, offset),
+      spoil: () => {
+        segment.file.writeSync(Buffer.alloc(bytes.length, 0xee), 0, bytes.length, offset);
+      },
+    });
     this.#offset += bytes.length;
     volume.contents.set(bytes, start);
     const first = Math.floor(start / blockBytes);
@@ -192,8 +210,13 @@ export class UnappliedModel {
   clear(volume: ModelVolume, kind: NodeKind, start: number, length: number): void {
     this.#makeRoom(0, 28, BlockTable.nodesFor(length, false));
     const at = volume.windowStart + start;
-    const { active } = this.index;
-    active.insertRange(volume.id, kind, at, length, this.#number, this.#sequence, this.#offset);
+    const [number, sequence, offset] = [this.#number, this.#sequence, this.#offset];
+    this.#enter({
+      number,
+      nodes: BlockTable.nodesFor(length, false),
+      enter: (table) => table.insertRange(volume.id, kind, at, length, number, sequence, offset),
+      spoil: () => undefined,
+    });
     const from = Math.max(0, start);
     const to = Math.min(volume.contents.length, start + length);
     if (from >= to) return;
@@ -208,6 +231,26 @@ export class UnappliedModel {
     const first = Math.ceil(from / blockBytes);
     const end = Math.floor(to / blockBytes);
     if (first < end) volume.isAllocated.fill(kind === nodeKind.zero ? 2 : 0, first, end);
+  }
+
+  #enter(record: ModelRecord): void {
+    record.enter(this.index.active);
+    this.#records.push(record);
+  }
+
+  /** So much of the oldest table is applied by itself next. */
+  divide(share: number): void {
+    const { oldest } = this.index;
+    if (this.#isApplying || this.#isDivided) return;
+    const inOldest = this.#records.filter(({ number }) => number < oldest.lastNumber);
+    const beginning = this.index.emptyTable();
+    for (const record of inOldest.slice(0, Math.ceil(share * inOldest.length))) {
+      if (!beginning.hasRoom(record.nodes, this.#sequence)) break;
+      record.enter(beginning);
+    }
+    if (beginning.isEmpty) return;
+    this.index.divide(beginning);
+    this.#isDivided = true;
   }
 
   /** The worker gets the oldest frozen table; the index keeps it until `applyEnded`. */
@@ -239,7 +282,11 @@ export class UnappliedModel {
   applyEnded(): void {
     if (!this.#isApplying) return;
     this.#isApplying = false;
+    this.#isDivided = false;
+    const { lastNumber } = must(this.index.oldestFrozen, 'a table was applied');
     this.index.applied();
+    for (const { number, spoil } of this.#records) if (number <= lastNumber) spoil();
+    this.#records = this.#records.filter(({ number }) => number > lastNumber);
   }
 
   apply(): void {

@@ -1,12 +1,10 @@
 import { type CutRecord, encodeCutRecord } from '../../journal/cut-record.ts';
 import type { Journal } from '../../journal/journal.ts';
 import { recordType } from '../../journal/record.ts';
-import type { SegmentChain } from '../../journal/segment-chain.ts';
-import type { Watermarks } from '../../journal/watermarks.ts';
 import { assert } from '../../platform/assert.ts';
 import type { Clock } from '../../platform/clock.ts';
+import type { Disk } from '../../platform/disk.ts';
 import { JnbdError } from '../../platform/errors.ts';
-import type { BlockIndex } from '../../volume/block-index.ts';
 import {
   admitsRecord,
   checkTakesRecords,
@@ -17,24 +15,21 @@ import { areSameMarkers } from '../catalog/catalog-markers.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { FollowState } from '../catalog/follow-file.ts';
 import type { CutRecords } from './cut-records.ts';
+import { type HeldGroup, HeldTable } from './held-table.ts';
 
 /** What cuts need of the group. */
-interface CutGroup {
-  readonly name: string;
+interface CutGroup extends HeldGroup {
   readonly role: string;
-  readonly state: string;
   readonly failureText: string;
   readonly refusesWrites: boolean;
   readonly clock: Clock;
   readonly journal: Journal;
-  readonly chain: SegmentChain;
-  readonly index: BlockIndex;
-  readonly watermarks: Watermarks;
   readonly catalog: Catalog;
   readonly follow: { readonly state: FollowState | undefined };
-  readonly changes: { readonly isFileBehind: boolean; replaceSoon(catalog: Catalog): void };
-  /** More may be applied than before. */
-  appended(): void;
+  readonly changes: HeldGroup['changes'] & {
+    readonly isFileBehind: boolean;
+    replaceSoon(catalog: Catalog): void;
+  };
 }
 
 export interface AppendedRecord {
@@ -60,15 +55,21 @@ export class GroupCuts {
   readonly #group: CutGroup;
   readonly #systemId: number;
   readonly #pending: PendingRecord[] = [];
+  readonly #heldTable: HeldTable;
   /** Nothing behind it is applied; undefined: no cut holds anything back. */
   #applyHold: number | undefined;
   #isApplyingAll = false;
 
   /** Where the catalog says that apply is held, nothing is applied until somebody says how far it may go. */
-  constructor(group: CutGroup, systemId: number, records: CutRecords) {
+  constructor(
+    deps: { readonly disk: Disk; readonly clock: Clock; readonly systemId: number },
+    group: CutGroup,
+    records: CutRecords,
+  ) {
     this.#group = group;
-    this.#systemId = systemId;
+    this.#systemId = deps.systemId;
     this.records = records;
+    this.#heldTable = new HeldTable(deps, group, () => this.applyLimit);
     if (group.catalog.holdsApply === true) this.#applyHold = group.watermarks.applied;
   }
 
@@ -128,6 +129,11 @@ export class GroupCuts {
     }
   }
 
+  close(text: string): void {
+    this.#heldTable.close();
+    this.fail(new JnbdError('shutting_down', text));
+  }
+
   /** What is not durable yet will not be, or nobody will say so. */
   fail(error: Error): void {
     for (const { failed } of this.#pending.splice(0)) failed(error);
@@ -155,6 +161,7 @@ export class GroupCuts {
     const holdsApply = this.#applyHold !== undefined;
     if ((catalog.holdsApply ?? false) !== holdsApply)
       changes.replaceSoon({ ...catalog, holdsApply });
+    if (holdsApply) this.#heldTable.watch();
     this.#group.appended();
   }
 

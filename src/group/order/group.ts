@@ -124,7 +124,7 @@ export class Group {
     this.followers = new Followers(deps, this, files, opened.followers);
     this.synchronous = new SynchronousFollowers(deps, this, recordProtection(this));
     this.snapshots = new GroupSnapshots(this, catalog.snapshots ?? []);
-    this.cuts = new GroupCuts(this, deps.systemId, opened.cuts);
+    this.cuts = new GroupCuts(deps, this, opened.cuts);
     this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
     this.#watch = new JournalWatch(deps.clock, this);
     this.synchronous.start();
@@ -268,7 +268,7 @@ export class Group {
     }
     this.#watch.stop();
     this.changes.stop();
-    this.cuts.fail(new JnbdError('shutting_down', this.#failureText));
+    this.cuts.close(this.#failureText);
     this.synchronous.close();
     this.snapshots.space.close();
     this.followers.close();

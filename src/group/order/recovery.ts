@@ -16,8 +16,7 @@ import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, messageOf } from '../../platform/errors.ts';
 import { segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
-import type { BlockTable } from '../../volume/block-table.ts';
-import { nodeKind } from '../../volume/node-kind.ts';
+import { indexRecord } from '../../volume/index-record.ts';
 import type { Catalog, CatalogChange } from '../catalog/catalog.ts';
 import { createdVolumes, decodeChange } from '../catalog/catalog.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
@@ -253,40 +252,6 @@ function liveSegment(found: FoundHeader, endOffset: number, lastNumber: number):
     lostFrom: segmentBytes,
     pins: 0,
   };
-}
-
-/** Enters one record into a table. One that is passed over, of a volume that stores nothing, only moves it on. */
-export function indexRecord(
-  table: BlockTable,
-  header: RecordHeader,
-  sequence: number,
-  payloadOffset: number,
-  isPassedOver: boolean,
-): void {
-  const end = payloadOffset + header.payloadBytes;
-  if (isPassedOver || header.length === 0) {
-    table.note(header.number, sequence, end);
-  } else if (header.type === recordType.write) {
-    table.insertData(
-      header.volume,
-      header.offset,
-      header.length,
-      header.number,
-      sequence,
-      payloadOffset,
-    );
-  } else {
-    const kind = header.type === recordType.zero ? nodeKind.zero : nodeKind.hole;
-    table.insertRange(
-      header.volume,
-      kind,
-      header.offset,
-      header.length,
-      header.number,
-      sequence,
-      payloadOffset,
-    );
-  }
 }
 
 /**

@@ -169,13 +169,14 @@ async function beginIncarnation(clock: Clock, group: Group, lastNumber: number):
         await new Promise<void>((resolve) => clock.after(10, resolve));
         continue;
       }
-      refuseFull(group, `${full}, and what it holds is needed`);
+      refuseNeeded(group, full);
       beginLater(clock, group, lastNumber);
       return;
     }
     if (group.driver.isFailing) {
       const why = 'what it holds cannot be applied now';
-      refuseFull(group, `${full}, and ${why}; the group is served, by itself, once it was`);
+      const message = `${full}, and ${why}; the group is served, by itself, once it was`;
+      refuseFull(group, message, `jnbd group show ${group.name}`);
       beginLater(clock, group, lastNumber);
       return;
     }
@@ -184,8 +185,17 @@ async function beginIncarnation(clock: Clock, group: Group, lastNumber: number):
   group.serve();
 }
 
-function refuseFull(group: Group, message: string): void {
-  const nextCommand = `jnbd group show ${group.name}`;
+/** Where a cut holds apply, it goes on as far as its target list does, which others may be in the way of. */
+function refuseNeeded(group: Group, full: string): void {
+  const isHeld = group.catalog.holdsApply === true;
+  const nextCommand = isHeld ? 'jnbd cut status' : `jnbd group show ${group.name}`;
+  const held = isHeld
+    ? ': a cut holds it back; the group is served, by itself, once enough was applied'
+    : '';
+  refuseFull(group, `${full}, and what it holds is needed${held}`, nextCommand);
+}
+
+function refuseFull(group: Group, message: string, nextCommand: string): void {
   group.refuse({ code: 'journal_full', severity: 'error', message, nextCommand });
 }
 

@@ -11,7 +11,7 @@ import {
 } from '../../platform/limits.ts';
 import { formatExactSize, formatSize } from '../../platform/size-text.ts';
 import { indexTablesMax } from '../../volume/block-index.ts';
-import { nodeBytes } from '../../volume/block-table.ts';
+import { nodeBytes } from '../../volume/table-arrays.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { closedGroup } from '../catalog/closed-group.ts';
 import { lockDirectory, type SystemIdentity, type SystemNames } from '../catalog/data-directory.ts';

@@ -14,9 +14,9 @@ import {
 import { JnbdError } from '../../platform/errors.ts';
 import { slabBytes } from '../../platform/limits.ts';
 import { BlockTable } from '../../volume/block-table.ts';
+import { indexRecord } from '../../volume/index-record.ts';
 import { type CatalogChange, decodeChange } from '../catalog/catalog.ts';
 import type { Group } from '../order/group.ts';
-import { indexRecord } from '../order/recovery.ts';
 import type { VolumeAdoption } from './volume-adoption.ts';
 import type { Parked } from '../order/waiting-hosts.ts';
 

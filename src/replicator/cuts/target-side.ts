@@ -19,7 +19,7 @@ import type { CutMember } from './cut-member.ts';
 import { compareMarkers } from '../../journal/cut-record.ts';
 import { formatMarkerId, isAtLeast, newerOf } from './marker-order.ts';
 import { placeMarker } from './place-markers.ts';
-import { isIncomplete, isPromotedAt } from './target-groups.ts';
+import { isIncomplete, isPromotedAt, isThere } from './target-groups.ts';
 
 export interface TargetSideDependencies {
   readonly system: System;
@@ -75,18 +75,17 @@ export class TargetSide {
   look(): void {
     for (const hold of this.holds) {
       const group = this.group(hold);
-      if (group?.state !== 'normal') continue;
-      const member = this.#deps.memberOf(group);
+      if (!group || !isThere(group)) continue;
       const state = this.#stateOf(group, hold);
       if (state === 'incomplete') this.#incomplete.add(hold.groupId);
       if (state !== 'holding') {
-        member.holdApplyAt(undefined);
+        this.#holdApplyAt(group, undefined);
         continue;
       }
       // What a copy or a resync applied is beyond any target: it is held from here on.
       const isPast = group.watermarks.applied > hold.heldAt;
       if (this.#incomplete.delete(hold.groupId) || isPast) this.#holdHere(group, hold);
-      else member.holdApplyAt(BigInt(hold.heldAt));
+      else this.#holdApplyAt(group, hold.heldAt);
     }
   }
 
@@ -94,7 +93,7 @@ export class TargetSide {
   release(): void {
     for (const { groupId } of this.holds) {
       const group = this.#deps.system.findById(groupId);
-      if (group) this.#deps.memberOf(group).holdApplyAt(undefined);
+      if (group) this.#holdApplyAt(group, undefined);
     }
   }
 
@@ -216,9 +215,14 @@ export class TargetSide {
     return group ? this.#markers(group, hold) : [];
   }
 
+  #holdApplyAt(group: Group, number: number | undefined): void {
+    const member = this.#deps.memberOf(group);
+    member.holdApplyAt(number === undefined ? undefined : BigInt(number));
+  }
+
   #holdHere(group: Group, hold: KeptHold): void {
     const heldAt = group.watermarks.newest;
-    this.#deps.memberOf(group).holdApplyAt(BigInt(heldAt));
+    this.#holdApplyAt(group, heldAt);
     try {
       this.#file.changeHold({ ...hold, heldAt });
     } catch (error) {
@@ -228,7 +232,7 @@ export class TargetSide {
   }
 
   #stateOf(group: Group, hold: KeptHold): TargetState {
-    if (group.state !== 'normal') return 'away';
+    if (!isThere(group)) return 'away';
     if (group.role === 'primary') {
       return isPromotedAt(group, hold.promotion, this.#deps.system.systemId)
         ? 'promoted'
@@ -242,7 +246,7 @@ export class TargetSide {
     const what = this.#what(hold);
     switch (state) {
       case 'holding':
-        return '';
+        return group?.state === 'normal' ? '' : `${what} is ${group?.state}: ${group?.failureText}`;
       case 'incomplete':
         return `contents are still being brought to ${what}`;
       case 'promoted':

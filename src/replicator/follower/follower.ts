@@ -170,6 +170,8 @@ export class Follower implements JournalReadOwner, GroupWatcher {
 
   changed(): void {
     this.#stream.acknowledge();
+    // It may have had no room in its journal to be opened with before.
+    if (this.#decision === undefined) this.#consider();
   }
 
   answered(read: SentRead): void {
@@ -270,10 +272,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     this.#timer = undefined;
     const wait = decision.readAtMilliseconds - this.#now();
     if (wait > 0) {
-      this.#timer = this.#deps.clock.after(wait, () => {
-        this.#timer = undefined;
-        this.#consider();
-      });
+      this.#timer = this.#deps.clock.after(wait, () => this.#consider());
       return;
     }
     const wanted = this.#contents.wanted();
@@ -354,9 +353,9 @@ export class Follower implements JournalReadOwner, GroupWatcher {
     if (count !== this.#registrationCount || this.#state !== 'registering') return;
     // What it followed here before a handoff, or a promotion, it follows no more.
     this.#group.followers.drop(state.sourceSystemId);
+    this.#isRetry = true;
     this.#become('reading');
     clearFollowConditions(this.#group, this.#state);
-    this.#isRetry = true;
     this.#consider();
   }
 

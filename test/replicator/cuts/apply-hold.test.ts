@@ -55,6 +55,36 @@ async function begin(seed: string) {
   return { trial, alpha, beta, rounds: new Rounds(trial) };
 }
 
+/** With an index that `fill` fills, and a journal that it does not. */
+async function beginSmall(seed: string) {
+  const trial = await HistoryTrial.begin(seed);
+  const { alpha } = trial;
+  const count = 2400;
+  const part = 63 * 4096;
+  await alpha.verb('volume create', { volume: 'g/w', size: count * part });
+  const beta = await trial.fleet.start('beta');
+  // They share the memory of its index.
+  for (let i = 0; i < 7; i += 1) {
+    await beta.verb('group create', { group: `other${i}`, journalSize: 64 * MiB });
+  }
+  await beta.verb('follow', { group: 'g', from: alpha.url });
+  await beta.caughtUp(alpha);
+  // A few at a time: what came in one answer is taken as a whole.
+  const fill = async (): Promise<void> => {
+    const host = trial.host(alpha, 'g/w');
+    for (let i = 0; i < count; i += 1) {
+      // Each is so many nodes of the index, and few bytes of the journal.
+      await host.clear('hole', i * part, part);
+      if (i % 100 > 0) continue;
+      await host.flush();
+      const { newest } = alpha.group().watermarks;
+      await beta.until(() => beta.group().watermarks.durable === newest);
+    }
+    await host.flush();
+  };
+  return { trial, alpha, beta, rounds: new Rounds(trial), fill };
+}
+
 describe('a secondary of a target list', () => {
   test('has the markers of its source, and applies exactly through the one that it is told', async () => {
     const { trial, alpha, beta, rounds } = await begin('through');
@@ -112,26 +142,37 @@ describe('a secondary of a target list', () => {
     expectApplied(trial, beta, second);
   });
 
-  test('receives more than its index has room for, and applies it with a later marker', async () => {
-    const trial = await HistoryTrial.begin('much');
-    const { alpha } = trial;
-    const rounds = new Rounds(trial);
-    const count = 1800;
-    const part = 63 * 4096;
-    await alpha.verb('volume create', { volume: 'g/w', size: count * part });
-    const beta = await trial.fleet.start('beta');
-    // They share the memory of its index.
-    for (let i = 0; i < 7; i += 1) {
-      await beta.verb('group create', { group: `other${i}`, journalSize: 64 * MiB });
+  test('applies through one in the midst of a table, where no record comes any more', async () => {
+    const { trial, alpha, beta, rounds } = await begin('midst');
+    hold(beta, beta.group().watermarks.applied);
+    const markers: number[] = [];
+    for (let i = 0; i < 8; i += 1) {
+      (await trial.write(alpha, 20)).close();
+      markers.push(await rounds.round());
     }
-    await beta.verb('follow', { group: 'g', from: alpha.url });
-    await beta.caughtUp(alpha);
+    (await trial.write(alpha, 20)).close();
+    const { newest } = alpha.group().watermarks;
+    await beta.until(() => beta.group().watermarks.durable === newest);
+    alpha.kill();
+    // One table ends at the first, and one at the second.
+    for (const number of [markers[4] ?? 0, markers[5] ?? 0, newest - 3]) {
+      hold(beta, number);
+      await beta.until(() => beta.group().watermarks.applied === number, 20_000);
+      await trial.pass(2000);
+      expectApplied(trial, beta, number);
+      const received = trial.historyOf(alpha).contents('g/v', volumeBytes, newest);
+      expect(received.equals(await trial.contents(beta))).toBe(true);
+    }
+    hold(beta, undefined);
+    await beta.until(() => beta.group().watermarks.applied === newest);
+    expectApplied(trial, beta, newest);
+  });
+
+  test('receives more than its index has room for, and applies it with a later marker', async () => {
+    const { trial, alpha, beta, rounds, fill } = await beginSmall('much');
     const { applied } = beta.group().watermarks;
     hold(beta, applied);
-    const host = trial.host(alpha, 'g/w');
-    // Each is so many nodes of the index, and few bytes of the journal.
-    for (let i = 0; i < count; i += 1) await host.clear('hole', i * part, part);
-    await host.flush();
+    await fill();
     const first = await rounds.round();
     await beta.until(() => beta.group().watermarks.durable === alpha.group().watermarks.newest);
     expect(beta.group().watermarks.applied).toBe(applied);

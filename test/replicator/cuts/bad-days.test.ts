@@ -35,6 +35,22 @@ async function writeMuch(system: FleetSystem, name: string, bytes: number): Prom
   host.close();
 }
 
+/** Delta is away, so gamma is held; every start of it takes a segment of its journal. */
+async function fillWithRestarts(cut: CutFleet): Promise<void> {
+  const { gamma, delta } = cut;
+  await cut.create();
+  await cut.pingPong(20);
+  await cut.untilLevel();
+  delta.kill();
+  for (let starts = 0; starts < 12 && gamma.group('a').state === 'normal'; starts += 1) {
+    await cut.pingPong(10);
+    await cut.pass(700);
+    gamma.kill();
+    await gamma.start();
+  }
+  expect(gamma.group('a').state).toBe('abnormal');
+}
+
 describe('a member', () => {
   test('that answers after the limit holds hosts no longer than that, and there is no marker', async () => {
     const cut = await CutFleet.begin('late');
@@ -169,6 +185,47 @@ describe('a secondary', () => {
     await gamma.verb('cut promote', { cut: cutName, targets: 'east' });
     const [a, b] = await cut.held(gamma, delta);
     expect(Math.abs(a - b), `${a} and ${b}`).toBe(1);
+  });
+
+  test('whose journal is full of restarts applies what it may, and opens once it may apply more', async () => {
+    const cut = await CutFleet.begin('restarts');
+    const { alpha, beta, gamma, delta } = cut;
+    await fillWithRestarts(cut);
+    const group = gamma.group('a');
+    const { applied } = group.watermarks;
+    await cut.pass(5000);
+    expect([gamma.group('a').state, group.watermarks.applied]).toEqual(['abnormal', applied]);
+    const [full, held] = ['journal_full', 'cut_holds_apply'].map((wanted) =>
+      gamma.status('a').conditions.find(({ code }) => code === wanted),
+    );
+    expect(full).toMatchObject({ nextCommand: 'jnbd cut status' });
+    expect(held?.nextCommand).toContain('jnbd cut delete orders');
+    const { targets } = await cut.status(gamma);
+    expect(targets[0]?.secondaries[0]).toMatchObject({ state: 'holding' });
+    expect(targets[0]?.secondaries[0]?.text).toContain('journal of group a is full');
+    await delta.start();
+    await gamma.until(() => gamma.group('a').state === 'normal', 60_000);
+    await cut.pingPong(11);
+    await cut.untilLevel();
+    expect(gamma.group('a').watermarks.applied).toBeGreaterThan(applied);
+    alpha.kill();
+    beta.kill();
+    await gamma.verb('cut promote', { cut: cutName, targets: 'east' });
+    const [a, b] = await cut.held(gamma, delta);
+    expect(Math.abs(a - b), `${a} and ${b}`).toBe(1);
+  });
+
+  test('whose journal is full of restarts opens once the cut is deleted', async () => {
+    const cut = await CutFleet.begin('restarts, deleted');
+    const { alpha, gamma } = cut;
+    await fillWithRestarts(cut);
+    expect(await gamma.verb('cut delete', { cut: cutName })).toMatchObject({
+      result: 'done',
+      unreached: ['delta'],
+    });
+    await gamma.until(() => gamma.group('a').state === 'normal', 20_000);
+    await gamma.caughtUp(alpha, 'a');
+    expect(codesOf(gamma, 'a')).toEqual([]);
   });
 
   test('whose journal fills because another one is away says so', { timeout: 60_000 }, async () => {
