@@ -45,6 +45,11 @@ export class BlockIndex {
     return this.#frozen[0];
   }
 
+  /** More tables were needed than there are to be. */
+  get isPastBound(): boolean {
+    return this.#created > indexTablesMax;
+  }
+
   get isEmpty(): boolean {
     return this.#frozen.length === 0 && this.#active.isEmpty;
   }

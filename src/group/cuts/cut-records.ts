@@ -2,7 +2,10 @@ import type { CutRecord, MarkerRecord } from '../../journal/cut-record.ts';
 import { isSameMarker } from '../../journal/cut-record.ts';
 import type { CatalogMarker } from '../catalog/catalog-markers.ts';
 
-/** So many of one cut are known at most: nine hours of one a second. Older ones are forgotten first. */
+/**
+ * So many of one cut are known at most: nine hours of one a second. Those in the middle are forgotten first: a
+ * secondary that was away begins with the oldest, and others of its target list that wait for it go there first.
+ */
 const markersMax = 32_768;
 /** So many cuts have their newest marker in the catalog; of more, those marked last. */
 const cutsMax = 64;
@@ -42,8 +45,8 @@ export class CutRecords {
     }
     const { kind: _kind, ...marker } = record;
     known.push({ ...marker, number, committedAt: undefined });
-    while (known.length > markersMax || (known[1]?.number ?? released + 1) <= released)
-      known.shift();
+    while ((known[1]?.number ?? released + 1) <= released) known.shift();
+    if (known.length > markersMax) known.splice(markersMax / 2, 1);
     this.#markers.set(record.cutId, known);
   }
 
@@ -51,6 +54,14 @@ export class CutRecords {
   list(cutId: string, durable: number): readonly KnownMarker[] {
     const known = this.#markers.get(cutId) ?? [];
     return known.filter(({ number }) => number <= durable);
+  }
+
+  /** The number of the newest marker whose commit is durable; 0: none. */
+  newestCommitted(cutId: string, durable: number): number {
+    const known = this.#markers.get(cutId) ?? [];
+    const isCommitted = ({ committedAt = Number.POSITIVE_INFINITY }: KnownMarker): boolean =>
+      committedAt <= durable;
+    return known.findLast(isCommitted)?.number ?? 0;
   }
 
   /** Durable or not. */

@@ -26,6 +26,7 @@ interface CutGroup extends HeldGroup {
   readonly journal: Journal;
   readonly catalog: Catalog;
   readonly follow: { readonly state: FollowState | undefined };
+  readonly hosts: { wake(): void };
   readonly changes: HeldGroup['changes'] & {
     readonly isFileBehind: boolean;
     replaceSoon(catalog: Catalog): void;
@@ -58,7 +59,11 @@ export class GroupCuts {
   readonly #heldTable: HeldTable;
   /** Nothing behind it is applied; undefined: no cut holds anything back. */
   #applyHold: number | undefined;
+  /** Which cut moves it; empty: that is not known yet. */
+  #holdingCut = '';
   #isApplyingAll = false;
+  #isIndexFull = false;
+  #needsMore = false;
 
   /** Where the catalog says that apply is held, nothing is applied until somebody says how far it may go. */
   constructor(
@@ -69,7 +74,12 @@ export class GroupCuts {
     this.#group = group;
     this.#systemId = deps.systemId;
     this.records = records;
-    this.#heldTable = new HeldTable(deps, group, () => this.applyLimit);
+    this.#heldTable = new HeldTable(
+      deps,
+      group,
+      () => this.applyLimit,
+      () => this.#isIndexFull,
+    );
     if (group.catalog.holdsApply === true) this.#applyHold = group.watermarks.applied;
   }
 
@@ -149,15 +159,44 @@ export class GroupCuts {
     if (isBoundary) this.#group.index.freeze();
   }
 
+  /**
+   * Whether more may be received, where the index has room or not. What is held back may fill it, and then goes
+   * beyond its bound until a committed marker has come: from there on the next target makes room.
+   */
+  admitsReceived(hasRoom: boolean): boolean {
+    const limit = this.applyLimit;
+    if (limit === Number.POSITIVE_INFINITY) {
+      this.#isIndexFull = false;
+      return hasRoom;
+    }
+    const { index, watermarks } = this.#group;
+    const isFull = !hasRoom || index.isPastBound;
+    const newest = this.records.newestCommitted(this.#holdingCut, watermarks.durable);
+    this.#isIndexFull = isFull && newest > limit && !this.#needsMore;
+    return !this.#isIndexFull;
+  }
+
+  /** Whether a later marker is needed than those that it has: it goes beyond the bound until it has that. */
+  passBound(isNeeded: boolean): void {
+    this.#needsMore = isNeeded;
+    if (isNeeded && this.#isIndexFull) this.#group.hosts.wake();
+  }
+
+  /** Nothing is received, until what a cut holds back is less. */
+  get isIndexFull(): boolean {
+    return this.#isIndexFull && this.applyLimit !== Number.POSITIVE_INFINITY;
+  }
+
   // --- how far a secondary applies
 
   /**
-   * Nothing behind `number` is applied from now on; undefined lifts that. After a restart what is not applied
-   * yet is held until this is called again.
+   * Nothing behind `number` is applied from now on, until the cut says otherwise; undefined lifts that. After a
+   * restart what is not applied yet is held until this is called again.
    */
-  holdApplyAt(number: number | undefined): void {
+  holdApplyAt(number: number | undefined, cutId = ''): void {
     const { catalog, changes, role } = this.#group;
     this.#applyHold = role === 'secondary' ? number : undefined;
+    this.#holdingCut = cutId;
     const holdsApply = this.#applyHold !== undefined;
     if ((catalog.holdsApply ?? false) !== holdsApply)
       changes.replaceSoon({ ...catalog, holdsApply });

@@ -40,6 +40,7 @@ export class HeldTable {
   readonly #deps: { readonly disk: Disk; readonly clock: Clock };
   readonly #group: HeldGroup;
   readonly #heldAt: () => number;
+  readonly #isPressed: () => boolean;
   #timer: Timer | undefined;
   #isClosed = false;
   #isReading = false;
@@ -47,14 +48,17 @@ export class HeldTable {
   #looks = 0;
   #applied = -1;
 
+  /** `isPressed`: whoever writes the journal waits for apply. */
   constructor(
     deps: { readonly disk: Disk; readonly clock: Clock },
     group: HeldGroup,
     heldAt: () => number,
+    isPressed: () => boolean,
   ) {
     this.#deps = deps;
     this.#group = group;
     this.#heldAt = heldAt;
+    this.#isPressed = isPressed;
   }
 
   /** Apply is held from now on, wherever. */
@@ -80,7 +84,7 @@ export class HeldTable {
     this.#applied = applied;
     this.#looks = isSame ? this.#looks + 1 : 0;
     const { state, chain } = this.#group;
-    const isUrgent = state !== 'normal' || chain.isTight;
+    const isUrgent = state !== 'normal' || chain.isTight || this.#isPressed();
     if (through === undefined || this.#looks < (isUrgent ? 1 : patientLooks)) return;
     if (!this.#isReading) void this.#apply(through);
   }

@@ -49,12 +49,11 @@ export class ReceivedRecords implements Parked {
     return false;
   }
 
-  /** What a cut holds back may fill the index, and only a marker that is still to come frees it. */
   #indexAdmits(sequence: number): boolean {
     const { index, cuts } = this.#group;
-    if (index.admits(slabNodes, sequence)) return true;
-    if (cuts.applyLimit === Number.POSITIVE_INFINITY) return false;
-    index.makeRoom(slabBytes, sequence);
+    const hasRoom = index.admits(slabNodes, sequence);
+    if (!cuts.admitsReceived(hasRoom)) return false;
+    if (!hasRoom) index.makeRoom(slabBytes, sequence);
     return true;
   }
 

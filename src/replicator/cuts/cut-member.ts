@@ -41,6 +41,9 @@ export interface CutMember {
    * volumes are concerned.
    */
   markers(cutId: string): readonly ReceivedMarker[];
-  /** Nothing behind this update number is applied; undefined lifts that. At once, and until the group is closed. */
-  holdApplyAt(number: bigint | undefined): void;
+  /**
+   * Nothing behind this update number is applied, until the cut says otherwise; undefined lifts that. At once, and
+   * until the group is closed.
+   */
+  holdApplyAt(number: bigint | undefined, cutId: string): void;
 }

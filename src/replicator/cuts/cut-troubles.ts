@@ -151,11 +151,16 @@ export class CutTroubles {
   #lookAtJournal(group: Group, heldAt: number, list: string): void {
     const { usedBytes, capacityBytes } = group.chain;
     const { durable, applied } = group.watermarks;
+    const { isIndexFull } = group.cuts;
     const holds = group.role === 'secondary' && durable > heldAt && applied <= heldAt;
-    this.#set(group, holds && usedBytes > capacityBytes * fullShare, {
+    const why = `target list ${list} of cut ${this.#name} holds apply at update ${heldAt}: ${durable - heldAt} updates wait`;
+    const what = isIndexFull
+      ? `group ${group.name} receives nothing more, because its index is full`
+      : `the journal of group ${group.name} fills`;
+    this.#set(group, holds && (isIndexFull || usedBytes > capacityBytes * fullShare), {
       code: 'cut_holds_apply',
       severity: 'warning',
-      message: `the journal of group ${group.name} fills, because target list ${list} of cut ${this.#name} holds apply at update ${heldAt}: ${durable - heldAt} updates wait`,
+      message: `${what}: ${why}`,
       nextCommand: `jnbd cut status ${this.#name}; if another secondary of the list does not come back: jnbd cut delete ${this.#name}`,
     });
   }

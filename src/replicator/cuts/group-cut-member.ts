@@ -142,8 +142,8 @@ class GroupCutMember implements CutMember {
     }));
   }
 
-  holdApplyAt(number: bigint | undefined): void {
-    this.#group.cuts.holdApplyAt(number === undefined ? undefined : Number(number));
+  holdApplyAt(number: bigint | undefined, cutId: string): void {
+    this.#group.cuts.holdApplyAt(number === undefined ? undefined : Number(number), cutId);
   }
 
   #end(round: MemberRound): void {

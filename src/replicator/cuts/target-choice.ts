@@ -71,6 +71,19 @@ export function nextStep(places: readonly ToldTarget[]): TargetStep {
   return { kind: 'level' };
 }
 
+/**
+ * Places that have to receive more before the list can go on, whatever they keep back already: another one has all
+ * the markers that they have behind it, because its contents were brought in another way.
+ */
+export function placesBehind(places: readonly ToldTarget[]): number[] {
+  const isWhole = places.every(({ state }) => state === 'holding');
+  if (!isWhole || selectableMarkers(places).length > 0) return [];
+  return placesOf(places, ({ markers }) => {
+    const newest = markers.at(-1) ?? null;
+    return places.some(({ markers: [oldest] }) => oldest && !isAtLeast(newest, oldest));
+  });
+}
+
 /** At which marker places were promoted already; null: none was. Those that were are all at one. */
 export function promotedMarker(places: readonly ToldTarget[]): CutMarkerId | null {
   const promoted = places.find(({ state }) => state === 'promoted');
@@ -91,7 +104,7 @@ export function preparedMarker(places: readonly ToldTarget[]): CutMarkerId | nul
 
 function placesOf(
   places: readonly ToldTarget[],
-  isWanted: (place: ToldTarget) => boolean,
+  isWanted: (place: ToldTarget) => boolean | undefined,
 ): number[] {
   return places.flatMap((place, at) => (isWanted(place) ? [at] : []));
 }

@@ -5,7 +5,7 @@ import type { Caller } from '../protocol/wire.ts';
 import type { CutPeers } from './cut-peers.ts';
 import { isAtLeast } from './marker-order.ts';
 import { patienceMilliseconds } from './patience.ts';
-import { nextStep, type ToldTarget } from './target-choice.ts';
+import { nextStep, placesBehind, type ToldTarget } from './target-choice.ts';
 import type { TargetSide } from './target-side.ts';
 
 export interface TargetControllerDependencies {
@@ -32,6 +32,8 @@ export class TargetController {
   #isClosed = false;
   #isControlling = false;
   #startedAt: number;
+  /** As they were last. */
+  #behind: readonly number[] = [];
   /** Why the list does not go on, or empty. */
   #trouble = '';
   #troubleSince: number | undefined;
@@ -110,12 +112,14 @@ export class TargetController {
     const { peers } = this.#deps;
     try {
       const told = await Promise.all(
-        places.map((place): Promise<ToldTarget> => {
+        places.map((place, at): Promise<ToldTarget> => {
           const { groupId } = place;
-          const ask = { list: this.list, groupId, isControlling: true };
+          const needsMore = this.#behind.includes(at);
+          const ask = { list: this.list, groupId, isControlling: true, needsMore };
           return peers.askPlace(place, cutId, 'targets', ask, askMilliseconds);
         }),
       );
+      this.#behind = placesBehind(told);
       const step = nextStep(told);
       if (step.kind === 'prepare') {
         await this.#carryOut('prepare', step.marker, step.places);

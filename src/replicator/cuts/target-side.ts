@@ -11,14 +11,13 @@ import {
   type CutTold,
   type PlaceMarker,
   type TargetState,
-  toldMarkersMax,
 } from '../protocol/wire-cuts.ts';
 import type { Caller } from '../protocol/wire.ts';
 import { type CutFile, type KeptHold, keptMarker, markerIdOf } from './cut-file.ts';
 import type { CutMember } from './cut-member.ts';
 import { compareMarkers } from '../../journal/cut-record.ts';
 import { formatMarkerId, isAtLeast, newerOf } from './marker-order.ts';
-import { placeMarker } from './place-markers.ts';
+import { placeMarker, toldOf } from './place-markers.ts';
 import { isIncomplete, isPromotedAt, isThere } from './target-groups.ts';
 
 export interface TargetSideDependencies {
@@ -99,13 +98,16 @@ export class TargetSide {
 
   targets(ask: CutAsk<'targets'>, caller: Caller): CutTold<'targets'> {
     const hold = this.#hold(ask);
-    if (ask.isControlling) this.#heard(ask.list, caller);
     const group = this.group(hold);
+    if (ask.isControlling) {
+      this.#heard(ask.list, caller);
+      group?.cuts.passBound(ask.needsMore ?? false);
+    }
     const state = group ? this.#stateOf(group, hold) : 'away';
     return {
       state,
       text: this.#text(group, hold, state),
-      markers: group ? this.#markers(group, hold).slice(-toldMarkersMax) : [],
+      markers: group ? toldOf(this.#markers(group, hold)) : [],
       heldAt: hold.heldAt,
       received: group?.watermarks.durable ?? 0,
       applied: group?.watermarks.applied ?? 0,
@@ -216,8 +218,9 @@ export class TargetSide {
   }
 
   #holdApplyAt(group: Group, number: number | undefined): void {
+    const { cutId } = this.#file.state.definition;
     const member = this.#deps.memberOf(group);
-    member.holdApplyAt(number === undefined ? undefined : BigInt(number));
+    member.holdApplyAt(number === undefined ? undefined : BigInt(number), cutId);
   }
 
   #holdHere(group: Group, hold: KeptHold): void {

@@ -140,7 +140,13 @@ export const cutExchanges = {
     told: z.object(namedMarker),
   },
   targets: {
-    ask: z.object({ list: name, groupId: id128, isControlling: z.boolean() }),
+    ask: z.object({
+      list: name,
+      groupId: id128,
+      isControlling: z.boolean(),
+      /** No marker that it has leads the list on. */
+      needsMore: z.boolean().optional(),
+    }),
     told: z.object({
       state: z.enum(targetStates),
       text,

@@ -44,7 +44,7 @@ function expectApplied(trial: HistoryTrial, system: FleetSystem, number: number)
 
 function hold(system: FleetSystem, number: number | undefined): void {
   const member = cutMemberOf(system.group());
-  member.holdApplyAt(number === undefined ? undefined : BigInt(number));
+  member.holdApplyAt(number === undefined ? undefined : BigInt(number), cutId);
 }
 
 async function begin(seed: string) {
@@ -78,7 +78,10 @@ async function beginSmall(seed: string) {
       if (i % 100 > 0) continue;
       await host.flush();
       const { newest } = alpha.group().watermarks;
-      await beta.until(() => beta.group().watermarks.durable === newest);
+      await beta.until(() => {
+        const { watermarks, cuts } = beta.group();
+        return watermarks.durable === newest || cuts.isIndexFull;
+      });
     }
     await host.flush();
   };
@@ -186,6 +189,28 @@ describe('a secondary of a target list', () => {
     await beta.until(() => beta.group().watermarks.applied === second);
     await trial.pass(1000);
     expect(beta.group().watermarks.applied).toBe(second);
+  });
+
+  test('receives no more than its index has room for, once it has a marker that it can go to', async () => {
+    const { trial, alpha, beta, rounds, fill } = await beginSmall('bounded');
+    const { applied } = beta.group().watermarks;
+    hold(beta, applied);
+    const first = await rounds.round();
+    await fill();
+    const { newest } = alpha.group().watermarks;
+    await trial.pass(5000);
+    const { index, cuts, watermarks } = beta.group();
+    expect(watermarks.applied).toBe(applied);
+    expect(watermarks.durable).toBeLessThan(newest);
+    expect(index.frozenCount).toBeLessThanOrEqual(3);
+    expect(cuts.isIndexFull).toBe(true);
+    hold(beta, first);
+    await beta.until(() => watermarks.durable === newest);
+    expect(watermarks.applied).toBe(first);
+    expect(cuts.isIndexFull).toBe(false);
+    const last = await rounds.round();
+    hold(beta, last);
+    await beta.until(() => watermarks.applied === last);
   });
 
   test('is promoted exactly there, and knows the marker then', async () => {

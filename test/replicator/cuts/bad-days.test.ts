@@ -228,6 +228,38 @@ describe('a secondary', () => {
     expect(codesOf(gamma, 'a')).toEqual([]);
   });
 
+  test('that keeps back more than its index holds receives on where another one is past its markers', {
+    timeout: 60_000,
+  }, async () => {
+    const cut = await CutFleet.begin('past', 7);
+    const { alpha, beta, gamma, delta } = cut;
+    const part = 63 * 4096;
+    await alpha.verb('volume create', { volume: 'a/w', size: 2400 * part });
+    await cut.create();
+    await cut.pingPong(10);
+    await cut.untilLevel();
+    delta.kill();
+    await cut.pass(2000);
+    const host = new TestHost(alpha, 'a/w');
+    for (let i = 0; i < 2400; i += 1) {
+      await host.clear('hole', i * part, part);
+      // A few at a time: what came in one answer is taken as a whole.
+      if (i % 100 === 0) await cut.pass(100);
+    }
+    await host.flush();
+    await gamma.until(() => gamma.group('a').cuts.isIndexFull, 30_000);
+    await gamma.until(() => codesOf(gamma, 'a').includes('cut_holds_apply'), 10_000);
+    await writeMuch(beta, 'b/v', 100 * MiB);
+    await cut.pass(2000);
+    expect(beta.status('b').secondaries[0]?.state).toBe('behind');
+    const { durable } = gamma.group('a').watermarks;
+    expect(durable).toBeLessThan(alpha.group('a').watermarks.durable);
+    await delta.start();
+    await cut.untilLevel();
+    await gamma.until(() => !codesOf(gamma, 'a').includes('cut_holds_apply'), 30_000);
+    expect(gamma.group('a').watermarks.durable).toBeGreaterThan(durable);
+  });
+
   test('whose journal fills because another one is away says so', { timeout: 60_000 }, async () => {
     const cut = await CutFleet.begin('fills');
     const { beta, gamma, delta } = cut;

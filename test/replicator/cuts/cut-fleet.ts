@@ -24,12 +24,16 @@ export class CutFleet {
     this.delta = must(delta, 'delta');
   }
 
-  static async begin(seed: string): Promise<CutFleet> {
+  /** `others`: groups of gamma that its memory is divided among. */
+  static async begin(seed: string, others = 0): Promise<CutFleet> {
     const fleet = new Fleet(seed);
     const systems = [];
     for (const name of ['alpha', 'beta', 'gamma', 'delta']) systems.push(await fleet.start(name));
     const cut = new CutFleet(fleet, systems);
     const { alpha, beta, gamma, delta } = cut;
+    for (let i = 0; i < others; i += 1) {
+      await gamma.verb('group create', { group: `other${i}`, journalSize: 64 * MiB });
+    }
     for (const [primary, secondary, group] of [
       [alpha, gamma, 'a'],
       [beta, delta, 'b'],

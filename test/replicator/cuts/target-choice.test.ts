@@ -5,6 +5,7 @@ import { compareMarkers } from '../../../src/journal/cut-record.ts';
 import { isAtLeast, newerOf } from '../../../src/replicator/cuts/marker-order.ts';
 import {
   nextStep,
+  placesBehind,
   preparedMarker,
   promotedMarker,
   selectableMarkers,
@@ -45,6 +46,25 @@ describe('what can be selected', () => {
     expect(sequences([first])).toEqual([2, 4]);
     expect(sequences([])).toEqual([]);
     expect(sequences([first, told([])])).toEqual([]);
+  });
+});
+
+describe('who has to receive more', () => {
+  const [early, late] = [
+    told([marker(1, true), marker(2, true)]),
+    told([marker(4, true), marker(5, true)]),
+  ];
+
+  test('has only markers that another one is past', () => {
+    expect(placesBehind([early, late])).toEqual([0]);
+    expect(placesBehind([late, told([]), early])).toEqual([1, 2]);
+    expect(placesBehind([early, told([])])).toEqual([1]);
+    expect(placesBehind([told([]), told([])])).toEqual([]);
+  });
+
+  test('is nobody where there is a marker to go to, or one is not there', () => {
+    expect(placesBehind([early, told([marker(2, false), marker(3, true)])])).toEqual([]);
+    expect(placesBehind([early, { ...late, state: 'incomplete' }])).toEqual([]);
   });
 });
 
