@@ -1,3 +1,4 @@
+import { KiB } from '../../src/platform/limits.ts';
 import type { HostRequest } from './simulated-host.ts';
 import type { RecordKind } from './group-model.ts';
 
@@ -15,6 +16,14 @@ export interface LedgerEntry {
   recordedBytes: number;
   /** Number of the last of its records; 0 while there is none. */
   lastNumber: number;
+}
+
+/** Where snapshots need what is cleared, that is cut at multiples of this. */
+const clearedUnitBytes = 256 * KiB;
+
+function isPartOf({ length: whole, recordedBytes }: LedgerEntry, offset: number, length: number) {
+  const isLast = recordedBytes > 0 && recordedBytes + length === whole;
+  return isLast || (offset + length) % clearedUnitBytes === 0;
 }
 
 /** What hosts asked for and records may be made of: a record is nobody's only where the engine errs. */
@@ -90,8 +99,8 @@ export class RequestLedger {
       if (entry.volume !== volume || entry.kind !== kind) continue;
       if (entry.offset + recordedBytes !== offset || recordedBytes + length > entry.length)
         continue;
-      // What is only cleared is cut in parts where snapshots need what was there.
-      if (entry.payload === undefined && length !== entry.length && !hasSnapshots) continue;
+      const isPart = hasSnapshots && isPartOf(entry, offset, length);
+      if (entry.payload === undefined && length !== entry.length && !isPart) continue;
       const own = entry.payload?.subarray(recordedBytes, recordedBytes + length);
       if (own && Buffer.compare(own, payload) !== 0) continue;
       if (recordedBytes === entry.length && entry.lastNumber > 0) continue;

@@ -25,19 +25,6 @@ export const snapshotMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
-    name: 'old-block-of-another-snapshot',
-    rule: 28,
-    does: 'what was read for an earlier snapshot is preserved for a later one',
-    profile: 'snapshots',
-    edits: [
-      {
-        file: 'history/old-blocks.ts',
-        find: 'return this.area === area && this.from <= from && to <= this.to;',
-        replace: 'return area > 0 && this.from <= from && to <= this.to;',
-      },
-    ],
-  },
-  {
     name: 'last-block-not-preserved',
     rule: 28,
     does: 'a write that ends inside a block does not preserve it',
@@ -65,19 +52,6 @@ export const snapshotMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
-    name: 'snapshot-begins-when-durable',
-    rule: 28,
-    does: 'what is written between the number of a snapshot and its sync preserves nothing',
-    profile: 'snapshots',
-    edits: [
-      {
-        file: 'group/volumes/snapshot-changes.ts',
-        find: '        snapshots.changed(number, change);\n      });',
-        replace: '      });\n      snapshots.changed(number, change);',
-      },
-    ],
-  },
-  {
     name: 'map-without-the-journal',
     rule: 29,
     does: 'blocks that are preserved, and not applied yet, are not known after a restart',
@@ -100,19 +74,6 @@ export const snapshotMistakes: readonly PlantedMistake[] = [
         file: 'volume/apply.ts',
         find: '      this.#mark(file, dataBytes, step);\n',
         replace: '      if (isNaN(step.offset)) this.#mark(file, dataBytes, step);\n',
-      },
-    ],
-  },
-  {
-    name: 'snapshot-looked-for-once',
-    rule: 28,
-    does: 'what the pool read of a volume is taken for what the snapshot has, though it was overwritten meanwhile',
-    profile: 'snapshots',
-    edits: [
-      {
-        file: 'history/snapshot-read.ts',
-        find: 'if (!this.#failure) this.#lookAgain();',
-        replace: 'if (this.#pending < 0) this.#lookAgain();',
       },
     ],
   },
