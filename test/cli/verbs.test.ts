@@ -182,7 +182,6 @@ describe('volumes', () => {
     const created = verbs['volume create'].result.parse(
       await daemon.client('volume', 'create', 'g1/large', '--size', '8TiB'),
     );
-    // Most of it is the start of two programs on a busy machine.
     expect(performance.now() - started).toBeLessThan(10_000);
     expect(created.volume).toMatchObject({ sizeBytes: 8 * 2 ** 40, allocatedBytes: 0 });
     await daemon.client('volume', 'delete', 'g1/large', '--force');

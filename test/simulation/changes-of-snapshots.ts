@@ -1,7 +1,6 @@
 import { type ExportClient, readPending } from '../../src/group/apply/export.ts';
 import { shownVolumes } from '../../src/group/apply/volume.ts';
 import type { Group } from '../../src/group/order/group.ts';
-import { SystemExports } from '../../src/group/system/exports.ts';
 import { must } from '../../src/platform/assert.ts';
 import { KiB } from '../../src/platform/limits.ts';
 import type { Campaign } from './campaign.ts';
@@ -57,7 +56,7 @@ async function readSnapshot(
   const model = simulation.tap.models.get(group.catalog.groupId);
   const expected = model?.current.snapshots.contents(number, volume);
   if (!expected) return;
-  const exports = new SystemExports(simulation.daemon.composed.system, simulation.daemon.disk);
+  const { exports } = simulation.daemon.composed;
   const found = must(exports.find(`${group.name}/${name}`), `${name} is exported`);
   let ended: number | undefined;
   const client: ExportClient = {
