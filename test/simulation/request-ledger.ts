@@ -26,6 +26,16 @@ function isPartOf({ length: whole, recordedBytes }: LedgerEntry, offset: number,
   return isLast || (offset + length) % clearedUnitBytes === 0;
 }
 
+function isSame(one: LedgerEntry, other: LedgerEntry): boolean {
+  return (
+    one.group === other.group &&
+    one.volume === other.volume &&
+    one.kind === other.kind &&
+    one.offset === other.offset &&
+    one.length === other.length
+  );
+}
+
 /** What hosts asked for and records may be made of: a record is nobody's only where the engine errs. */
 export class RequestLedger {
   readonly #entries = new Map<HostRequest, LedgerEntry>();
@@ -47,19 +57,21 @@ export class RequestLedger {
   /** Of two requests that ask for the same, nobody can say whose record it was. */
   #exchange(entry: LedgerEntry): void {
     for (const other of this.#entries.values()) {
-      const isSame =
-        other.group === entry.group &&
-        other.volume === entry.volume &&
-        other.kind === entry.kind &&
-        other.offset === entry.offset &&
-        other.length === entry.length;
-      if (!isSame || other.lastNumber === 0) continue;
+      if (!isSame(other, entry) || other.lastNumber === 0) continue;
       entry.recordedBytes = other.recordedBytes;
       entry.lastNumber = other.lastNumber;
       other.recordedBytes = 0;
       other.lastNumber = 0;
       return;
     }
+  }
+
+  /** What the answer to `entry` promises at least: of two requests that ask for the same, the other one may have waited. */
+  #claimed(entry: LedgerEntry, number: number): number {
+    for (const other of this.#entries.values()) {
+      if (other !== entry && isSame(other, entry) && other.lastNumber > 0) return other.lastNumber;
+    }
+    return number;
   }
 
   get(request: HostRequest): LedgerEntry | undefined {
@@ -105,7 +117,7 @@ export class RequestLedger {
       if (own && Buffer.compare(own, payload) !== 0) continue;
       if (recordedBytes === entry.length && entry.lastNumber > 0) continue;
       entry.recordedBytes += length;
-      entry.lastNumber = number;
+      entry.lastNumber = own ? number : this.#claimed(entry, number);
       return { payload: own };
     }
     for (const contents of this.imports) {
