@@ -64,6 +64,20 @@ export interface ExtentList {
   readonly states: Uint8Array;
 }
 
+/** Joined to the last one where it is alike. False: there is no room for it. */
+export function addExtent(out: ExtentList, length: number, state: number): boolean {
+  const last = out.count - 1;
+  if (last >= 0 && out.states[last] === state) {
+    out.lengths[last] = (out.lengths[last] ?? 0) + length;
+    return true;
+  }
+  if (out.count === out.lengths.length) return false;
+  out.lengths[out.count] = length;
+  out.states[out.count] = state;
+  out.count += 1;
+  return true;
+}
+
 export interface ExportSession {
   readonly sizeBytes: number;
   readonly readOnly: boolean;

@@ -35,6 +35,19 @@ export function segmentsBehind(
 }
 
 /** Segments that are read are not used again (SAFETY 5). */
+export async function whilePinned(
+  segments: readonly ChosenSegment[],
+  read: (scanned: readonly ScannedSegment[]) => Promise<void>,
+): Promise<void> {
+  for (const { live } of segments) live.pins += 1;
+  try {
+    await read(segments.map(({ scanned }) => scanned));
+  } finally {
+    for (const { live } of segments) live.pins -= 1;
+  }
+}
+
+/** As `whilePinned`, in the worker. */
 export function findPinned(
   driver: ApplyDriver,
   segments: readonly ChosenSegment[],

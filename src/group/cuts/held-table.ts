@@ -8,8 +8,8 @@ import { messageOf } from '../../platform/errors.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
 import { BlockTable } from '../../volume/block-table.ts';
 import { indexRecord } from '../../volume/index-record.ts';
-import { readUpdates } from '../../volume/replay.ts';
-import { segmentsBehind } from '../apply/segments-behind.ts';
+import { readUpdates, type RecordSeen } from '../../volume/replay.ts';
+import { segmentsBehind, whilePinned } from '../apply/segments-behind.ts';
 import type { Conditions } from '../catalog/conditions.ts';
 
 /** What is looked at of the group. */
@@ -134,26 +134,17 @@ export class HeldTable {
       segments.map(({ scanned, live }) => [scanned, live.header.sequence] as const),
     );
     let isFull = false;
-    for (const { live } of segments) live.pins += 1;
-    try {
-      const scanned = segments.map((segment) => segment.scanned);
-      await readUpdates(
-        this.#deps,
-        scanned,
-        applied,
-        through,
-        (header, _payload, segment, payloadOffset) => {
-          const sequence = must(sequences.get(segment), 'a segment that was chosen');
-          const nodes = BlockTable.nodesFor(header.length, header.payloadBytes > 0);
-          isFull ||= !table.hasRoom(nodes, sequence);
-          if (isFull) return;
-          // Of a volume that is gone, or stores nothing, apply passes over it.
-          indexRecord(table, header, sequence, payloadOffset, !changesVolume(header.type));
-        },
-      );
-    } finally {
-      for (const { live } of segments) live.pins -= 1;
-    }
+    const seen: RecordSeen = (header, _payload, segment, payloadOffset) => {
+      const sequence = must(sequences.get(segment), 'a segment that was chosen');
+      const nodes = BlockTable.nodesFor(header.length, header.payloadBytes > 0);
+      isFull ||= !table.hasRoom(nodes, sequence);
+      if (isFull) return;
+      // Of a volume that is gone, or stores nothing, apply passes over it.
+      indexRecord(table, header, sequence, payloadOffset, !changesVolume(header.type));
+    };
+    await whilePinned(segments, (scanned) =>
+      readUpdates(this.#deps, scanned, applied, through, seen),
+    );
     return table;
   }
 }

@@ -13,7 +13,7 @@ import type {
   RangeEffect,
   VolumeMetrics,
 } from '../apply/export.ts';
-import { errno, readPending } from '../apply/export.ts';
+import { addExtent, errno, readPending } from '../apply/export.ts';
 import type { Group } from './group.ts';
 import { acceptsHostWrites } from '../catalog/states.ts';
 import type { OpenSession, Volume } from '../apply/volume.ts';
@@ -321,16 +321,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
           const extentLength = Math.min(wholeLength, left);
           if (extentLength === 0) return false;
           left -= extentLength;
-          const last = out.count - 1;
-          if (last >= 0 && out.states[last] === state) {
-            out.lengths[last] = (out.lengths[last] ?? 0) + extentLength;
-            return true;
-          }
-          if (out.count === out.lengths.length) return false;
-          out.lengths[out.count] = extentLength;
-          out.states[out.count] = state;
-          out.count += 1;
-          return true;
+          return addExtent(out, extentLength, state);
         },
       );
       return 0;

@@ -3,12 +3,12 @@ import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
 import { type Catalog, lastingNumber, withoutSnapshotsBehind } from '../catalog/catalog.ts';
 import { AreaMarks } from '../../volume/area-marks.ts';
 import { RegionSet } from '../../volume/region-set.ts';
-import { readUpdates, replay } from '../../volume/replay.ts';
+import { readUpdates, type RecordSeen, replay } from '../../volume/replay.ts';
 import { type Branch, saveBranch } from '../system/branches.ts';
 import type { Group } from '../order/group.ts';
 import { extendLineage, generationOf, lineageThrough, positionOf } from '../catalog/lineage.ts';
 import { checkPromotion, expectMembers } from './promotion.ts';
-import { segmentsBehind } from '../apply/segments-behind.ts';
+import { segmentsBehind, whilePinned } from '../apply/segments-behind.ts';
 import type { System } from '../system/system.ts';
 import { keepBehind, keepNoMore } from '../order/take-over.ts';
 
@@ -149,24 +149,23 @@ async function applyThrough(disk: Disk, group: Group, number: number): Promise<v
       `volume ${name}/${catalog.name} is abnormal: ${failure}`,
     );
   }
-  const segments = segmentsBehind(chain, watermarks.applied, number);
-  for (const { live } of segments) live.pins += 1;
+  const { applied } = watermarks;
+  const marks = new AreaMarks(() => undefined);
+  const seen: RecordSeen = (header, payload) => {
+    const { volume: id, offset, length } = header;
+    const volume = volumes.get(id);
+    replay(header, payload, volume?.file);
+    const dataBytes = volume?.catalog.preserves?.dataBytes;
+    if (volume?.file && dataBytes !== undefined)
+      marks.mark(id, volume.file, dataBytes, offset, length);
+  };
   try {
-    const scanned = segments.map((segment) => segment.scanned);
-    const marks = new AreaMarks(() => undefined);
-    await readUpdates({ disk, clock }, scanned, watermarks.applied, number, (header, payload) => {
-      const { volume: id, offset, length } = header;
-      const volume = volumes.get(id);
-      replay(header, payload, volume?.file);
-      const dataBytes = volume?.catalog.preserves?.dataBytes;
-      if (volume?.file && dataBytes !== undefined)
-        marks.mark(id, volume.file, dataBytes, offset, length);
+    await whilePinned(segmentsBehind(chain, applied, number), async (scanned) => {
+      await readUpdates({ disk, clock }, scanned, applied, number, seen);
+      marks.finish();
+      for (const { file } of volumes.values()) file?.dataSyncSync();
     });
-    marks.finish();
-    for (const { file } of volumes.values()) file?.dataSyncSync();
   } catch (error) {
     throw refusedBySystem(error, 'write_failed', `cannot apply updates of group ${name}`) ?? error;
-  } finally {
-    for (const { live } of segments) live.pins -= 1;
   }
 }

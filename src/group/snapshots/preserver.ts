@@ -1,18 +1,19 @@
 import { OldBlocks, type OldBlocksRead } from '../../history/old-blocks.ts';
 import type { Journal } from '../../journal/journal.ts';
-import { type ReceiveSlab, scratchSlab } from '../../journal/receive-slab.ts';
-import { recordHeaderBytes, recordType } from '../../journal/record.ts';
+import { scratchSlab } from '../../journal/receive-slab.ts';
+import { recordHeaderBytes } from '../../journal/record.ts';
 import type { RetainedRuns } from '../../journal/retained-runs.ts';
 import type { SegmentChain } from '../../journal/segment-chain.ts';
 import type { FileExtent } from '../../platform/disk.ts';
 import { messageOf } from '../../platform/errors.ts';
 import { blockBytes, slabBytes } from '../../platform/limits.ts';
+import { zeroes } from '../../platform/zeroes.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
 import { BlockTable } from '../../volume/block-table.ts';
-import { nodeKind } from '../../volume/node-kind.ts';
 import type { VolumeReader } from '../../volume/volume-read.ts';
 import { errno } from '../apply/export.ts';
 import type { Volume } from '../apply/volume.ts';
+import { stampAreaData, stampAreaHole } from './area-record.ts';
 import type { OpenArea, SnapshotRecords } from './snapshot-records.ts';
 
 /** A connection whose request waits unnumbered. */
@@ -43,7 +44,6 @@ export const waits = 0;
 
 /** For what is overwritten, what overwrites it, and what ends the same request. */
 const nodesMax = 3 * BlockTable.nodesFor(slabBytes, true);
-const zeroes = Buffer.alloc(blockBytes);
 const extent: FileExtent = { storage: 'data', end: 0, work: 0 };
 
 /**
@@ -178,39 +178,13 @@ export class Preserver {
 
   /** The header goes over what stands before: a block that is no record of this slab. */
   #stampData({ area }: OpenArea, from: number, to: number, read: OldBlocksRead): void {
-    const { journal, index } = this.#group;
-    const at = (from - read.from) * blockBytes;
-    const length = (to - from) * blockBytes;
-    const offset = from * blockBytes;
-    const number = this.#stamp(read.slab, at, recordType.write, area, offset, length);
-    const { segment, payloadOffset } = journal.place;
-    const { sequence } = segment.header;
-    index.active.insertData(area, offset, length, number, sequence, payloadOffset);
-    this.#count(to - from, recordHeaderBytes + length);
+    stampAreaData(this.#group, read.slab, (from - read.from) * blockBytes, area, from, to);
+    this.#count(to - from, recordHeaderBytes + (to - from) * blockBytes);
   }
 
   #stampZeroes({ area }: OpenArea, from: number, to: number): void {
-    const { journal, index } = this.#group;
-    const length = (to - from) * blockBytes;
-    const offset = from * blockBytes;
-    const slab = scratchSlab(recordHeaderBytes);
-    const number = this.#stamp(slab, 0, recordType.hole, area, offset, length);
-    const { segment, payloadOffset } = journal.place;
-    const { sequence } = segment.header;
-    const { hole } = nodeKind;
-    index.active.insertRange(area, hole, offset, length, number, sequence, payloadOffset);
+    stampAreaHole(this.#group, scratchSlab(recordHeaderBytes), 0, area, from, to);
     this.#count(to - from, recordHeaderBytes);
-  }
-
-  #stamp(
-    slab: ReceiveSlab,
-    at: number,
-    type: typeof recordType.write | typeof recordType.hole,
-    area: number,
-    offset: number,
-    length: number,
-  ): number {
-    return this.#group.journal.stamp(slab, at, recordHeaderBytes, type, area, offset, length);
   }
 
   #count(blocks: number, bytes: number): void {
@@ -237,5 +211,5 @@ function lastMissing({ map }: OpenArea, from: number, end: number): number {
 function isZeroAt(read: OldBlocksRead | undefined, block: number): boolean {
   if (!read) return true;
   const at = recordHeaderBytes + (block - read.from) * blockBytes;
-  return read.slab.bytes.compare(zeroes, 0, blockBytes, at, at + blockBytes) === 0;
+  return read.slab.bytes.compare(zeroes(), 0, blockBytes, at, at + blockBytes) === 0;
 }

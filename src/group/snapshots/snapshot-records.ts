@@ -128,7 +128,16 @@ export class SnapshotRecords {
 
   /** Where blocks of that snapshot of the volume are; `find` throws once it is deleted. */
   blocks(number: number, volume: Volume): SnapshotBlocks {
-    return { find: (block, end, place) => this.#find(number, volume, block, end, place) };
+    let list = this.#list;
+    let chain = chainOf(list, number, volume.catalog.id);
+    return {
+      find: (block, end, place) => {
+        if (list !== this.#list) chain = chainOf(this.#list, number, volume.catalog.id);
+        list = this.#list;
+        if (!chain) throw new Error('the snapshot was deleted');
+        this.#find(chain, volume, block, end, place);
+      },
+    };
   }
 
   /** Where nobody reads snapshots any more, what is not needed for writing is loaded again when it is. */
@@ -145,9 +154,13 @@ export class SnapshotRecords {
     this.isPreserving = this.#open.size > 0;
   }
 
-  #find(number: number, live: Volume, block: number, end: number, place: SnapshotPlace): void {
-    const chain = chainOf(this.#list, number, live.catalog.id);
-    if (!chain) throw new Error('the snapshot was deleted');
+  #find(
+    chain: readonly number[],
+    live: Volume,
+    block: number,
+    end: number,
+    place: SnapshotPlace,
+  ): void {
     let stop = end;
     for (const area of chain) {
       const map = this.#mapOf(area);

@@ -5,6 +5,7 @@ import { blockBytes } from '../../platform/limits.ts';
 import type { VolumeExtents } from '../../volume/volume-extents.ts';
 import type { ReadOwner, VolumeReader } from '../../volume/volume-read.ts';
 import {
+  addExtent,
   errno,
   type ExportClient,
   type ExportSession,
@@ -184,18 +185,4 @@ export class SnapshotSession implements ExportSession, OpenSession, ReadOwner {
     this.errorText = `reading ${this.#group.name}/${volume.catalog.name}@${name}: ${messageOf(error)}`;
     return errno.EIO;
   }
-}
-
-/** False: there is no room for it. */
-function addExtent(out: ExtentList, length: number, state: number): boolean {
-  const last = out.count - 1;
-  if (last >= 0 && out.states[last] === state) {
-    out.lengths[last] = (out.lengths[last] ?? 0) + length;
-    return true;
-  }
-  if (out.count === out.lengths.length) return false;
-  out.lengths[out.count] = length;
-  out.states[out.count] = state;
-  out.count += 1;
-  return true;
 }

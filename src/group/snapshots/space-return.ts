@@ -1,7 +1,7 @@
 import { PreservedMap } from '../../history/preserved-map.ts';
 import type { Journal } from '../../journal/journal.ts';
 import { scratchSlab } from '../../journal/receive-slab.ts';
-import { recordHeaderBytes, recordType } from '../../journal/record.ts';
+import { recordHeaderBytes } from '../../journal/record.ts';
 import type { SegmentChain } from '../../journal/segment-chain.ts';
 import type { Watermarks } from '../../journal/watermarks.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
@@ -9,8 +9,8 @@ import { systemErrorCode } from '../../platform/errors.ts';
 import { blockBytes, recordPayloadBytesMax } from '../../platform/limits.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
 import { BlockTable } from '../../volume/block-table.ts';
-import { nodeKind } from '../../volume/node-kind.ts';
 import type { CatalogSnapshot } from '../catalog/snapshots.ts';
+import { stampAreaHole } from './area-record.ts';
 import type { SnapshotRecords } from './snapshot-records.ts';
 
 /** What giving back needs of the group. */
@@ -108,14 +108,7 @@ export class SpaceReturn {
       isMore = next.done !== true;
       if (next.done === true) break;
       const { area, from, to } = next.value;
-      const offset = from * blockBytes;
-      const length = (to - from) * blockBytes;
-      const { hole } = recordType;
-      const number = journal.stamp(slab, at, recordHeaderBytes, hole, area, offset, length);
-      const { segment, payloadOffset } = journal.place;
-      const place = segment.header.sequence;
-      const kind = nodeKind.hole;
-      index.active.insertRange(area, kind, offset, length, number, place, payloadOffset);
+      stampAreaHole(this.#group, slab, at, area, from, to);
     }
     journal.commitRun();
     this.#group.appended();

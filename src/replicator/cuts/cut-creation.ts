@@ -1,5 +1,10 @@
 import { JnbdError } from '../../platform/errors.ts';
-import type { CutDefinition, CutPlace, TargetList } from '../protocol/wire-cuts.ts';
+import {
+  type CutDefinition,
+  type CutPlace,
+  placesOfCut,
+  type TargetList,
+} from '../protocol/wire-cuts.ts';
 import type { CutPeers } from './cut-peers.ts';
 
 /** A group of a system, as a user names it. */
@@ -79,7 +84,7 @@ function checkDefinition({ name, members, targets }: CutDefinition, ownSystemId:
   const names = targets.map((list) => list.name);
   const twice = names.find((each, at) => names.indexOf(each) !== at);
   if (twice !== undefined) refuse(`there are two target lists named ${twice}`);
-  const all = [...members, ...targets.flatMap(({ places }) => places)];
+  const all = placesOfCut({ members, targets });
   const seen = new Set<string>();
   for (const { systemId, systemName, groupId, group } of all) {
     const key = `${systemId} ${groupId}`;
@@ -102,9 +107,9 @@ function checkDefinition({ name, members, targets }: CutDefinition, ownSystemId:
 }
 
 /** The systems of a cut, each once. */
-export function systemsOf({ members, targets }: CutDefinition): CutPlace[] {
+export function systemsOf(definition: CutDefinition): CutPlace[] {
   const systems = new Map<number, CutPlace>();
-  for (const place of [...members, ...targets.flatMap(({ places }) => places)]) {
+  for (const place of placesOfCut(definition)) {
     if (!systems.has(place.systemId)) systems.set(place.systemId, place);
   }
   return [...systems.values()];

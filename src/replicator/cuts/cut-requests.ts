@@ -8,6 +8,7 @@ import {
   type CutExchange,
   cutExchanges,
   cutRouteOf,
+  placesOfCut,
 } from '../protocol/wire-cuts.ts';
 import { type Caller, decodeCaller } from '../protocol/wire.ts';
 import { type JsonAnswer, parseJson, problemAnswer } from '../protocol/wire-json.ts';
@@ -74,9 +75,7 @@ function checkRights(
   { systemId, name }: Caller,
   { identity }: IncomingRequest,
 ): void {
-  const places = definition
-    ? [...definition.members, ...definition.targets.flatMap((list) => list.places)]
-    : [];
+  const places = definition ? placesOfCut(definition) : [];
   const own = places.filter((place) => place.systemId === system.systemId);
   if (what === 'define' && own.length === 0) {
     throw new JnbdError('state_refuses', `system ${system.name} has no part in that cut`);

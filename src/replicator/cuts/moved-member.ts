@@ -1,6 +1,11 @@
 import type { Group } from '../../group/order/group.ts';
 import { formatExactDuration } from '../../platform/duration-text.ts';
-import type { CutDefinition, CutPlace, MovedTo } from '../protocol/wire-cuts.ts';
+import {
+  type CutDefinition,
+  type CutPlace,
+  type MovedTo,
+  placesOfCut,
+} from '../protocol/wire-cuts.ts';
 
 /** A group of a cut has another primary than the member that the cut names. */
 export interface MovedMember {
@@ -78,10 +83,11 @@ function whoTookOver(
 }
 
 function placeIn(
-  { members, targets }: CutDefinition,
+  definition: CutDefinition,
   groupId: string,
   systemId: number,
 ): CutPlace | undefined {
-  const places = [...members, ...targets.flatMap((list) => list.places)];
-  return places.find((place) => place.groupId === groupId && place.systemId === systemId);
+  return placesOfCut(definition).find(
+    (place) => place.groupId === groupId && place.systemId === systemId,
+  );
 }

@@ -65,6 +65,14 @@ export const cutDefinitionSchema = z
   );
 export type CutDefinition = z.output<typeof cutDefinitionSchema>;
 
+/** Members first, then the secondaries of the target lists. */
+export function placesOfCut({
+  members,
+  targets,
+}: Pick<CutDefinition, 'members' | 'targets'>): CutPlace[] {
+  return [...members, ...targets.flatMap(({ places }) => places)];
+}
+
 const markerId = { epoch: whole, sequence: whole };
 const namedMarker = { ...markerId, wallTimeMilliseconds: z.number(), name: z.string().max(64) };
 const markerSchema = z.object({
