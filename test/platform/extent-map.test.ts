@@ -5,7 +5,9 @@ import type { DiskFile, FileExtent } from '../../src/platform/disk.ts';
 import { seekExtent } from '../../src/platform/extent-map.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import { tellsReserved } from '../support/reserved-space.ts';
-import { directory, open, pattern } from './real-files.ts';
+import { directory, open, pattern, useRealFiles } from './real-files.ts';
+
+useRealFiles();
 
 const isTold = tellsReserved(directory);
 const extent: FileExtent = { storage: 'data', end: 0, work: 0 };

@@ -5,7 +5,9 @@ import { expect, onTestFinished, test } from 'vitest';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import type { Connection, ListenAddress } from '../../src/platform/network.ts';
 import { nodeNetwork } from '../../src/platform/node-network.ts';
-import { areEqual, directory, open, pattern } from './real-files.ts';
+import { areEqual, directory, open, pattern, useRealFiles } from './real-files.ts';
+
+useRealFiles();
 
 interface Ends {
   readonly connection: Connection;

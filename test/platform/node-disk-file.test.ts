@@ -16,8 +16,11 @@ import {
   open,
   pattern,
   tellsWhatIsCached,
+  useRealFiles,
 } from './real-files.ts';
 import { isInMemory } from './temporary-directory.ts';
+
+useRealFiles();
 
 /** By this process, in bytes. */
 function readFromDevices(): number {

@@ -17,7 +17,10 @@ import {
   newPath,
   open,
   pattern,
+  useRealFiles,
 } from './real-files.ts';
+
+useRealFiles();
 
 test('files open as their mode says', () => {
   const file = newPath();

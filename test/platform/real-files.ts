@@ -7,15 +7,21 @@ import type { DiskFile, OpenMode } from '../../src/platform/disk.ts';
 import { systemErrorCode } from '../../src/platform/errors.ts';
 import { NodeDisk } from '../../src/platform/node-disk.ts';
 import * as systemCalls from '../../src/platform/system-calls.ts';
-import { isInMemory, temporaryDirectory } from './temporary-directory.ts';
+import { inProbeDirectory, isInMemory, temporaryDirectory } from './temporary-directory.ts';
 
-export const directory = temporaryDirectory();
+/** Of the test file that runs: modules are shared by several. */
+export let directory = '';
 export const disk = new NodeDisk();
 export const isRoot = process.getuid?.() === 0;
 export const canMount = isRoot && mounts();
 /** Not on every file system (overlayfs) and kernel. */
 export const tellsWhatIsCached = !isInMemory && tells();
 let files = 0;
+
+/** To be called by each test file, before its tests. */
+export function useRealFiles(): void {
+  directory = temporaryDirectory();
+}
 
 export function newPath(): string {
   return path.join(directory, `file-${files++}`);
@@ -69,20 +75,24 @@ export function mounted(type: string, options: string, source: string): string {
 
 /** Root in a container may not. */
 function mounts(): boolean {
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', 'jnbd-test', directory], { stdio: 'pipe' });
-    execFileSync('umount', [directory]);
-    return true;
-  } catch {
-    return false;
-  }
+  return inProbeDirectory((probes) => {
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', 'jnbd-test', probes], { stdio: 'pipe' });
+      execFileSync('umount', [probes]);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 function tells(): boolean {
-  const probe = path.join(directory, 'probe');
-  fs.writeFileSync(probe, 'x');
-  const descriptor = fs.openSync(probe, 'r');
-  const count = systemCalls.readCached(descriptor, new Uint8Array(1), 0, 1, 0);
-  fs.closeSync(descriptor);
-  return count !== systemCalls.cannotTell;
+  return inProbeDirectory((probes) => {
+    const probe = path.join(probes, 'probe');
+    fs.writeFileSync(probe, 'x');
+    const descriptor = fs.openSync(probe, 'r');
+    const count = systemCalls.readCached(descriptor, new Uint8Array(1), 0, 1, 0);
+    fs.closeSync(descriptor);
+    return count !== systemCalls.cannotTell;
+  });
 }
