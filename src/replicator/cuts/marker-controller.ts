@@ -189,7 +189,10 @@ export class MarkerController {
     if (isIn(round, 'committing')) await this.#phase(round, 'commit', id, commitMilliseconds);
   }
 
-  /** Asks all members, and resolves once the round is in another phase. */
+  /**
+   * Asks all members, and resolves once the round is in another phase. Those of this system take the marker once
+   * all others have it: theirs is then the last one, and what stands behind it is held for no way there and back.
+   */
   #phase<Name extends 'claim' | 'mark' | 'told' | 'commit'>(
     round: ControllerRound,
     what: Name,
@@ -197,14 +200,24 @@ export class MarkerController {
     milliseconds: number,
   ): Promise<void> {
     const { phase } = round;
+    const { systemId } = this.#deps.caller;
+    const members = this.#definition.members.map((member, at) => ({ member, at }));
+    const isLast = ({ member }: { readonly member: CutPlace }): boolean =>
+      what === 'mark' && member.systemId === systemId;
     return new Promise((resolve) => {
-      this.#definition.members.forEach((member, at) => {
-        void this.#ask(member, what, ask, milliseconds)
-          .then((told) => refusalIn(what, told, member), refusalOf)
-          .then((refusal) => {
+      const askAll = (asked: typeof members): Promise<unknown> =>
+        Promise.all(
+          asked.map(async ({ member, at }) => {
+            const refusal = await this.#ask(member, what, ask, milliseconds).then(
+              (told) => refusalIn(what, told, member),
+              refusalOf,
+            );
             round.answered(phase, at, refusal);
             if (round.phase !== phase) resolve();
-          });
+          }),
+        );
+      void askAll(members.filter((each) => !isLast(each))).then(() => {
+        if (round.phase === phase) void askAll(members.filter(isLast));
       });
     });
   }
