@@ -49,6 +49,7 @@ export const command: ReadCommand<'group show'> = {
         ...(group.members.length === 0 ? [] : [membersLine(group)]),
         ['secondary exports', group.secondaryExports],
         ['delete delay', `${group.deleteDelaySeconds}s`],
+        ['snapshots', snapshotsText(group)],
         ['replies', protectionText(group)],
         ['synchronous', synchronousText(group.synchronous)],
         ['release', `what every follower has ${journal.release}`],
@@ -81,6 +82,12 @@ export const command: ReadCommand<'group show'> = {
     ].join('\n\n');
   },
 };
+
+function snapshotsText({ snapshots, snapshotSchedule, clones }: GroupStatus): string {
+  const living = snapshots.filter(({ state }) => state === 'normal').length;
+  const ofClones = clones.length === 0 ? '' : `, ${clones.length} writable clones`;
+  return `${living}${ofClones}, scheduled: ${snapshotSchedule}`;
+}
 
 function membersLine({ members }: GroupStatus): [string, string] {
   const each = members.map(({ name, url }) => (url === null ? name : `${name} at ${url}`));

@@ -52,6 +52,8 @@ const commands: Record<VerbName, () => Promise<AnyCommand>> = {
   'cut delete': async () => (await import('./cut-delete.ts')).command as AnyCommand,
   'snapshot create': async () => (await import('./snapshot-create.ts')).command as AnyCommand,
   'snapshot list': async () => (await import('./snapshot-list.ts')).command as AnyCommand,
+  'snapshot export': async () => (await import('./snapshot-export.ts')).command as AnyCommand,
+  'snapshot schedule': async () => (await import('./snapshot-schedule.ts')).command as AnyCommand,
   'snapshot delete': async () => (await import('./snapshot-delete.ts')).command as AnyCommand,
   events: async () => (await import('./events.ts')).command as AnyCommand,
   wait: async () => (await import('./wait.ts')).command as AnyCommand,

@@ -3,7 +3,7 @@
  * counted here. Names and units are a promise: alerts are written on them.
  */
 import { type Metric, type MetricValue, type MetricValueWithName, Registry } from 'prom-client';
-import { refusalOf } from '../group/system/exports.ts';
+import { refusalOf } from '../group/system/export-refusal.ts';
 import type { Group } from '../group/order/group.ts';
 import type { System } from '../group/system/system.ts';
 import { shownVolumes, type Volume } from '../group/apply/volume.ts';

@@ -40,8 +40,10 @@ export const verbSummaries = {
   'cut promote': 'make all secondaries of a target list primary at the same marker, or none',
   'cut delete': 'end a cut; markers in journals stay, and nothing is held any more',
   'snapshot create': 'keep all volumes of a group as they are at this instant',
-  'snapshot list': 'list the snapshots of a group and what they keep',
-  'snapshot delete': 'delete a snapshot and give back what only it needs',
+  'snapshot list': 'list snapshots and their writable clones, and what they keep',
+  'snapshot export': 'show how a snapshot is reached, or make a writable clone of it',
+  'snapshot schedule': 'make snapshots of a group by rules, and keep so many of them',
+  'snapshot delete': 'delete a snapshot, or a clone, and give back what only it needs',
   wait: 'wait until a group has come to something',
   events: 'show what happened since the daemon started, or as it happens',
 } as const;

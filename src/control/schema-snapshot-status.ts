@@ -23,4 +23,25 @@ export const snapshotStatus = z.strictObject({
     }),
   ),
 });
+export const cloneStatus = z.strictObject({
+  name: z.string(),
+  snapshot: z.string().meta({ description: 'what it was when it was made' }),
+  createdAt: z.string().meta({ description: 'RFC 3339' }),
+  state: z.enum(['normal', 'independent', 'lost', 'failed']).meta({
+    description:
+      '`normal`: over its snapshot; `independent`: all of it is its own, because its snapshot went; `lost`: that went without it',
+  }),
+  failure: z.string(),
+  allocatedBytes: bytes.meta({ description: 'what is its own, on disk' }),
+  volumes: z.array(
+    z.strictObject({
+      name: z.string(),
+      sizeBytes: bytes,
+      allocatedBytes: bytes,
+      exports: z.array(z.string()).meta({ description: 'the names that clients may open now' }),
+      uris: z.array(z.string()),
+    }),
+  ),
+});
+export type CloneStatus = z.infer<typeof cloneStatus>;
 export type SnapshotStatus = z.infer<typeof snapshotStatus>;

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { localCutStatus } from './schema-cut-status.ts';
-import { snapshotStatus } from './schema-snapshot-status.ts';
+import { cloneStatus, snapshotStatus } from './schema-snapshot-status.ts';
 
 export const updateNumber = z.int().nonnegative().meta({ description: 'an update number' });
 const bytes = z.int().nonnegative();
@@ -161,6 +161,10 @@ export const groupStatus = z.strictObject({
   history: z.strictObject({ from: updateNumber, promisedSeconds: z.number().nonnegative() }),
   volumes: z.array(volumeStatus),
   snapshots: z.array(snapshotStatus).meta({ description: 'in the order in which they were made' }),
+  snapshotSchedule: z.string().meta({ description: 'as it is typed; none' }),
+  clones: z
+    .array(cloneStatus)
+    .meta({ description: 'writable clones of snapshots, of this system alone' }),
   deletedVolumes: z
     .array(volumeStatus)
     .meta({ description: 'deleted at the source, hidden from hosts, and still on disk here' }),

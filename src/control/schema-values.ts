@@ -7,6 +7,7 @@ import { JnbdError } from '../platform/errors.ts';
 import { namePattern } from '../platform/limits.ts';
 import type { ListenAddress } from '../platform/network.ts';
 import { parseBatchSize, parsePace } from '../platform/pace-settings.ts';
+import { parseSchedule } from '../platform/schedule-text.ts';
 import { parseSize } from '../platform/size-text.ts';
 
 /** `HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`; `undefined` where it is none of these. */
@@ -88,6 +89,15 @@ function read<T>(parse: (text: string) => T) {
     }
   });
 }
+
+export const snapshotSchedule = written(
+  z.array(z.object({ everySeconds: z.int().positive(), keep: z.int().positive() })),
+  (text) => {
+    const rules = parseSchedule(text);
+    return rules ? [...rules] : undefined;
+  },
+  'a schedule; write none, or what is kept of each: hourly:24,daily:7,weekly:4,15m:8 (from 1m on, 200 together)',
+);
 
 export const pace = read(parsePace);
 export const batchSize = read(parseBatchSize);

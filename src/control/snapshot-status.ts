@@ -1,7 +1,8 @@
 import type { CatalogSnapshot } from '../group/catalog/snapshots.ts';
 import { areaName } from '../group/catalog/snapshots.ts';
+import type { Clone } from '../group/snapshots/clones.ts';
 import type { Group } from '../group/order/group.ts';
-import type { SnapshotStatus } from './schema-snapshot-status.ts';
+import type { CloneStatus, SnapshotStatus } from './schema-snapshot-status.ts';
 
 /** The names that an export may be asked for by, and the URIs of a full name. */
 export interface SnapshotDoors {
@@ -41,6 +42,30 @@ export function snapshotStatusOf(
     createdAt: new Date(snapshot.atMilliseconds).toISOString(),
     state: snapshot.isDeleted === true ? 'deleted' : 'normal',
     preservedBytes: volumes.reduce((sum, volume) => sum + volume.preservedBytes, 0),
+    volumes,
+  };
+}
+
+export function cloneStatusOf(group: Group, clone: Clone, doors: SnapshotDoors): CloneStatus {
+  const { name, state, failure, entry } = clone;
+  const volumes = clone.volumes.map(({ entry: { name: volume, dataBytes }, store }) => {
+    const fullName = `${group.name}/${volume}@${name}`;
+    const exports = failure === '' ? doors.namesOf(fullName) : [];
+    return {
+      name: volume,
+      sizeBytes: dataBytes,
+      allocatedBytes: store?.allocatedBytes ?? 0,
+      exports,
+      uris: exports.length > 0 ? doors.uris(fullName) : [],
+    };
+  });
+  return {
+    name,
+    snapshot: entry.snapshot.name,
+    createdAt: new Date(entry.createdAtMilliseconds).toISOString(),
+    state,
+    failure,
+    allocatedBytes: volumes.reduce((sum, volume) => sum + volume.allocatedBytes, 0),
     volumes,
   };
 }

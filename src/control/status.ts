@@ -1,6 +1,6 @@
 import type { ExportDirectory } from '../group/apply/export.ts';
 import type { Branch } from '../group/system/branches.ts';
-import { refusalOf } from '../group/system/exports.ts';
+import { refusalOf } from '../group/system/export-refusal.ts';
 import { releaseRuleDefault } from '../group/followers/follower-holds.ts';
 import type { Group } from '../group/order/group.ts';
 import { generationOf } from '../group/catalog/lineage.ts';
@@ -9,6 +9,8 @@ import { tailUpdates } from '../group/catalog/taken-over.ts';
 import { shownVolumes, type Volume } from '../group/apply/volume.ts';
 import { deleteDelayMillisecondsDefault } from '../group/order/deleted-volumes.ts';
 import type { CatalogSnapshot } from '../group/catalog/snapshots.ts';
+import { formatSchedule } from '../platform/schedule-text.ts';
+import type { Clone } from '../group/snapshots/clones.ts';
 import type { Clock } from '../platform/clock.ts';
 import { recordPayloadBytesMax, slabBytes } from '../platform/limits.ts';
 import { indexTablesMax } from '../volume/block-index.ts';
@@ -26,8 +28,13 @@ import type { Following } from './following.ts';
 import type { CopyClock } from './copy-clock.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { GroupStatus, Status, VolumeStatus } from './schema-status.ts';
-import type { SnapshotStatus } from './schema-snapshot-status.ts';
-import { type SnapshotDoors, snapshotsStatus, snapshotStatusOf } from './snapshot-status.ts';
+import type { CloneStatus, SnapshotStatus } from './schema-snapshot-status.ts';
+import {
+  cloneStatusOf,
+  type SnapshotDoors,
+  snapshotsStatus,
+  snapshotStatusOf,
+} from './snapshot-status.ts';
 
 /** A client as the NBD server sees it. */
 export interface ClientConnection {
@@ -133,6 +140,10 @@ export class StatusReport {
     return snapshotStatusOf(group, snapshot, this.#snapshotDoors(this.#doors()));
   }
 
+  clone(group: Group, clone: Clone): CloneStatus {
+    return cloneStatusOf(group, clone, this.#snapshotDoors(this.#doors()));
+  }
+
   #snapshotDoors(doors: Doors): SnapshotDoors {
     return { namesOf: (name) => doors.namesOf(name), uris: this.#sources.uris };
   }
@@ -189,6 +200,10 @@ export class StatusReport {
       history: { from: applied, promisedSeconds: 0 },
       volumes: shownVolumes(group.volumes).map((volume) => this.#volume(group, volume, doors)),
       snapshots: snapshotsStatus(group, this.#snapshotDoors(doors)),
+      snapshotSchedule: formatSchedule(catalog.snapshotSchedule ?? []),
+      clones: group.snapshots.clones.list.map((clone) =>
+        cloneStatusOf(group, clone, this.#snapshotDoors(doors)),
+      ),
       deletedVolumes: deletedStatus(group),
       pairs: pairsStatus(group, this.#sources.system.name, followed?.resync, lagClock),
       upstream,

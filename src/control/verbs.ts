@@ -74,6 +74,8 @@ export class Verbs {
     'secondary add': (parameters) => this.#follow.add(parameters),
     'secondary remove': (parameters) => this.#follow.remove(parameters),
     'snapshot create': (parameters) => this.#snapshot.create(parameters),
+    'snapshot export': (parameters) => this.#snapshot.export(parameters),
+    'snapshot schedule': (parameters) => this.#snapshot.schedule(parameters),
     'snapshot delete': (parameters) => this.#snapshot.delete(parameters),
     'cut create': (parameters) => this.#cut.create(parameters),
     'cut mark': (parameters, call) => this.#cut.mark(parameters, call.signal),

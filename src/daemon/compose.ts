@@ -17,6 +17,7 @@ import { listBranches } from '../group/system/branches.ts';
 import type { Group } from '../group/order/group.ts';
 import { systemNameOf } from '../group/catalog/names.ts';
 import { SystemExports } from '../group/system/exports.ts';
+import { SnapshotSchedules } from '../group/system/snapshot-schedules.ts';
 import { System, type SystemDependencies } from '../group/system/system.ts';
 import { openNbdSource } from '../nbd/import-source.ts';
 import { NbdServer, type NbdServerOptions } from '../nbd/server.ts';
@@ -220,6 +221,7 @@ export async function composeDaemon(
     groupOpened: (group) => source.add(group),
     groupClosing: (group) => source.remove(group, system.isRestarting(group.name)),
   });
+  const schedules = new SnapshotSchedules({ clock, event }, system);
   const lagClock = new LagClock(clock, system);
   const copyClock = new CopyClock(
     clock,
@@ -292,6 +294,7 @@ export async function composeDaemon(
   }
   followed.start();
   cuts.start();
+  schedules.start();
   await primaryWatch.start();
   return {
     system,
@@ -320,6 +323,7 @@ export async function composeDaemon(
       happened();
     },
     async stop(answerMilliseconds) {
+      schedules.close();
       cuts.close();
       followed.close();
       primaryWatch.close();

@@ -2,7 +2,8 @@ import type { DiskFile } from '../platform/disk.ts';
 import { areaBytes, blocksOf, blocksPerMapPage, mapStart } from '../volume/area-layout.ts';
 import type { BlockIndex } from '../volume/block-index.ts';
 
-const pageBytes = blocksPerMapPage / 8;
+export const mapPageBytes = blocksPerMapPage / 8;
+const pageBytes = mapPageBytes;
 const readBytes = 64 * pageBytes;
 
 /**
@@ -22,10 +23,22 @@ export class PreservedMap {
    * receives a record for the area tells it. Throws system errors.
    */
   static load(file: DiskFile, area: number, dataBytes: number, index: BlockIndex): PreservedMap {
-    const map = new PreservedMap(dataBytes);
-    map.#read(file, dataBytes);
+    const map = PreservedMap.inFile(file, dataBytes);
     index.visitBlocks(area, (start, end) => map.set(start, end));
     return map;
+  }
+
+  /** What the file alone says. Throws system errors. */
+  static inFile(file: DiskFile, dataBytes: number): PreservedMap {
+    const map = new PreservedMap(dataBytes);
+    map.#read(file, dataBytes);
+    return map;
+  }
+
+  /** As it stands in a file, of blocks `index` * `blocksPerMapPage` on. */
+  copyOfPage(index: number): Uint8Array {
+    const page = this.#pages.get(index);
+    return page ? Uint8Array.from(page) : new Uint8Array(pageBytes);
   }
 
   get bytes(): number {
@@ -41,15 +54,17 @@ export class PreservedMap {
   /** Blocks [from, to); those behind the end of the area do not count. */
   set(from: number, to: number): void {
     const end = Math.min(to, this.blocks);
-    for (let block = from; block < end; block += 1) {
+    for (let block = from; block < end; ) {
       const index = Math.floor(block / blocksPerMapPage);
       let page = this.#pages.get(index);
       if (!page) {
         page = new Uint8Array(pageBytes);
         this.#pages.set(index, page);
       }
-      const bit = block % blocksPerMapPage;
-      page[bit >> 3] = (page[bit >> 3] ?? 0) | (1 << (bit & 7));
+      const stop = Math.min(end, (index + 1) * blocksPerMapPage);
+      const first = block % blocksPerMapPage;
+      setBits(page, first, first + stop - block);
+      block = stop;
     }
   }
 
@@ -100,6 +115,19 @@ export class PreservedMap {
       at += length;
     }
   }
+}
+
+/** Bits [from, to) of one page. */
+function setBits(page: Uint8Array, from: number, to: number): void {
+  let bit = from;
+  for (; bit < to && (bit & 7) !== 0; bit += 1) setBit(page, bit);
+  const whole = Math.max(bit, to - (to % 8));
+  page.fill(0xff, bit >> 3, whole >> 3);
+  for (bit = whole; bit < to; bit += 1) setBit(page, bit);
+}
+
+function setBit(page: Uint8Array, bit: number): void {
+  page[bit >> 3] = (page[bit >> 3] ?? 0) | (1 << (bit & 7));
 }
 
 /** `blocksPerMapPage`: there is none. */

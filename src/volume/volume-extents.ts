@@ -7,7 +7,7 @@ import { nodeKind } from './node-kind.ts';
 /** State of an extent, as NBD's base:allocation has it. */
 export const extentState = { data: 0, zero: 2, hole: 3 } as const;
 
-const stateOf: Readonly<Record<FileExtent['storage'], number>> = {
+export const extentStateOf: Readonly<Record<FileExtent['storage'], number>> = {
   data: extentState.data,
   reserved: extentState.zero,
   hole: extentState.hole,
@@ -141,7 +141,7 @@ export class VolumeExtents {
     file.extentSync(offset, this.#end, found);
     this.#fileStart = offset;
     this.#fileEnd = found.end;
-    this.#fileState = stateOf[found.storage];
+    this.#fileState = extentStateOf[found.storage];
     this.#work += found.work;
   }
 

@@ -89,6 +89,54 @@ describe('jnbd snapshot', () => {
     expect((await refused('snapshot', 'create', 'g')).code).toBe(2);
   });
 
+  it('makes clones that can be written to, and are safe once they were flushed', async () => {
+    const made = (await daemon.client('snapshot', 'export', 'g@one', '--writable', 'lab')) as {
+      result: string;
+      clone: { state: string; volumes: { exports: string[] }[] };
+    };
+    expect(made).toMatchObject({ result: 'done', clone: { state: 'normal' } });
+    expect(made.clone.volumes[0]?.exports).toEqual(['g/v@lab', 'v@lab']);
+    expect(await firstByte('g/v@lab')).toBe(1);
+    const client = await NbdClient.connectUri(daemon.uri('g/v@lab'));
+    await client.write(512, Buffer.alloc(5000, 9));
+    await client.flush();
+    await client.close();
+    await daemon.kill();
+    daemon = await Daemon.start({ dataDirectory: daemon.dataDirectory });
+    const again = await NbdClient.connectUri(daemon.uri('v@lab'));
+    const bytes = await again.read(0, 8192);
+    expect([0, 511, 512, 5511, 5512, 8191].map((at) => bytes[at])).toEqual([1, 1, 9, 9, 1, 1]);
+    const used = await refused('snapshot', 'delete', 'g@lab', '--force');
+    expect([used.code, used.stderr]).toEqual([4, expect.stringContaining('in use by')]);
+    await again.close();
+    expect(await firstByte('g/v@one')).toBe(1);
+    const under = await refused('snapshot', 'delete', 'g@one');
+    expect([under.code, under.stderr]).toEqual([4, expect.stringContaining('g@lab')]);
+    const { clones } = (await daemon.client('snapshot', 'list')) as { clones: unknown[] };
+    expect(clones).toMatchObject([{ group: 'g', name: 'lab', snapshot: 'one' }]);
+    const written = await refused('snapshot', 'delete', 'g@lab');
+    expect([written.code, written.stderr]).toEqual([4, expect.stringContaining('--force')]);
+    expect(await daemon.client('snapshot', 'delete', 'g@lab', '--force')).toEqual({
+      result: 'done',
+    });
+  });
+
+  it('makes them by itself', async () => {
+    const scheduled = await daemon.client('snapshot', 'schedule', 'g', 'hourly:2,daily:1');
+    expect(scheduled).toEqual({ result: 'done', group: 'g', schedule: 'hourly:2,daily:1' });
+    const names = async (): Promise<string[]> => {
+      const { snapshots } = (await daemon.client('snapshot', 'list', 'g')) as {
+        snapshots: { name: string }[];
+      };
+      return snapshots.map(({ name }) => name).filter((name) => /^auto-\d{8}-\d{6}$/.test(name));
+    };
+    await expect.poll(names, { timeout: 20_000 }).toHaveLength(1);
+    const [name] = await names();
+    expect((await refused('snapshot', 'create', 'g@auto-20300131-120000')).code).toBe(2);
+    await daemon.client('snapshot', 'schedule', 'g', 'none');
+    await daemon.client('snapshot', 'delete', `g@${name}`);
+  });
+
   it('gives back what only it needs', async () => {
     const used = async (): Promise<number> => {
       const { snapshots } = (await daemon.client('snapshot', 'list', 'g')) as {

@@ -379,6 +379,7 @@ export class GroupLedger {
       }
       case 'snapshot_created':
       case 'snapshot_deleted':
+      case 'snapshots_scheduled':
         throw new Error('nobody makes snapshots of this group');
       case 'protection_changed':
         throw new Error('nobody follows this group');

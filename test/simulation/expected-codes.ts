@@ -15,6 +15,7 @@ export const errorCodes: Record<ErrorCode, string> = {
   certificate_invalid: 'TLS',
   group_not_found: reached,
   volume_not_found: reached,
+  snapshot_not_found: 'the command line',
   export_not_found: 'our client of other NBD servers',
   exists_differently: reached,
   group_not_empty: reached,
@@ -23,6 +24,7 @@ export const errorCodes: Record<ErrorCode, string> = {
   confirmation_needed: reached,
   hook_refused: 'hooks, which are processes',
   state_refuses: reached,
+  clone_needs_snapshot: 'a follower with a clone',
   data_directory_locked: reached,
   data_directory_foreign: reached,
   data_directory_read_only: reached,
@@ -107,6 +109,8 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   cut_holds_apply: 'elsewhere',
   cut_promotion_unfinished: 'elsewhere',
   cut_member_moved: 'elsewhere',
+  clone_unusable: 'stays',
+  snapshot_missed: 'elsewhere',
 };
 
 /** What campaigns have to bring about, as it is counted. */

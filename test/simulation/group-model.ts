@@ -97,6 +97,8 @@ export class GroupImage {
         this.snapshots.change(this.volumes, change, this.number);
         for (const id of change.areas) this.volumes.delete(id);
         return;
+      case 'snapshots_scheduled':
+        return;
       case 'volume_changed': {
         const volume = must(this.volumes.get(change.volume.id), 'a changed volume is there');
         volume.catalog = change.volume;

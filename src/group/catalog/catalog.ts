@@ -1,12 +1,18 @@
 import type { AreaRole } from '../../journal/area.ts';
 import type { AreaLayout } from '../../journal/segment-chain.ts';
+import type { ScheduleRule } from '../../platform/schedule-text.ts';
 import { assert } from '../../platform/assert.ts';
 import type { Disk } from '../../platform/disk.ts';
 import type { CatalogMarker } from './catalog-markers.ts';
 import type { Lineage } from './lineage.ts';
 import type { Protection, ProtectionChange, SynchronousSettings } from './protection.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
-import { type CatalogSnapshot, changeSnapshots, type SnapshotChange } from './snapshots.ts';
+import {
+  type CatalogSnapshot,
+  changeSnapshots,
+  type ScheduleChange,
+  type SnapshotChange,
+} from './snapshots.ts';
 import type { GroupRole, VolumeState } from './states.ts';
 
 /** What a full journal means for hosts, when it is not apply that is behind. */
@@ -77,6 +83,8 @@ export interface Catalog {
   readonly volumes: readonly CatalogVolume[];
   /** In the order of their numbers. */
   readonly snapshots?: readonly CatalogSnapshot[] | undefined;
+  /** By which rules the primary makes snapshots by itself; where it does not say, by none. */
+  readonly snapshotSchedule?: readonly ScheduleRule[] | undefined;
   /** Of the newest change that was about snapshots, and the newest before it that a promotion cannot leave out. */
   readonly snapshotChange?: { readonly number: number; readonly after: number } | undefined;
   readonly areas: readonly CatalogArea[];
@@ -116,6 +124,7 @@ export type CatalogChange =
   | { readonly change: 'volume_deleted'; readonly id: number }
   | { readonly change: 'protection_changed'; readonly protection: ProtectionChange }
   | SnapshotChange
+  | ScheduleChange
   /** Nobody but that system may be primary behind this record (SAFETY 16). */
   | { readonly change: 'handed_over'; readonly to: number; readonly name: string };
 
@@ -159,6 +168,13 @@ export function changeCatalog(catalog: Catalog, change: CatalogChange, number: n
         volumes: [...catalog.volumes, ...change.areas],
         snapshotChange: { number, after: lastingNumber(catalog) },
         snapshots: changeSnapshots(catalog.snapshots ?? [], change, number),
+      };
+    case 'snapshots_scheduled':
+      return {
+        ...catalog,
+        number,
+        snapshotSchedule: change.rules,
+        snapshotChange: { number, after: lastingNumber(catalog) },
       };
     case 'volume_deleted':
     case 'snapshot_deleted': {

@@ -30,7 +30,9 @@ export type ConditionCode =
   | 'cut_targets_wait'
   | 'cut_holds_apply'
   | 'cut_promotion_unfinished'
-  | 'cut_member_moved';
+  | 'cut_member_moved'
+  | 'clone_unusable'
+  | 'snapshot_missed';
 
 export type Severity = 'warning' | 'error';
 

@@ -45,6 +45,10 @@ export class GroupFiles {
   get branches(): string {
     return `${this.directory}/branches`;
   }
+  /** What was written to writable clones of snapshots here. */
+  get clones(): string {
+    return `${this.directory}/clones`;
+  }
   /** Volumes that the group's source deleted, whose files are still here. */
   get deleted(): string {
     return `${this.directory}/deleted`;

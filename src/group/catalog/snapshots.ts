@@ -1,3 +1,4 @@
+import type { ScheduleRule } from '../../platform/schedule-text.ts';
 import { areaBytes } from '../../volume/area-layout.ts';
 import type { VolumeState } from './states.ts';
 
@@ -50,6 +51,12 @@ export type SnapshotChange =
       /** Ids of areas that nobody needs any more. */
       readonly areas: readonly number[];
     };
+
+/** The rules that snapshots are made by are others. */
+export interface ScheduleChange {
+  readonly change: 'snapshots_scheduled';
+  readonly rules: readonly ScheduleRule[];
+}
 
 /** What the list is behind record `number`, which is that change. */
 export function changeSnapshots(

@@ -270,9 +270,9 @@ export class Group {
     this.changes.stop();
     this.cuts.close(this.#failureText);
     this.synchronous.close();
-    this.snapshots.space.close();
     this.followers.close();
     await this.#driver?.close();
+    await this.snapshots.close();
     this.follow.close();
     this.#head.close();
     this.guard.close();
@@ -315,8 +315,8 @@ export class Group {
     this.journal.requestDurable();
   }
 
-  *sessions(): Generator<OpenSession> {
-    for (const volume of this.volumes.values()) yield* volume.sessions;
+  sessions(): Generator<OpenSession> {
+    return this.snapshots.sessions();
   }
 
   #durableAdvanced(): void {

@@ -28,7 +28,10 @@ export interface ResyncOrigin {
   /** The source's. */
   readonly lineage: Lineage;
   /** The source's; as of `through`, or later. */
-  readonly catalog: Pick<Catalog, 'number' | 'nextVolumeId' | 'volumes' | 'snapshots'>;
+  readonly catalog: Pick<
+    Catalog,
+    'number' | 'nextVolumeId' | 'volumes' | 'snapshots' | 'snapshotSchedule'
+  >;
   /**
    * All in which a volume here may differ from what the source has, or had at `through`. Volumes that
    * are not here, and what is larger there, need not be named.
@@ -94,6 +97,7 @@ export async function beginResync(
       nextVolumeId: origin.catalog.nextVolumeId,
       volumes,
       snapshots: origin.catalog.snapshots,
+      snapshotSchedule: origin.catalog.snapshotSchedule,
     },
     follow: {
       formatVersion: 1,

@@ -1,5 +1,7 @@
+import type { OpenSession } from '../apply/volume.ts';
 import type { CatalogSnapshot } from '../catalog/snapshots.ts';
 import { ClearedRanges } from './cleared-ranges.ts';
+import { type ClonedGroup, Clones } from './clones.ts';
 import { Preserver, type PreservingGroup, type WaitingWriter } from './preserver.ts';
 import { type SnapshotGroup, SnapshotRecords } from './snapshot-records.ts';
 import { type ReturningGroup, SpaceReturn } from './space-return.ts';
@@ -9,15 +11,30 @@ export class GroupSnapshots extends SnapshotRecords {
   readonly preserver: Preserver;
   readonly cleared: ClearedRanges;
   readonly space: SpaceReturn;
+  readonly clones: Clones;
+  readonly #all: SnapshotGroup['volumes'];
 
   constructor(
-    group: SnapshotGroup & PreservingGroup & ReturningGroup,
+    group: SnapshotGroup & PreservingGroup & ReturningGroup & ClonedGroup,
     snapshots: readonly CatalogSnapshot[],
   ) {
     super(group, snapshots);
     this.preserver = new Preserver(group);
     this.cleared = new ClearedRanges(group, this.preserver);
     this.space = new SpaceReturn(group);
+    this.clones = new Clones(group);
+    this.#all = group.volumes;
+  }
+
+  /** Of all volumes, and of what stands over them. */
+  *sessions(): Generator<OpenSession> {
+    for (const volume of this.#all.values()) yield* volume.sessions;
+    yield* this.clones.sessions();
+  }
+
+  async close(): Promise<void> {
+    this.space.close();
+    await this.clones.close();
   }
 
   /** That connection is gone. */

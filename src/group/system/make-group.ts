@@ -5,6 +5,7 @@ import type { Clock } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, systemErrorCode } from '../../platform/errors.ts';
 import { segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
+import { removeClones } from '../snapshots/clone-files.ts';
 import { dropPreserved } from '../../volume/preserved-blocks.ts';
 import { removeBranches } from './branches.ts';
 import type { Catalog } from '../catalog/catalog.ts';
@@ -108,6 +109,7 @@ export function removeGroupFiles(disk: Disk, files: GroupFiles): void {
   }
   dropPreserved(disk, files.preserved);
   removeBranches(disk, files);
+  removeClones(disk, files.clones);
   for (const name of disk.listSync(files.directory)) {
     const path = `${files.directory}/${name}`;
     if (path !== files.unfinished && !disk.isDirectorySync(path)) disk.removeFileSync(path);

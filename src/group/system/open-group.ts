@@ -107,6 +107,7 @@ export async function openGroup(
     cuts,
   });
   openVolumes(disk, group, files, changes);
+  group.snapshots.clones.open(disk, files.clones);
   deleted.start(group);
   if (changes.length > 0) writeCatalog(disk, files.catalog, catalog);
   for (const area of found.areas) {

@@ -17,6 +17,7 @@ export interface GroupOrigin {
   readonly nextVolumeId: number;
   readonly volumes: readonly CatalogVolume[];
   readonly snapshots: readonly CatalogSnapshot[] | undefined;
+  readonly snapshotSchedule: Catalog['snapshotSchedule'];
   readonly journalOnly: boolean;
   readonly follow: Omit<FollowState, 'formatVersion' | 'copies' | 'shows'>;
   /** Whether volumes have contents that no record will bring. */
@@ -35,6 +36,7 @@ export function secondaryCatalog(own: Catalog, origin: GroupOrigin): Catalog {
     nextVolumeId: origin.nextVolumeId,
     volumes: hereVolumes(origin),
     snapshots: origin.snapshots,
+    snapshotSchedule: origin.snapshotSchedule,
   };
 }
 

@@ -27,6 +27,7 @@ import {
 } from './make-group.ts';
 import { checkName } from '../catalog/names.ts';
 import { checkPaths, checkSame, type GroupSettings } from '../catalog/new-group.ts';
+import { keepClones } from './kept-clones.ts';
 import { openGroup } from './open-group.ts';
 import { planRestart, type RestartPlan } from './restart-journal.ts';
 import { type GroupOrigin, secondaryBeginning, secondaryCatalog } from './secondary-group.ts';
@@ -267,6 +268,7 @@ export class System {
     if (this.groups.get(name) !== group) throw closedGroup(this.#files(name).restart);
     this.#claim(name);
     try {
+      await keepClones(group, plan);
       planRestart(this.#deps.disk, this.#files(name), plan);
       const restarting = { groupId: group.catalog.groupId, opened: Promise.resolve<unknown>(0) };
       this.#restarting.set(name, restarting);

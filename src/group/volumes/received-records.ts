@@ -106,6 +106,8 @@ export class ReceivedRecords implements Parked {
     const change = isChange ? this.#decodeChange(payload) : undefined;
     const cut = isCutRecord(header.type) ? this.#decodeCut(payload) : undefined;
     if (changesVolume(header.type)) this.#checkPlace();
+    if (change?.change === 'snapshot_deleted' && header.number > this.#group.catalog.number)
+      this.#group.snapshots.clones.checkDeletable(change.number);
     journal.stampReceived(slab, at, header, from);
     const { segment, payloadOffset } = journal.place;
     const { sequence } = segment.header;

@@ -1,4 +1,5 @@
 import type { Disk } from '../../platform/disk.ts';
+import type { ScheduleRule } from '../../platform/schedule-text.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import { snapshotsPerGroupMax, volumesPerGroupMax } from '../../platform/limits.ts';
 import { shownVolumes, Volume } from '../apply/volume.ts';
@@ -27,6 +28,8 @@ export async function createSnapshot(
   return group.changes.inTurn(async () => {
     const existing = findSnapshot(group, name);
     if (existing) return { snapshot: existing, created: false };
+    if (group.snapshots.clones.find(name))
+      throw new JnbdError('exists_differently', `${group.name}@${name} is a writable clone`);
     const volumes = volumesToPreserve(group);
     const first = group.catalog.nextVolumeId;
     const entries = volumes.map((volume, at) => areaEntry(first + at, volume.catalog));
@@ -115,7 +118,33 @@ export async function deleteSnapshot(group: Group, name: string): Promise<boolea
   });
 }
 
+/** By which rules snapshots are made from now on; none: no more. False: they were so before. */
+export async function scheduleSnapshots(
+  group: Group,
+  rules: readonly ScheduleRule[],
+): Promise<boolean> {
+  return group.changes.inTurn(async () => {
+    const known = group.catalog.snapshotSchedule ?? [];
+    const isSame =
+      known.length === rules.length &&
+      known.every(({ everySeconds, keep }, at) => {
+        const rule = rules[at];
+        return rule?.everySeconds === everySeconds && rule.keep === keep;
+      });
+    if (isSame) return false;
+    await makeChange(group, { change: 'snapshots_scheduled', rules });
+    return true;
+  });
+}
+
 function checkUnused(group: Group, { number, name }: CatalogSnapshot): void {
+  const [clone] = group.snapshots.clones.of(number);
+  if (clone) {
+    throw new JnbdError(
+      'volume_in_use',
+      `snapshot ${group.name}@${name} is what clone ${group.name}@${clone.name} stands over; delete that first: jnbd snapshot delete ${group.name}@${clone.name}`,
+    );
+  }
   const [session] = group.snapshots.sessionsOf(number);
   if (!session) return;
   throw new JnbdError(

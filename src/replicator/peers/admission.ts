@@ -131,10 +131,22 @@ function placeOf(
   return { url: peerUrl(identity, peer, listenPort), groupName };
 }
 
-function toldCatalog({ number, nextVolumeId, volumes, snapshots }: Catalog): Registered['catalog'] {
-  const told = { number, nextVolumeId, volumes: [...volumes] };
-  if (!snapshots) return told;
-  return { ...told, snapshots: snapshots.map((each) => ({ ...each, areas: [...each.areas] })) };
+function toldCatalog({
+  number,
+  nextVolumeId,
+  volumes,
+  snapshots,
+  snapshotSchedule: rules,
+}: Catalog): Registered['catalog'] {
+  return {
+    number,
+    nextVolumeId,
+    volumes: [...volumes],
+    ...(snapshots === undefined
+      ? {}
+      : { snapshots: snapshots.map((each) => ({ ...each, areas: [...each.areas] })) }),
+    ...(rules === undefined ? {} : { snapshotSchedule: [...rules] }),
+  };
 }
 
 /** Before the first record. */

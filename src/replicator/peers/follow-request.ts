@@ -94,6 +94,7 @@ export function originOf(
     nextVolumeId: told.catalog.nextVolumeId,
     volumes: told.catalog.volumes,
     snapshots: told.catalog.snapshots,
+    snapshotSchedule: told.catalog.snapshotSchedule,
     journalOnly,
     isCopied: told.copy,
     follow: { ...choice, ...sourceOf(told), handoffsAfter: told.newest },

@@ -114,6 +114,10 @@ export const registeredSchema = z.object({
     nextVolumeId: z.int().min(0).max(0x1_0000),
     volumes: z.array(catalogVolumeSchema).max(volumesPerGroupMax),
     snapshots: z.array(catalogSnapshotSchema).max(snapshotsPerGroupMax).optional(),
+    snapshotSchedule: z
+      .array(z.object({ everySeconds: z.int().min(1), keep: z.int().min(1) }))
+      .max(snapshotsPerGroupMax)
+      .optional(),
   }),
   journalCapacityBytes: z.int().min(0),
   /** Whether the journal alone is not enough: contents come as copy frames. */

@@ -70,6 +70,7 @@ export async function beginAnew(
       nextVolumeId: told.catalog.nextVolumeId,
       volumes: told.catalog.volumes.map((volume) => ({ ...volume, journalOnly: true })),
       snapshots: told.catalog.snapshots,
+      snapshotSchedule: told.catalog.snapshotSchedule,
     },
     follow: { formatVersion: 1, ...follow, copies: [], shows: through },
     made: [],
