@@ -26,10 +26,11 @@ export interface LoadTarget {
   readonly preSharedKeyFile: string | undefined;
 }
 
-export async function putLoad(row: Row, target: LoadTarget): Promise<Measurement> {
-  return row.load.tool === 'fio'
-    ? runFio(row.load.arguments, target)
-    : runClient(row.load.arguments, target);
+export async function putLoad(
+  { load }: Pick<Row, 'load'>,
+  target: LoadTarget,
+): Promise<Measurement> {
+  return load.tool === 'fio' ? runFio(load.arguments, target) : runClient(load.arguments, target);
 }
 
 interface FioSide {

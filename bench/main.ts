@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { inspect, parseArgs } from 'node:util';
 import { ownName, peerNames } from './contestants.ts';
 import { benchFollow, followRows } from './follow.ts';
+import { benchHistory, historyRows } from './history.ts';
 import { benchNbd } from './nbd.ts';
 import { benchRecovery } from './recovery.ts';
 import { say } from './report.ts';
@@ -81,6 +82,18 @@ Writes to a system whose replies wait for a synchronous follower, against a mirr
   --json FILE       write everything measured
   --readme          put the table into README.md`;
 
+const historyUsage = `usage: scripts/bench history [options]
+
+Measures what it costs that the past is kept, against a qcow2 overlay of qemu-nbd, and how soon it is there.
+
+  --quick           small volumes, one round; fails under half a bar
+  --rows ROW,...    only these rows: ${historyRows.join(', ')}
+  --rounds N        rounds (3)
+  --size SIZE       size of the volumes (1GiB)
+  --dir DIR         where the volumes are made while it runs (default: on this repository's disk)
+  --json FILE       write everything measured
+  --readme          put the table into README.md`;
+
 const units: Record<string, number> = {
   KiB: 1024,
   MiB: 1024 ** 2,
@@ -104,11 +117,15 @@ function numberOf(name: string, text: string): number {
   return value;
 }
 
-function listOf(name: string, text: string | undefined, known: readonly string[]): string[] {
+function listOf<Item extends string>(
+  name: string,
+  text: string | undefined,
+  known: readonly Item[],
+): Item[] {
   if (text === undefined) return [...known];
   const items = text.split(',');
   for (const item of items) {
-    if (!known.includes(item)) {
+    if (!known.some((each) => each === item)) {
       throw new UsageError(`--${name}: there is no ${item}; there are ${known.join(', ')}`);
     }
   }
@@ -256,6 +273,21 @@ async function sync(args: string[]): Promise<number> {
   });
 }
 
+async function history(args: string[]): Promise<number> {
+  const { seconds: _, ...options } = tableOptions;
+  const { values } = parseArgs({ args, options });
+  if (values.help) {
+    say(historyUsage);
+    return 0;
+  }
+  return benchHistory({
+    rows: listOf('rows', values.rows, historyRows),
+    rounds: numberOf('rounds', values.rounds ?? (values.quick ? '1' : '3')),
+    sizeBytes: sizeOf(values.size ?? (values.quick ? '128MiB' : '1GiB')),
+    ...tableSettings('history', values, args),
+  });
+}
+
 /** Where somebody keeps results interests nobody who reads the table. */
 function withoutFiles(args: readonly string[]): string[] {
   return args.filter((arg, at) => !arg.startsWith('--json') && args[at - 1] !== '--json');
@@ -268,7 +300,8 @@ async function main(): Promise<number> {
   if (verb === 'recovery') return recovery(rest);
   if (verb === 'follow') return follow(rest);
   if (verb === 'sync') return sync(rest);
-  const usages = [nbdUsage, stallUsage, recoveryUsage, followUsage, syncUsage];
+  if (verb === 'history') return history(rest);
+  const usages = [nbdUsage, stallUsage, recoveryUsage, followUsage, syncUsage, historyUsage];
   process.stderr.write(`${usages.join('\n\n')}\n`);
   return verb === '--help' ? 0 : 2;
 }

@@ -148,7 +148,7 @@ export function sayMissed(missed: readonly Judged[], share: number): void {
 /** What every benchmark of rows was asked for. */
 interface Asked {
   readonly command: string;
-  readonly seconds: number;
+  readonly seconds?: number;
   readonly rounds: number;
   readonly sizeBytes: number;
 }

@@ -31,6 +31,8 @@ export interface PeerOptions {
   readonly preSharedKeyFile?: string;
   /** Each write is durable before its answer. Not nbd-server. */
   readonly isWrittenThrough?: boolean;
+  /** Of the file, `raw` unless said otherwise. qemu-nbd alone. */
+  readonly format?: 'raw' | 'qcow2';
 }
 
 /** One export, named `volume` where the server cares, at the settings that were fastest when measured. */
@@ -96,7 +98,7 @@ function qemuArguments(port: number, options: PeerOptions, engine: string): stri
           'keys',
         ];
   return [
-    ['--format', 'raw', '--bind', '127.0.0.1', '--port', String(port)],
+    ['--format', options.format ?? 'raw', '--bind', '127.0.0.1', '--port', String(port)],
     ['--persistent', '--shared', '8', '--export-name', 'volume'],
     [
       '--cache',
