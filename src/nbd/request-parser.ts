@@ -19,6 +19,7 @@ import {
 import { unknownCommand } from './request-metrics.ts';
 import { parked, RunStamper } from './run-stamper.ts';
 import { decodeStatusPayload, statusReplyBytesMax } from './status-answers.ts';
+import { preserveAhead } from './writes-ahead.ts';
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_CACHE,
@@ -91,6 +92,9 @@ export class RequestParser {
     if (!this.#window.slab) return;
     const batch = this.#batch;
     this.#room = replyRoom - answerBytesMax;
+    if (this.#session.isPreserving && !this.#isRefusing && !this.#parts.current) {
+      preserveAhead(this.#session, this.#window, this.#facts);
+    }
     while (batch.count < RequestBatch.capacity && !this.#longRead && !this.isOver) {
       const payload = this.#parts.current;
       if (!(payload ? this.#parsePayload(payload) : this.#parseRequest())) return;
@@ -211,15 +215,8 @@ export class RequestParser {
       return false;
     }
     // The stamp destroys the request's header: what the answer needs is taken first.
-    const index = this.#batch.add(
-      batchKind.update,
-      NBD_CMD_WRITE,
-      flags,
-      offset,
-      length,
-      view,
-      start,
-    );
+    const batch = this.#batch;
+    const index = batch.add(batchKind.update, NBD_CMD_WRITE, flags, offset, length, view, start);
     const number = this.#stamper.write(window.held, start, offset, length);
     if (!this.#noteUpdate(index, number)) return false;
     window.start = start + whole;

@@ -181,6 +181,7 @@ export class Transmission {
     }
     const isQuiet = this.#sweptBytes < quietBytesMax;
     if (!isPressed) this.#sweptBytes = 0;
+    if (isQuiet || isPressed) this.session.giveMemoryBack();
     if (!(isQuiet || isPressed) || !this.#window.slab || this.#isFinished) return;
     // Only what waits for more bytes; everything else moves by itself.
     if (this.#parser.isParked || this.#window.available >= this.#window.wanted) return;

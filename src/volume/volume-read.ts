@@ -29,8 +29,11 @@ export class VolumeReader {
   /** Volume offset of `#bytes[0]`; may be negative. */
   #origin = 0;
   #pending: PendingRead | undefined;
+  /** Undefined: nobody waits. */
   #owner: ReadOwner | undefined;
   #token = 0;
+  /** Something that nobody waits for was not at hand. */
+  #isMissing = false;
 
   constructor(index: BlockIndex, chain: SegmentChain) {
     this.#index = index;
@@ -68,6 +71,25 @@ export class VolumeReader {
     if (!pending) return 'done';
     pending.begun();
     return 'pending';
+  }
+
+  /** As `read`, where nothing has to be waited for. False: it would; the bytes are not complete. */
+  readAtHand(
+    volume: number,
+    file: DiskFile,
+    offset: number,
+    length: number,
+    bytes: Buffer,
+    start: number,
+  ): boolean {
+    this.#file = file;
+    this.#bytes = bytes;
+    this.#origin = offset - start;
+    this.#pending = undefined;
+    this.#owner = undefined;
+    this.#isMissing = false;
+    this.#index.search(volume, offset, length, this);
+    return !this.#isMissing;
   }
 
   /** How many bytes from `offset` on, `length` at most, the index has nothing of. */
@@ -128,7 +150,11 @@ export class VolumeReader {
     position: number,
     segment: LiveSegment | undefined,
   ): void {
-    this.#pending ??= new PendingRead(must(this.#owner, 'a read has an owner'), this.#token);
+    if (!this.#owner) {
+      this.#isMissing = true;
+      return;
+    }
+    this.#pending ??= new PendingRead(this.#owner, this.#token);
     this.#pending.add(file, this.#bytes, at, length, position, segment);
   }
 }

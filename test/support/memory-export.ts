@@ -270,6 +270,11 @@ export class MemorySession implements ExportSession {
     return number;
   }
 
+  readonly isPreserving = false;
+
+  preserveAhead(): void {}
+  giveMemoryBack(): void {}
+
   stampWrite(
     slab: ReceiveSlab,
     headerStart: number,

@@ -78,6 +78,13 @@ export function addExtent(out: ExtentList, length: number, state: number): boole
   return true;
 }
 
+/** WRITEs that stand one behind the other in what was received. */
+export interface WritesAhead {
+  count: number;
+  readonly offsets: Float64Array;
+  readonly lengths: Uint32Array;
+}
+
 export interface ExportSession {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
@@ -89,6 +96,13 @@ export interface ExportSession {
    * and go on at `client.admitted()`. Asked once a record, before its stamp.
    */
   admit(bytes: number): boolean;
+
+  /** What is overwritten may have to be preserved: the door is to say which WRITEs it has, before it stamps them. */
+  readonly isPreserving: boolean;
+  /** Does what can be done at once for all of them together. Nothing is lost where it is not called. */
+  preserveAhead(writes: WritesAhead): void;
+  /** The client is quiet, or others wait for memory: what is kept for the next writes goes. */
+  giveMemoryBack(): void;
 
   /**
    * Numbers a write and stamps its record header over `slab.bytes[headerStart, +headerBytes)`; the

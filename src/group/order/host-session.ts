@@ -12,6 +12,7 @@ import type {
   ExtentList,
   RangeEffect,
   VolumeMetrics,
+  WritesAhead,
 } from '../apply/export.ts';
 import { addExtent, errno, readPending } from '../apply/export.ts';
 import type { Group } from './group.ts';
@@ -36,7 +37,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
   readonly #group: Group;
   readonly #volume: Volume;
   readonly #fills: boolean;
-  #errorText = '';
+  errorText = '';
   waitsFor = 0;
   #requesting = false;
   #open = true;
@@ -54,10 +55,6 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
 
   get slabs(): ReceiveSlabs {
     return this.#group.slabs;
-  }
-
-  get errorText(): string {
-    return this.#errorText;
   }
 
   get newest(): number {
@@ -96,6 +93,20 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     return false;
   }
 
+  get isPreserving(): boolean {
+    return this.#group.snapshots.isPreserving;
+  }
+
+  preserveAhead(writes: WritesAhead): void {
+    const { refusesWrites, hosts, snapshots } = this.#group;
+    if (refusesWrites || hosts.isHeld || !acceptsHostWrites(this.#volume.state)) return;
+    snapshots.ahead.preserve(this.#volume, writes);
+  }
+
+  giveMemoryBack(): void {
+    this.#group.snapshots.ahead.release();
+  }
+
   stampWrite(
     slab: ReceiveSlab,
     headerStart: number,
@@ -113,15 +124,8 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
       if (result !== preserved) return this.#notPreserved(result);
       recordBytes += snapshots.preserver.recordBytes;
     }
-    const number = journal.stamp(
-      slab,
-      headerStart,
-      headerBytes,
-      recordType.write,
-      id,
-      offset,
-      length,
-    );
+    const { write } = recordType;
+    const number = journal.stamp(slab, headerStart, headerBytes, write, id, offset, length);
     this.#group.replies.stamped(number, id, offset, length, recordBytes);
     const { segment, payloadOffset } = journal.place;
     if (journalOnly) {
@@ -208,7 +212,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
 
   /** `waits`, or a negated error number. */
   #notPreserved(result: number): number {
-    if (result < 0) this.#errorText = this.#group.snapshots.preserver.errorText;
+    if (result < 0) this.errorText = this.#group.snapshots.preserver.errorText;
     return result;
   }
 
@@ -220,7 +224,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     const committed = this.#group.journal.commitRun();
     this.#group.appended();
     if (committed) return 0;
-    this.#errorText = this.#group.failureText;
+    this.errorText = this.#group.failureText;
     return errno.EIO;
   }
 
@@ -252,7 +256,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
   read(offset: number, length: number, bytes: Buffer, start: number, token: number): number {
     const volume = this.#volume;
     if (!volume.file || volume.state === 'abnormal') {
-      this.#errorText = volume.catalog.journalOnly
+      this.errorText = volume.catalog.journalOnly
         ? `volume ${this.#group.name}/${volume.catalog.name} is journal-only: it stores nothing that could be read`
         : `volume ${this.#group.name}/${volume.catalog.name} is abnormal: ${volume.failure}`;
       return errno.EIO;
@@ -344,7 +348,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
   }
 
   #readFailed(error: unknown): number {
-    this.#errorText = `reading ${this.#group.name}/${this.#volume.catalog.name}: ${messageOf(error)}`;
+    this.errorText = `reading ${this.#group.name}/${this.#volume.catalog.name}: ${messageOf(error)}`;
     return errno.EIO;
   }
 
@@ -352,20 +356,20 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     const group = this.#group;
     const volume = this.#volume;
     if (group.refusesWrites) {
-      this.#errorText = group.failureText;
+      this.errorText = group.failureText;
       return group.state === 'closing' ? errno.ESHUTDOWN : errno.EIO;
     }
     if (!acceptsHostWrites(volume.state) && !(this.#fills && volume.state === 'unused')) {
-      this.#errorText = `volume ${group.name}/${volume.catalog.name} is ${volume.state}: ${volume.failure}`;
+      this.errorText = `volume ${group.name}/${volume.catalog.name} is ${volume.state}: ${volume.failure}`;
       return errno.EIO;
     }
     if (group.journalIsFullFor(length + recordHeaderBytes * 2)) {
-      this.#errorText = `the journal of group ${group.name} is full, and what it holds is still needed`;
+      this.errorText = `the journal of group ${group.name} is full, and what it holds is still needed`;
       return errno.ENOSPC;
     }
     if (length > 0 && group.guard.isShort(length) && !this.#isAllocated(offset, length)) {
       group.guard.refused();
-      this.#errorText = `the file system below volume ${group.name}/${volume.catalog.name} has no room for this write`;
+      this.errorText = `the file system below volume ${group.name}/${volume.catalog.name} has no room for this write`;
       return errno.ENOSPC;
     }
     return 0;

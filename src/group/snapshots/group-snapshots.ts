@@ -1,25 +1,30 @@
 import type { OpenSession } from '../apply/volume.ts';
 import type { CatalogSnapshot } from '../catalog/snapshots.ts';
+import { AheadPreserver, type AheadPreservingGroup } from './ahead-preserver.ts';
 import { ClearedRanges } from './cleared-ranges.ts';
 import { type ClonedGroup, Clones } from './clones.ts';
-import { Preserver, type PreservingGroup, type WaitingWriter } from './preserver.ts';
+import { Preserver, type WaitingWriter } from './preserver.ts';
 import { type SnapshotGroup, SnapshotRecords } from './snapshot-records.ts';
 import { type ReturningGroup, SpaceReturn } from './space-return.ts';
 
 /** The snapshots of a group, and what host writes have to do for them. */
 export class GroupSnapshots extends SnapshotRecords {
   readonly preserver: Preserver;
+  readonly ahead: AheadPreserver;
   readonly cleared: ClearedRanges;
   readonly space: SpaceReturn;
   readonly clones: Clones;
   readonly #all: SnapshotGroup['volumes'];
 
   constructor(
-    group: SnapshotGroup & PreservingGroup & ReturningGroup & ClonedGroup,
+    group: SnapshotGroup & AheadPreservingGroup & ReturningGroup & ClonedGroup,
     snapshots: readonly CatalogSnapshot[],
   ) {
     super(group, snapshots);
     this.preserver = new Preserver(group);
+    this.ahead = new AheadPreserver(group, (blocks) => {
+      this.preserver.preservedBlocks += blocks;
+    });
     this.cleared = new ClearedRanges(group, this.preserver);
     this.space = new SpaceReturn(group);
     this.clones = new Clones(group);
@@ -41,5 +46,6 @@ export class GroupSnapshots extends SnapshotRecords {
   forget(writer: WaitingWriter): void {
     this.preserver.forget(writer);
     this.cleared.forget(writer);
+    this.ahead.release();
   }
 }

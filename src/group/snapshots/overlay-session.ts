@@ -174,6 +174,12 @@ export class OverlaySession implements ExportSession, OpenSession, StoreUser {
     return false;
   }
 
+  readonly isPreserving = false;
+
+  preserveAhead(): void {}
+
+  giveMemoryBack(): void {}
+
   stampWrite(
     slab: ReceiveSlab,
     headerStart: number,

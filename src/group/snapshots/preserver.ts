@@ -106,7 +106,7 @@ export class Preserver {
     if (room !== preserved) return room;
     const { file } = volume;
     if (!file) return this.#fail(errno.EIO, volume, volume.failure);
-    if (this.#isHole(volume, from, to)) {
+    if (isHole(this.#group.reader, volume, from, to)) {
       this.#stampRuns(open, from, to, undefined);
       return preserved;
     }
@@ -143,17 +143,6 @@ export class Preserver {
     }
     group.park(writer);
     return waits;
-  }
-
-  /** Never written, as most of a new volume: nothing needs to be read. */
-  #isHole(volume: Volume, from: number, to: number): boolean {
-    const { file, catalog } = volume;
-    const offset = from * blockBytes;
-    const end = Math.min(to * blockBytes, catalog.sizeBytes);
-    if (!file || this.#group.reader.bytesInFile(catalog.id, offset, end - offset) < end - offset)
-      return false;
-    file.extentSync(offset, end, extent);
-    return extent.storage === 'hole' && extent.end >= end;
   }
 
   /** A record for each run of blocks that are missing, and alike. Without `read` they are zeroes. */
@@ -196,6 +185,16 @@ export class Preserver {
     this.errorText = `volume ${this.#group.name}/${volume.catalog.name}: ${what}`;
     return -error;
   }
+}
+
+/** Blocks that were never written, as most of a new volume: nothing needs to be read. */
+export function isHole(reader: VolumeReader, volume: Volume, from: number, to: number): boolean {
+  const { file, catalog } = volume;
+  const offset = from * blockBytes;
+  const end = Math.min(to * blockBytes, catalog.sizeBytes);
+  if (!file || reader.bytesInFile(catalog.id, offset, end - offset) < end - offset) return false;
+  file.extentSync(offset, end, extent);
+  return extent.storage === 'hole' && extent.end >= end;
 }
 
 /** Behind the last block of [from, end) that the area does not have; `from` is one. */

@@ -86,6 +86,12 @@ export class SnapshotSession implements ExportSession, OpenSession, ReadOwner {
     return true;
   }
 
+  readonly isPreserving = false;
+
+  preserveAhead(): void {}
+
+  giveMemoryBack(): void {}
+
   stampWrite(): number {
     return -errno.EPERM;
   }

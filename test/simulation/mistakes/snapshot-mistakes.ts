@@ -52,6 +52,32 @@ export const snapshotMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
+    name: 'batch-not-marked',
+    rule: 28,
+    does: 'blocks that were preserved for a whole batch of writes are not noted as such',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/snapshots/ahead-preserver.ts',
+        find: '          map.set(block, stop);\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'not-at-hand-is-nothing',
+    rule: 28,
+    does: 'blocks that the device would have to be asked for are preserved as zeroes',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/snapshots/ahead-preserver.ts',
+        find: '    if (!isRead && !isHole(reader, volume, from, to)) return false;\n',
+        replace: '',
+      },
+    ],
+  },
+  {
     name: 'map-without-the-journal',
     rule: 29,
     does: 'blocks that are preserved, and not applied yet, are not known after a restart',
