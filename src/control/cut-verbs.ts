@@ -1,5 +1,6 @@
 import type { Clock } from '../platform/clock.ts';
 import { JnbdError } from '../platform/errors.ts';
+import { refuseScheduledName } from './snapshot-verbs.ts';
 import type { Cutting } from './cutting.ts';
 import type { Parameters, Result } from './schema.ts';
 import type { MarkerStatus } from './schema-cut-status.ts';
@@ -53,11 +54,13 @@ export class CutVerbs {
   }
 
   async mark(
-    { cut, name = '', at }: Parameters<'cut mark'>,
+    { cut, name = '', at, snapshot }: Parameters<'cut mark'>,
     signal: AbortSignal,
   ): Promise<Result<'cut mark'>> {
     if (at !== undefined) await this.#until(at, signal);
-    return { result: 'done', marker: this.#status(await this.#sources.cutting.mark(cut, name)) };
+    if (snapshot !== undefined) refuseScheduledName(snapshot);
+    const marker = await this.#sources.cutting.mark(cut, name, snapshot);
+    return { result: 'done', marker: this.#status(marker), snapshot: snapshot ?? null };
   }
 
   async status({ cut }: Parameters<'cut status'>): Promise<Result<'cut status'>> {

@@ -31,8 +31,8 @@ export interface Cutting {
   report(name: string): Promise<CutStatus>;
   /** False: it is so already. */
   create(wish: CutWish): Promise<boolean>;
-  /** Rejects with cut_aborted. */
-  mark(name: string, markerName: string): Promise<Marker>;
+  /** With a snapshot of that name behind it on all members. Rejects with cut_aborted. */
+  mark(name: string, markerName: string, snapshot?: string): Promise<Marker>;
   promote(
     name: string,
     wish: {

@@ -48,10 +48,20 @@ export const cutVerbs = {
         'when: RFC 3339, such as 2030-01-31T12:00:00Z (default: now)',
         moment,
       ),
+      snapshot: option(
+        '--snapshot <NAME>',
+        'make a snapshot of that name right behind it on all members',
+        groupName,
+      ),
     }),
-    result: z.strictObject({ result: z.literal('done'), marker: markerStatus }),
+    result: z.strictObject({
+      result: z.literal('done'),
+      marker: markerStatus,
+      snapshot: z.string().nullable(),
+    }),
     details:
-      'It returns when the marker is committed. Where it was given up (cut_aborted) type it again.',
+      'It returns when the marker is committed. Where it was given up (cut_aborted) type it again; members\n' +
+      'delete a snapshot whose marker was given up.',
   },
   'cut status': {
     kind: 'change',

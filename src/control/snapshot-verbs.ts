@@ -19,6 +19,13 @@ export interface SnapshotVerbSources {
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
 }
 
+/** Throws argument_invalid. */
+export function refuseScheduledName(name: string): void {
+  if (!isScheduledName(name)) return;
+  const text = `${name} is what the schedule names its snapshots, and deletes them; give another name`;
+  throw new JnbdError('argument_invalid', text);
+}
+
 /** Carries out the verbs about snapshots. */
 export class SnapshotVerbs {
   readonly #sources: SnapshotVerbSources;
@@ -30,10 +37,7 @@ export class SnapshotVerbs {
   async create(parameters: Parameters<'snapshot create'>): Promise<Result<'snapshot create'>> {
     const { system, disk, report } = this.#sources;
     const { group: groupName, name } = parameters.snapshot;
-    if (isScheduledName(name)) {
-      const text = `${name} is what the schedule names its snapshots, and deletes them; give another name`;
-      throw new JnbdError('argument_invalid', text);
-    }
+    refuseScheduledName(name);
     const group = system.group(groupName);
     const { snapshot, created } = await createSnapshot(disk, group, system.filesOf(group), name);
     if (created)

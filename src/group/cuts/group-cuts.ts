@@ -88,15 +88,17 @@ export class GroupCuts {
   /**
    * Resolves once the record is numbered and appended. `numbering` is called in the turn in which it is numbered,
    * right before: what it throws is what this rejects with. Rejects with JnbdError: state_refuses, journal_full
-   * where there is no room for so long.
+   * where there is no room for so long. `behind` is numbered right behind it, in the same turn.
    */
   async append(
     record: CutRecord,
     limitMilliseconds: number,
     numbering: (number: number) => void,
+    behind?: { readonly recordBytes: number; stamp(): void },
   ): Promise<AppendedRecord> {
     const payload = encodeCutRecord(record);
-    await this.#waitForRoom(ownRecordBytes(payload), limitMilliseconds);
+    const bytes = ownRecordBytes(payload) + (behind?.recordBytes ?? 0);
+    await this.#waitForRoom(bytes, limitMilliseconds);
     const { journal, index, watermarks } = this.#group;
     const next = watermarks.newest + 1;
     numbering(next);
@@ -106,6 +108,7 @@ export class GroupCuts {
     const durable = new Promise<void>((done, failed) => {
       this.#pending.push({ number, done, failed });
     });
+    behind?.stamp();
     // Hosts are held: this thread has to hear that they may go on.
     if (journal.commitRun()) journal.requestDurableElsewhere();
     return { number, durable };

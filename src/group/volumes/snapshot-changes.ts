@@ -1,17 +1,12 @@
 import type { Disk } from '../../platform/disk.ts';
 import type { ScheduleRule } from '../../platform/schedule-text.ts';
 import { JnbdError } from '../../platform/errors.ts';
-import { snapshotsPerGroupMax, volumesPerGroupMax } from '../../platform/limits.ts';
-import { shownVolumes, Volume } from '../apply/volume.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { checkName } from '../catalog/names.ts';
-import { areaEntry, areasFreedBy, type CatalogSnapshot } from '../catalog/snapshots.ts';
+import { areasFreedBy, type CatalogSnapshot } from '../catalog/snapshots.ts';
 import type { Group } from '../order/group.ts';
 import { makeChange } from '../order/numbered-change.ts';
-import { makeBackingFile } from './volume-changes.ts';
-
-/** Ids stand in 16 bits of a record. */
-const volumeIdMax = 0xffff;
+import { NewSnapshot } from './new-snapshot.ts';
 
 /**
  * Makes a snapshot of all volumes of the group: files of its areas first, then the numbered record, which is its
@@ -28,71 +23,27 @@ export async function createSnapshot(
   return group.changes.inTurn(async () => {
     const existing = findSnapshot(group, name);
     if (existing) return { snapshot: existing, created: false };
-    if (group.snapshots.clones.find(name))
-      throw new JnbdError('exists_differently', `${group.name}@${name} is a writable clone`);
-    const volumes = volumesToPreserve(group);
-    const first = group.catalog.nextVolumeId;
-    const entries = volumes.map((volume, at) => areaEntry(first + at, volume.catalog));
-    const areas: Volume[] = [];
-    const { snapshots } = group;
-    let number = 0;
+    refuseNameOfClone(group, name);
+    const made = new NewSnapshot(disk, group, files, name);
     try {
-      for (const entry of entries) {
-        const path = files.volume(entry.id);
-        areas.push(new Volume(entry, makeBackingFile(disk, files, path, entry.sizeBytes), path));
-      }
-      const atMilliseconds = group.clock.wallMilliseconds();
-      const snapshot = { name, atMilliseconds };
-      const change = { change: 'snapshot_created', snapshot, areas: entries } as const;
-      await makeChange(group, change, () => {
-        // Apply is to know of them before it may be given what is preserved in them.
-        for (const area of areas) group.addVolume(area);
-        number = group.watermarks.newest + 1;
-        snapshots.changed(number, change);
-      });
+      await makeChange(group, made.change, () => made.numbering());
     } catch (error) {
-      // Once it is numbered only a restart tells whether it is there.
-      if (number === 0) for (const { file } of areas) file?.closeSync();
+      made.drop();
       throw error;
     }
-    const created = snapshots.list.find((snapshot) => snapshot.number === number);
-    if (created) return { snapshot: created, created: true };
-    throw new JnbdError('state_refuses', `snapshot ${group.name}@${name} was deleted again`);
+    return { snapshot: made.found(), created: true };
   });
+}
+
+/** Throws exists_differently. */
+export function refuseNameOfClone({ name: group, snapshots }: Group, name: string): void {
+  if (!snapshots.clones.find(name)) return;
+  throw new JnbdError('exists_differently', `${group}@${name} is a writable clone`);
 }
 
 /** Of those that can be read. */
 export function findSnapshot(group: Group, name: string): CatalogSnapshot | undefined {
   return group.snapshots.living.find((snapshot) => snapshot.name === name);
-}
-
-/** Throws state_refuses, volume_abnormal. */
-function volumesToPreserve(group: Group): Volume[] {
-  const { name, role, failureText, catalog, snapshots } = group;
-  const refuse = (why: string): never => {
-    throw new JnbdError('state_refuses', `no snapshot of group ${name} can be made: ${why}`);
-  };
-  if (group.refusesWrites)
-    refuse(`it is ${group.state === 'normal' ? role : group.state} here: ${failureText}`);
-  const volumes = shownVolumes(group.volumes).filter(
-    ({ catalog: { journalOnly, state } }) => !journalOnly && state === 'normal',
-  );
-  if (volumes.length === 0) refuse('it has no volume that stores anything');
-  for (const { state, failure, catalog: entry } of volumes) {
-    if (state === 'normal') continue;
-    throw new JnbdError('volume_abnormal', `volume ${name}/${entry.name} is ${state}: ${failure}`);
-  }
-  if (snapshots.list.length >= snapshotsPerGroupMax)
-    refuse(`it has ${snapshotsPerGroupMax} snapshots, which is the most; delete one`);
-  if (catalog.volumes.length + volumes.length > volumesPerGroupMax)
-    refuse(
-      `volumes and what snapshots keep of them would be more than ${volumesPerGroupMax}; delete a snapshot`,
-    );
-  if (catalog.nextVolumeId + volumes.length > volumeIdMax)
-    refuse(
-      `it has had ${volumeIdMax} volumes and areas of snapshots, which is the most of one group`,
-    );
-  return volumes;
 }
 
 /** False: there was none of that name. Rejects with JnbdError: volume_in_use, state_refuses. */

@@ -1,3 +1,4 @@
+import type { PreparedSnapshot } from '../../group/volumes/prepared-snapshot.ts';
 import type { MarkerId, MarkerRecord } from '../../journal/cut-record.ts';
 
 export type { MarkerId } from '../../journal/cut-record.ts';
@@ -18,9 +19,14 @@ export interface CutMember {
   /**
    * Numbers and appends the marker, and holds replies to what is numbered behind it for `limitMilliseconds` at
    * most. Resolves with its number, durable or not. Rejects with JnbdError: cut_epoch_stale, state_refuses,
-   * journal_full, journal_failed, shutting_down.
+   * journal_full, journal_failed, shutting_down. `snapshot` is numbered right behind the marker; where the round is
+   * given up before this member said that it held, or the controller says so, it is deleted again.
    */
-  mark(marker: Omit<Marker, 'number'>, limitMilliseconds: number): Promise<bigint>;
+  mark(
+    marker: Omit<Marker, 'number'>,
+    limitMilliseconds: number,
+    snapshot?: PreparedSnapshot,
+  ): Promise<bigint>;
   /**
    * Whether replies were held without a break since the marker: releases them at once, and resolves once the
    * marker is durable. False also where it will not be.

@@ -57,6 +57,10 @@ export class Cuts {
       this.#cut(cutId).members.claim(ask, caller);
       return {};
     },
+    'prepare-snapshot': async (cutId, ask) => {
+      await this.#cut(cutId).members.prepareSnapshot(ask);
+      return {};
+    },
     mark: async (cutId, ask) => ({ number: await this.#cut(cutId).members.mark(ask) }),
     told: async (cutId, ask) => ({ isHeld: await this.#cut(cutId).members.told(ask) }),
     release: async (cutId, ask) => {
@@ -67,7 +71,7 @@ export class Cuts {
       await this.#cut(cutId).members.commit(ask);
       return {};
     },
-    round: (cutId, { name }) => this.#controllerOf(this.#cut(cutId)).mark(name),
+    round: (cutId, { name, snapshot }) => this.#controllerOf(this.#cut(cutId)).mark(name, snapshot),
     targets: async (cutId, ask, caller) => this.#cut(cutId).targets.targets(ask, caller),
     prepare: async (cutId, ask) => {
       this.#cut(cutId).targets.prepare(ask);
@@ -154,9 +158,9 @@ export class Cuts {
   }
 
   /** Makes a marker now, or has the controller make it. Rejects with JnbdError: cut_aborted, cut_not_found. */
-  async mark(name: string, markerName: string): Promise<MadeMarker> {
+  async mark(name: string, markerName: string, snapshot?: string): Promise<MadeMarker> {
     const cut = this.#named(name);
-    if (cut.controller?.isControlling) return cut.controller.mark(markerName);
+    if (cut.controller?.isControlling) return cut.controller.mark(markerName, snapshot);
     const { definition, members } = cut;
     const known = members.controller?.systemId;
     const rank = ({ systemId }: CutPlace): number =>
@@ -166,9 +170,9 @@ export class Cuts {
     for (const place of places) {
       const isOwn = place.systemId === this.#caller.systemId;
       try {
-        if (isOwn && cut.controller) return await cut.controller.mark(markerName);
+        if (isOwn && cut.controller) return await cut.controller.mark(markerName, snapshot);
         const { cutId } = definition;
-        const ask = { name: markerName };
+        const ask = { name: markerName, ...(snapshot === undefined ? {} : { snapshot }) };
         return await this.#peers.askPlace(place, cutId, 'round', ask, forwardedMilliseconds);
       } catch (error) {
         if (!(error instanceof JnbdError)) throw error;

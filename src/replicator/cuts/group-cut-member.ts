@@ -1,5 +1,6 @@
 import { generationOf } from '../../group/catalog/lineage.ts';
 import type { Group } from '../../group/order/group.ts';
+import type { PreparedSnapshot } from '../../group/volumes/prepared-snapshot.ts';
 import { compareMarkers, type MarkerId } from '../../journal/cut-record.ts';
 import { must } from '../../platform/assert.ts';
 import type { Timer } from '../../platform/clock.ts';
@@ -27,6 +28,8 @@ class GroupCutMember implements CutMember {
   readonly #commits = new Map<MemberRound, Promise<void>>();
   /** Whether the marker is durable, once that is known. */
   readonly #standing = new WeakMap<MemberRound, Promise<boolean>>();
+  /** What was numbered behind its marker. */
+  readonly #snapshots = new WeakMap<MemberRound, PreparedSnapshot>();
   #heldSince: number | undefined;
   #heldMilliseconds = 0;
 
@@ -34,20 +37,26 @@ class GroupCutMember implements CutMember {
     this.#group = group;
   }
 
-  async mark(marker: Omit<Marker, 'number'>, limitMilliseconds: number): Promise<bigint> {
+  async mark(
+    marker: Omit<Marker, 'number'>,
+    limitMilliseconds: number,
+    snapshot?: PreparedSnapshot,
+  ): Promise<bigint> {
     const { cuts, clock } = this.#group;
     const { cutId, epoch, sequence, wallTimeMilliseconds, name } = marker;
     const record = { kind: 'marker', cutId, epoch, sequence, wallTimeMilliseconds, name } as const;
     const begun: { round?: MemberRound } = {};
-    const { number, durable } = await cuts.append(record, limitMilliseconds, (next) => {
+    const numbering = (next: number): void => {
       this.#checkAbove(marker);
       const round = this.#rounds.begin({ cutId, epoch, sequence }, next, this.#current);
       begun.round = round;
+      if (snapshot) this.#snapshots.set(round, snapshot);
       const timer = clock.after(limitMilliseconds, () => this.#end(round));
       this.#timers.set(round, timer);
       // Before anything is numbered behind it.
       this.#hold();
-    });
+    };
+    const { number, durable } = await cuts.append(record, limitMilliseconds, numbering, snapshot);
     const round = must(begun.round, 'a round began');
     const isDurable = durable.then(
       () => true,
@@ -88,7 +97,10 @@ class GroupCutMember implements CutMember {
 
   release(id: MarkerId): void {
     const round = this.#rounds.find(id);
-    if (round) this.#end(round);
+    if (!round) return;
+    this.#end(round);
+    // Whoever controls it says that there will be no commit, also where this member did hold.
+    if (round.state === 'held') this.#snapshots.get(round)?.giveUp();
   }
 
   commit(id: MarkerId): Promise<void> {
@@ -148,6 +160,8 @@ class GroupCutMember implements CutMember {
 
   #end(round: MemberRound): void {
     round.end();
+    // It says no from now on, so nobody commits it.
+    if (round.state === 'broken') this.#snapshots.get(round)?.giveUp();
     this.#timers.get(round)?.cancel();
     this.#timers.delete(round);
     this.#hold();

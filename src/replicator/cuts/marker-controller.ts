@@ -40,6 +40,7 @@ type RoundOutcome =
 const surveyMilliseconds = 2000;
 const durableMilliseconds = 2000;
 const commitMilliseconds = 2000;
+const prepareMilliseconds = 5000;
 /**
  * Members that were asked nothing for longer are asked for a survey before each round: it wakes up all that a
  * round goes through while no host waits for it, and one that is gone is found before the others hold.
@@ -94,9 +95,9 @@ export class MarkerController {
   }
 
   /** One marker now, as the controller from now on. Rejects with cut_aborted. */
-  async mark(name: string): Promise<MadeMarker> {
+  async mark(name: string, snapshot?: string): Promise<MadeMarker> {
     const wasControlling = this.isControlling;
-    const outcome = await this.#round(name);
+    const outcome = await this.#round(name, snapshot);
     // It waits for another one to fall silent, and there is none any more.
     const hasBegun = this.isControlling && !wasControlling;
     if (hasBegun && this.#timer) this.#schedule(this.#pauseBehind(outcome));
@@ -141,13 +142,13 @@ export class MarkerController {
     return kind === 'committed' ? interval : Math.max(interval, againMillisecondsMin);
   }
 
-  #round(name: string): Promise<RoundOutcome> {
-    const round = this.#last.then(() => this.#attempt(name));
+  #round(name: string, snapshot?: string): Promise<RoundOutcome> {
+    const round = this.#last.then(() => this.#attempt(name, snapshot));
     this.#last = round;
     return round;
   }
 
-  async #attempt(name: string): Promise<RoundOutcome> {
+  async #attempt(name: string, snapshot: string | undefined): Promise<RoundOutcome> {
     const { clock } = this.#deps;
     const isWarm = clock.monotonicMilliseconds() - this.#roundAt < warmMilliseconds;
     const isClaimed = this.#isReady && isWarm;
@@ -167,7 +168,11 @@ export class MarkerController {
       this.#become('controlling');
       this.#deps.event('cut_controlled', `this system makes the markers of cut ${cut}`);
     }
-    const marker = this.#newMarker(name);
+    if (isIn(round, 'marking') && snapshot !== undefined) {
+      const refusal = await this.#prepareSnapshot(snapshot);
+      if (refusal !== undefined) return this.#abortedBefore(refusal);
+    }
+    const marker = this.#newMarker(name, snapshot);
     if (isIn(round, 'marking')) await this.#marking(round, marker);
     this.#roundAt = clock.monotonicMilliseconds();
     this.#isReady = isIn(round, 'done');
@@ -275,10 +280,24 @@ export class MarkerController {
     return { kind: 'unclaimed', epoch: highest + 1n };
   }
 
-  #newMarker(name: string): MadeMarker {
+  /** Files take their time: no host waits for them. What was made ready of one that is not made goes by itself. */
+  async #prepareSnapshot(snapshot: string): Promise<string | undefined> {
+    const refusals = await Promise.all(
+      this.#definition.members.map((member) =>
+        this.#ask(member, 'prepare-snapshot', { snapshot }, prepareMilliseconds).then(
+          () => undefined,
+          refusalOf,
+        ),
+      ),
+    );
+    return refusals.find((refusal) => refusal !== undefined);
+  }
+
+  #newMarker(name: string, snapshot: string | undefined): MadeMarker {
     this.#sequence += 1n;
     const wallTimeMilliseconds = this.#deps.clock.wallMilliseconds();
-    return { epoch: this.#epoch, sequence: this.#sequence, wallTimeMilliseconds, name };
+    const marker = { epoch: this.#epoch, sequence: this.#sequence, wallTimeMilliseconds, name };
+    return snapshot === undefined ? marker : { ...marker, snapshot };
   }
 
   #abortedRound(reason: string): RoundOutcome {

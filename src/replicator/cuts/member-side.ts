@@ -1,5 +1,6 @@
 import type { Group } from '../../group/order/group.ts';
 import type { System } from '../../group/system/system.ts';
+import { type PreparedSnapshot, prepareSnapshot } from '../../group/volumes/prepared-snapshot.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { CutAsk, CutPlace, CutTold, MovedTo, PlaceMarker } from '../protocol/wire-cuts.ts';
@@ -19,6 +20,8 @@ export interface MemberSideDependencies {
 
 /** For so many times of quiet. */
 const surveysCount = 4;
+/** From the time that the files of a snapshot are there to its marker. */
+const preparedMilliseconds = 3000;
 
 /** The groups of this system that are members of one cut: does what its controller says, if it is the one. */
 export class MemberSide {
@@ -31,6 +34,8 @@ export class MemberSide {
   /** The newest sequence of the epoch, by group id. */
   readonly #sequences = new Map<string, bigint>();
   readonly #held = new Map<string, HeldShare>();
+  /** By group id: what the next marker is to have behind it. */
+  readonly #prepared = new Map<string, PreparedSnapshot>();
   /** Monotonic: when a controller was heard, and when it had got as far as a claim or a marker. */
   #heardAt: number;
   #workedAt: number;
@@ -88,7 +93,27 @@ export class MemberSide {
     this.heard();
     const { cutId, roundLimitMilliseconds } = this.#file.state.definition;
     const marker = { cutId, epoch, sequence, wallTimeMilliseconds, name };
-    return Number(await member.mark(marker, roundLimitMilliseconds));
+    const snapshot = this.#prepared.get(groupId);
+    this.#prepared.delete(groupId);
+    if (snapshot?.name === ask.snapshot)
+      return Number(await member.mark(marker, roundLimitMilliseconds, snapshot));
+    snapshot?.giveUp();
+    if (ask.snapshot === undefined)
+      return Number(await member.mark(marker, roundLimitMilliseconds));
+    const text = `snapshot ${ask.snapshot} was not made ready on system ${this.#deps.system.name}`;
+    throw new JnbdError('state_refuses', text);
+  }
+
+  /** Files of a snapshot that the next marker is to have behind it. Rejects as `prepareSnapshot` does. */
+  async prepareSnapshot({ groupId, snapshot: name }: CutAsk<'prepare-snapshot'>): Promise<void> {
+    const { system } = this.#deps;
+    const group = this.#openGroup(groupId);
+    this.#prepared.get(groupId)?.giveUp();
+    this.#prepared.delete(groupId);
+    const files = system.filesOf(group);
+    const milliseconds = preparedMilliseconds;
+    const prepared = await prepareSnapshot(system.disk, group, files, name, milliseconds);
+    this.#prepared.set(groupId, prepared);
   }
 
   told(ask: CutAsk<'told'>): Promise<boolean> {
@@ -186,9 +211,13 @@ export class MemberSide {
   }
 
   #member(groupId: string): CutMember {
+    return this.#deps.memberOf(this.#openGroup(groupId));
+  }
+
+  #openGroup(groupId: string): Group {
     const isMember = this.places.some((place) => place.groupId === groupId);
     const group = isMember ? this.#deps.system.openById(groupId) : undefined;
-    if (group) return this.#deps.memberOf(group);
+    if (group) return group;
     throw new JnbdError(
       'group_not_found',
       `system ${this.#deps.system.name} has no group ${groupId} in cut ${this.#name}`,

@@ -138,13 +138,18 @@ export const cutExchanges = {
     }),
   },
   claim: { ask: z.object({ epoch: whole }), told: nothing },
-  mark: { ask: z.object({ groupId: id128, ...namedMarker }), told: z.object({ number: number48 }) },
+  /** What a snapshot right behind the next marker needs; without it nobody makes one. */
+  'prepare-snapshot': { ask: z.object({ groupId: id128, snapshot: name }), told: nothing },
+  mark: {
+    ask: z.object({ groupId: id128, ...namedMarker, snapshot: name.optional() }),
+    told: z.object({ number: number48 }),
+  },
   told: { ask: ofGroup, told: z.object({ isHeld: z.boolean() }) },
   release: { ask: ofGroup, told: nothing },
   commit: { ask: ofGroup, told: nothing },
   /** The member that is asked makes a marker at once, as the controller. */
   round: {
-    ask: z.object({ name: z.string().max(64) }),
+    ask: z.object({ name: z.string().max(64), snapshot: name.optional() }),
     told: z.object(namedMarker),
   },
   targets: {
