@@ -109,7 +109,7 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   cut_holds_apply: 'elsewhere',
   cut_promotion_unfinished: 'elsewhere',
   cut_member_moved: 'elsewhere',
-  clone_unusable: 'stays',
+  clone_unusable: 'elsewhere',
   snapshot_missed: 'elsewhere',
 };
 

@@ -16,15 +16,12 @@ const script = fileURLToPath(new URL('./simulate.ts', import.meta.url));
  */
 const quick: readonly (readonly [name: string, profile: ProfileName])[] = [
   ['answer-before-durable', 'crashes'],
-  ['takeover-voids-nothing', 'errors'],
   ['marks-not-believed', 'damage'],
-  ['recovery-does-not-sync', 'deaths'],
   ['what-is-gone-is-read', 'errors'],
   ['checkpoint-not-synced', 'deaths'],
   ['journal-only-forgotten-by-a-restart', 'journalOnly'],
-  ['one-fragment-of-a-block', 'crashes'],
   ['sent-before-durable', 'fleet'],
-  ['giver-stays-primary', 'fleet'],
+  ['bits-not-applied', 'snapshots'],
 ];
 
 describe('planted mistakes', () => {

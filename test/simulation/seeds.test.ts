@@ -7,12 +7,12 @@ import { profileNames, type ProfileName } from './profiles.ts';
 import { seedsBeside } from './regression-seeds.ts';
 import { type CampaignReport, replayCommand, runInChild, runSeeds } from './seed-runner.ts';
 
-const count = 80;
+const count = 60;
 /** The first that sees the rarest of what can happen to one daemon: a volume unused, then its group abnormal. */
 const rareSeed = 119;
 const fleetCount = 200;
 const synchronousCount = 40;
-const cutCount = 12;
+const cutCount = 8;
 const snapshotCount = 20;
 
 /** What the seeds from 0 on came to, each of which was run and held. */
