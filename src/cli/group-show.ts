@@ -4,6 +4,7 @@ import { findGroup } from './found.ts';
 import {
   conditionLines,
   deletedLines,
+  historyText,
   lagText,
   properties,
   protectionText,
@@ -50,6 +51,7 @@ export const command: ReadCommand<'group show'> = {
         ['secondary exports', group.secondaryExports],
         ['delete delay', `${group.deleteDelaySeconds}s`],
         ['snapshots', snapshotsText(group)],
+        ['history', historyText(group)],
         ['replies', protectionText(group)],
         ['synchronous', synchronousText(group.synchronous)],
         ['release', `what every follower has ${journal.release}`],

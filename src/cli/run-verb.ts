@@ -55,6 +55,12 @@ const commands: Record<VerbName, () => Promise<AnyCommand>> = {
   'snapshot export': async () => (await import('./snapshot-export.ts')).command as AnyCommand,
   'snapshot schedule': async () => (await import('./snapshot-schedule.ts')).command as AnyCommand,
   'snapshot delete': async () => (await import('./snapshot-delete.ts')).command as AnyCommand,
+  'view create': async () => (await import('./view-create.ts')).command as AnyCommand,
+  'view list': async () => (await import('./view-list.ts')).command as AnyCommand,
+  'view delete': async () => (await import('./view-delete.ts')).command as AnyCommand,
+  'view diff': async () => (await import('./view-diff.ts')).command as AnyCommand,
+  'view prove': async () => (await import('./view-prove.ts')).command as AnyCommand,
+  drill: async () => (await import('./drill.ts')).command as AnyCommand,
   events: async () => (await import('./events.ts')).command as AnyCommand,
   wait: async () => (await import('./wait.ts')).command as AnyCommand,
 };

@@ -7,6 +7,7 @@ import {
   deletedLines,
   groupHead,
   groupLine,
+  historyText,
   lagText,
   protectionText,
   table,
@@ -57,6 +58,9 @@ function groupTables({ groups, cuts }: Status): string[] {
           `group ${name} is followed by ${each.name}, ${each.state}; behind ${lagText(each.lag.received)}`,
       ),
     ),
+    ...groups
+      .filter(({ history }) => history.fromTime !== null)
+      .map((group) => `history of group ${group.name}: ${historyText(group)}`),
     ...groups
       .filter(({ synchronous }) => synchronous.state !== 'none')
       .map((group) => `replies to hosts of group ${group.name} ${protectionText(group)}`),

@@ -112,6 +112,24 @@ export function synchronousText({
   return `sync wait ${wait}, timeout ${timeoutMilliseconds / 1000}s, on loss ${onLoss}`;
 }
 
+/** How far back the group is to be shown. */
+export function promiseText({ promisedSeconds, promisedBytes }: GroupStatus['history']): string {
+  if (promisedBytes > 0) return formatSize(promisedBytes);
+  if (promisedSeconds === 0) return 'off';
+  const isHours = promisedSeconds % 3600 === 0;
+  return isHours ? `${promisedSeconds / 3600}h` : `${Math.round(promisedSeconds / 60)}m`;
+}
+
+export function historyText(group: GroupStatus): string {
+  const { history, lastProven } = group;
+  const { from, fromTime, keptBytes } = history;
+  const proven = lastProven
+    ? `; last proved recoverable at ${lastProven.at} (update ${lastProven.number}, ${lastProven.result})`
+    : '';
+  if (fromTime === null) return `${promiseText(history)}${proven}`;
+  return `${promiseText(history)}; begins at update ${from}, ${fromTime}; ${formatSize(keptBytes)} kept${proven}`;
+}
+
 /** Whether what hosts are answered is on followers too. */
 export function protectionText({ synchronous }: GroupStatus): string {
   const { state, sinceUpdate, since, members, needed, lost } = synchronous;

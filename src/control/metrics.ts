@@ -20,6 +20,7 @@ import type { CopyClock } from './copy-clock.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { ProcessWatch } from './process-watch.ts';
 import { snapshotMetrics } from './snapshot-metrics.ts';
+import { viewMetrics } from './view-metrics.ts';
 import type { ClientConnection } from './status.ts';
 
 export interface MetricSources {
@@ -214,7 +215,7 @@ export class Metrics {
     for (const { name, help, values } of followMetrics(following, lagClock, copyClock)) {
       this.#add(name, help, 'gauge', () => [...system.groups.values()].flatMap(values));
     }
-    for (const { name, help, type, values } of snapshotMetrics) {
+    for (const { name, help, type, values } of [...snapshotMetrics, ...viewMetrics]) {
       this.#add(name, help, type, () => [...system.groups.values()].flatMap(values));
     }
     for (const { name, help, type, values } of cutMetrics(this.#sources.cutting)) {

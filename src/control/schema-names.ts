@@ -44,6 +44,12 @@ export const verbSummaries = {
   'snapshot export': 'show how a snapshot is reached, or make a writable clone of it',
   'snapshot schedule': 'make snapshots of a group by rules, and keep so many of them',
   'snapshot delete': 'delete a snapshot, or a clone, and give back what only it needs',
+  'view create': 'show all volumes of a group as they were, at any instant that is kept',
+  'view list': 'list what is shown of the past of a group',
+  'view delete': 'show an instant of the past no more',
+  'view diff': 'list what changed between two instants',
+  'view prove': 'note what a check of a view said',
+  drill: 'check that a group could be recovered now, and note when that was proved',
   wait: 'wait until a group has come to something',
   events: 'show what happened since the daemon started, or as it happens',
 } as const;

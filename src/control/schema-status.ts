@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { localCutStatus } from './schema-cut-status.ts';
 import { cloneStatus, snapshotStatus } from './schema-snapshot-status.ts';
+import { historyStatus, provenStatus, viewStatus } from './schema-view-status.ts';
 
 export const updateNumber = z.int().nonnegative().meta({ description: 'an update number' });
 const bytes = z.int().nonnegative();
@@ -158,13 +159,17 @@ export const groupStatus = z.strictObject({
   secondaryExports: secondaryExports.meta({
     description: 'what hosts get of its volumes while it is secondary here',
   }),
-  history: z.strictObject({ from: updateNumber, promisedSeconds: z.number().nonnegative() }),
+  history: historyStatus.meta({ description: 'the window of the past that can be shown' }),
   volumes: z.array(volumeStatus),
   snapshots: z.array(snapshotStatus).meta({ description: 'in the order in which they were made' }),
   snapshotSchedule: z.string().meta({ description: 'as it is typed; none' }),
   clones: z
     .array(cloneStatus)
     .meta({ description: 'writable clones of snapshots, of this system alone' }),
+  views: z.array(viewStatus).meta({ description: 'instants of the past that hosts can read' }),
+  lastProven: provenStatus
+    .nullable()
+    .meta({ description: 'what the last drill said; null: there was none' }),
   deletedVolumes: z
     .array(volumeStatus)
     .meta({ description: 'deleted at the source, hidden from hosts, and still on disk here' }),

@@ -1,6 +1,6 @@
 /** How people write sizes, times and addresses, here and in configuration files; no other syntax is accepted. */
 import { z } from 'zod';
-import { positionPattern } from '../platform/position-text.ts';
+import { namedPosition, positionPattern } from '../platform/position-text.ts';
 import { isHostName } from '../platform/certificate-names.ts';
 import { parseDuration } from '../platform/duration-text.ts';
 import { JnbdError } from '../platform/errors.ts';
@@ -102,6 +102,27 @@ export const snapshotSchedule = written(
 export const pace = read(parsePace);
 export const batchSize = read(parseBatchSize);
 
+/** How far back: a time, or what it may take; as it stands in JSON, `kind` says which. */
+export const historyLimit = written(
+  z.union([
+    z.literal('off'),
+    z.strictObject({ kind: z.literal('time'), milliseconds: z.number().positive() }),
+    z.strictObject({ kind: z.literal('size'), bytes: z.int().positive() }),
+  ]),
+  parseHistoryLimit,
+  'a time such as 24h, a size such as 10GiB, or off',
+);
+
+function parseHistoryLimit(
+  text: string,
+): 'off' | { kind: 'time'; milliseconds: number } | { kind: 'size'; bytes: number } | undefined {
+  if (text === 'off') return 'off';
+  const milliseconds = parseDuration(text);
+  if (milliseconds !== undefined) return { kind: 'time', milliseconds };
+  const bytes = parseSize(text);
+  return bytes === undefined ? undefined : { kind: 'size', bytes };
+}
+
 /** A whole number from `least` on. */
 export function count(least: number) {
   const form = `a whole number from ${least} on`;
@@ -118,6 +139,14 @@ export const position = z
   .refine((text) => text === 'latest' || positionPattern.test(text), {
     error: (issue) =>
       `'${String(issue.input)}' is no position; write NUMBER, GENERATION:NUMBER, a time as 2030-01-31T12:00:00Z, or -10m`,
+  });
+
+/** The same, or of something that was made there. */
+export const pastPosition = z
+  .string()
+  .refine((text) => text === 'latest' || positionPattern.test(text) || namedPosition.test(text), {
+    error: (issue) =>
+      `'${String(issue.input)}' is no position; write latest, NUMBER, GENERATION:NUMBER, a time as 2030-01-31T12:00:00Z, -10m, snapshot:NAME or marker:CUT`,
   });
 
 export const tcpAddress = z.string().transform((text, context) => {
@@ -176,17 +205,23 @@ export const volumePath = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
-export const snapshotPath = z.string().transform((text, context) => {
-  const [group = '', name = '', ...rest] = text.split('@');
-  if (rest.length === 0 && namePattern.test(group) && namePattern.test(name)) {
-    return { group, name };
-  }
-  context.addIssue({
-    code: 'custom',
-    message: `'${text}' names no snapshot; write GROUP@NAME, each ${nameForm}`,
+/** `GROUP@NAME`. */
+function pathIn(what: string) {
+  return z.string().transform((text, context) => {
+    const [group = '', name = '', ...rest] = text.split('@');
+    if (rest.length === 0 && namePattern.test(group) && namePattern.test(name)) {
+      return { group, name };
+    }
+    context.addIssue({
+      code: 'custom',
+      message: `'${text}' names no ${what}; write GROUP@NAME, each ${nameForm}`,
+    });
+    return z.NEVER;
   });
-  return z.NEVER;
-});
+}
+
+export const snapshotPath = pathIn('snapshot');
+export const viewPath = pathIn('view');
 
 const placePattern = /^(https?:\/\/[^/\s,]+)\/([A-Za-z0-9][A-Za-z0-9._-]{0,63})$/;
 

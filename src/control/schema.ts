@@ -8,6 +8,7 @@ import { branchVerbs } from './schema-branch.ts';
 import { cutVerbs } from './schema-cut.ts';
 import { followVerbs } from './schema-follow.ts';
 import { snapshotVerbs } from './schema-snapshot.ts';
+import { historyOption, viewVerbs } from './schema-view.ts';
 import { systemEvent } from './schema-events.ts';
 import type { VerbName } from './schema-names.ts';
 import {
@@ -231,6 +232,7 @@ export const verbs = {
       branchBudget: branchBudgetOption,
       secondaryExports: secondaryExportsOption,
       deleteDelay: deleteDelayOption,
+      history: historyOption,
       ...synchronousOptions,
     }),
     result: groupChanged,
@@ -356,6 +358,7 @@ export const verbs = {
   ...branchVerbs,
   ...cutVerbs,
   ...snapshotVerbs,
+  ...viewVerbs,
 } as const satisfies Record<VerbName, VerbDefinition>;
 
 /** Parameters as they travel: texts as people write them. */

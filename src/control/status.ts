@@ -35,6 +35,9 @@ import {
   snapshotsStatus,
   snapshotStatusOf,
 } from './snapshot-status.ts';
+import { historyStatusOf, lastProvenOf, viewsStatus, viewStatusOf } from './view-status.ts';
+import type { View } from '../group/views/view.ts';
+import type { ViewStatus } from './schema-view-status.ts';
 
 /** A client as the NBD server sees it. */
 export interface ClientConnection {
@@ -144,6 +147,10 @@ export class StatusReport {
     return cloneStatusOf(group, clone, this.#snapshotDoors(this.#doors()));
   }
 
+  view(group: Group, view: View): ViewStatus {
+    return viewStatusOf(group, view, this.#snapshotDoors(this.#doors()));
+  }
+
   #snapshotDoors(doors: Doors): SnapshotDoors {
     return { namesOf: (name) => doors.namesOf(name), uris: this.#sources.uris };
   }
@@ -197,13 +204,15 @@ export class StatusReport {
       deleteDelaySeconds:
         (catalog.deleteDelayMilliseconds ?? deleteDelayMillisecondsDefault) / 1000,
       secondaryExports: catalog.secondaryExports ?? 'read-only',
-      history: { from: applied, promisedSeconds: 0 },
+      history: historyStatusOf(group),
       volumes: shownVolumes(group.volumes).map((volume) => this.#volume(group, volume, doors)),
       snapshots: snapshotsStatus(group, this.#snapshotDoors(doors)),
       snapshotSchedule: formatSchedule(catalog.snapshotSchedule ?? []),
       clones: group.snapshots.clones.list.map((clone) =>
         cloneStatusOf(group, clone, this.#snapshotDoors(doors)),
       ),
+      views: viewsStatus(group, this.#snapshotDoors(doors)),
+      lastProven: lastProvenOf(group),
       deletedVolumes: deletedStatus(group),
       pairs: pairsStatus(group, this.#sources.system.name, followed?.resync, lagClock),
       upstream,

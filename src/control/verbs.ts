@@ -18,6 +18,7 @@ import { CutVerbs } from './cut-verbs.ts';
 import type { Cutting } from './cutting.ts';
 import { FollowVerbs } from './follow-verbs.ts';
 import { SnapshotVerbs } from './snapshot-verbs.ts';
+import { ViewVerbs } from './view-verbs.ts';
 import type { Following } from './following.ts';
 import type { AnswerLine, ChangeVerbName, Parameters, Result } from './schema.ts';
 import type { StatusReport } from './status.ts';
@@ -48,6 +49,7 @@ export class Verbs {
   readonly #branch: BranchVerbs;
   readonly #cut: CutVerbs;
   readonly #snapshot: SnapshotVerbs;
+  readonly #view: ViewVerbs;
   readonly #verbs: {
     readonly [Name in ChangeVerbName]: (
       parameters: Parameters<Name>,
@@ -77,6 +79,10 @@ export class Verbs {
     'snapshot export': (parameters) => this.#snapshot.export(parameters),
     'snapshot schedule': (parameters) => this.#snapshot.schedule(parameters),
     'snapshot delete': (parameters) => this.#snapshot.delete(parameters),
+    'view create': (parameters) => this.#view.create(parameters),
+    'view delete': (parameters) => this.#view.delete(parameters),
+    'view diff': (parameters) => this.#view.diff(parameters),
+    'view prove': (parameters) => this.#view.prove(parameters),
     'cut create': (parameters) => this.#cut.create(parameters),
     'cut mark': (parameters, call) => this.#cut.mark(parameters, call.signal),
     'cut status': (parameters) => this.#cut.status(parameters),
@@ -90,6 +96,7 @@ export class Verbs {
     this.#branch = new BranchVerbs(sources);
     this.#cut = new CutVerbs(sources);
     this.#snapshot = new SnapshotVerbs(sources);
+    this.#view = new ViewVerbs(sources);
   }
 
   run<Name extends ChangeVerbName>(
@@ -124,7 +131,7 @@ export class Verbs {
     if (Object.values(settings).every((value) => value === undefined)) {
       throw new JnbdError(
         'argument_invalid',
-        'group configure: say what to change: --on-full, --areas, --sync-interval, --release, --copy-rate, --branch-budget, --secondary-exports, --delete-delay, --sync-wait, --sync-timeout or --on-sync-loss',
+        'group configure: say what to change: --on-full, --areas, --sync-interval, --release, --copy-rate, --branch-budget, --secondary-exports, --delete-delay, --history, --sync-wait, --sync-timeout or --on-sync-loss',
       );
     }
     const changed = configureGroup(group, {
@@ -136,6 +143,7 @@ export class Verbs {
       branchBudgetBytes: settings.branchBudget,
       secondaryExports: settings.secondaryExports,
       deleteDelayMilliseconds: settings.deleteDelay,
+      history: settings.history,
       synchronous: {
         ...(settings.syncWait === undefined ? {} : { wait: settings.syncWait }),
         ...(settings.syncTimeout === undefined

@@ -81,6 +81,8 @@ const errorKinds = {
   cut_half_promoted: 'retryable',
   marker_not_found: 'not_found',
   branch_not_found: 'not_found',
+  view_not_found: 'not_found',
+  check_failed: 'damage',
   branch_no_room: 'refused',
   record_unreadable: 'retryable',
   volume_unreadable: 'retryable',

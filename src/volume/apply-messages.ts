@@ -1,7 +1,9 @@
 import type { Checkpoint } from '../journal/checkpoint.ts';
 import type { BlockRange } from './range-map.ts';
 import type { Preserving } from './preserved-blocks.ts';
+import type { PreservedVolume } from './preserved-files.ts';
 import type { Region } from './region-set.ts';
+import type { RecordListing, RecordListingAnswer } from './record-list.ts';
 import type { RegionAnswer, RegionWork } from './region-work.ts';
 
 /** A volume as apply writes it. */
@@ -27,6 +29,8 @@ export type ToApply =
       readonly kind: 'open';
       readonly checkpointPath: string;
       readonly preserving: Preserving | undefined;
+      /** The newest base of the history, where there is one: it goes on being filled. */
+      readonly base?: Preserving | undefined;
     }
   | {
       readonly kind: 'apply';
@@ -68,15 +72,26 @@ export type ToApply =
     }
   /** What was saved is not needed any more. */
   | { readonly kind: 'drop_preserved' }
+  /**
+   * A base of the history begins: all that was applied is on the device, and a checkpoint says so. `contents` are
+   * what stands in its file. From then on what apply overwrites is saved there.
+   */
+  | { readonly kind: 'begin_base'; readonly base: Preserving; readonly contents: Uint8Array }
+  /** Volumes that were made, or have grown, since the newest base began. */
+  | { readonly kind: 'cover_volumes'; readonly volumes: readonly PreservedVolume[] }
+  /** Bases of the history, oldest first, that nobody needs any more; of the newest one nothing is saved any more. */
+  | { readonly kind: 'drop_bases'; readonly directories: readonly string[] }
+  | RecordListing
   | RegionWork
   /** Nothing of this volume will be applied any more: its file is closed. */
   | { readonly kind: 'forget'; readonly volume: number };
 
 /**
  * `sync`: the volume's page cache can no longer be believed; only a restart helps (SAFETY 4).
- * `checkpoint`: the volumes are synced; the same may be asked for again.
+ * `checkpoint`: the volumes are synced; the same may be asked for again. `history`: what was to be overwritten
+ * could not be saved, and was not overwritten.
  */
-export type ApplyFailurePart = 'segment' | 'volume' | 'sync' | 'checkpoint';
+export type ApplyFailurePart = 'segment' | 'volume' | 'sync' | 'checkpoint' | 'history';
 
 /** Answers come in the order of what they answer; a failed `sync` is told as `failed`. */
 export type FromApply =
@@ -89,6 +104,9 @@ export type FromApply =
       readonly kind: 'preserved';
       readonly failure: { readonly code: string; readonly message: string } | undefined;
     }
+  | { readonly kind: 'base_begun'; readonly failure: string | undefined }
+  | { readonly kind: 'bases_dropped'; readonly failure: string | undefined }
+  | RecordListingAnswer
   | RegionAnswer
   | { readonly kind: 'hashed'; readonly hashes: Uint8Array | { readonly failure: string } }
   | { readonly kind: 'checkpointed'; readonly applied: number }

@@ -7,7 +7,7 @@ import type { WorkerPort } from '../platform/worker-port.ts';
 import { ApplyError, guard } from './apply-error.ts';
 import { mapRangeOf } from './area-layout.ts';
 import { AreaMarks } from './area-marks.ts';
-import type { FromApply, ToApply } from './apply-messages.ts';
+import type { ApplyVolume, FromApply, ToApply } from './apply-messages.ts';
 import type { ApplyStep } from './apply-plan.ts';
 import { planSteps } from './apply-plan.ts';
 import { JournalPayloads } from './journal-payloads.ts';
@@ -16,6 +16,8 @@ import { PreservedBlocks } from './preserved-blocks.ts';
 import { doRegionWork } from './region-work.ts';
 import { tableArrays } from './table-arrays.ts';
 import { VolumeWriter } from './volume-writer.ts';
+import { BaseWork } from './base-work.ts';
+import { listRecords } from './record-list.ts';
 import { hashVolume } from './unit-hashes.ts';
 import { DirtyRegions, writeBackAndSync } from './write-back.ts';
 
@@ -37,6 +39,7 @@ export class ApplyWorker {
   readonly #marks = new AreaMarks((volume, at, length) => this.#dirty.note(volume, at, length));
   /** What follows each sync that was asked for; the first one's is under way. */
   readonly #syncs: (() => void)[] = [];
+  readonly #base: BaseWork;
   #checkpointPath = '';
   #preserved: PreservedBlocks | undefined;
   #checkpoint: CheckpointFile | undefined;
@@ -45,6 +48,7 @@ export class ApplyWorker {
     this.#disk = disk;
     this.#port = port;
     this.#payloads = new JournalPayloads(disk);
+    this.#base = new BaseWork(disk);
     this.#writer = new VolumeWriter(this.#payloads);
     port.receive((message) => this.#handle(message));
   }
@@ -54,6 +58,7 @@ export class ApplyWorker {
     this.#payloads.close();
     this.#checkpoint?.close();
     this.#preserved?.close();
+    this.#base.close();
     this.#volumes.clear();
   }
 
@@ -64,6 +69,7 @@ export class ApplyWorker {
           this.#checkpointPath = message.checkpointPath;
           if (message.preserving)
             this.#preserved = new PreservedBlocks(this.#disk, message.preserving);
+          this.#base.open(message.base);
           return;
         case 'forget':
           this.#forget(message.volume);
@@ -81,6 +87,18 @@ export class ApplyWorker {
         case 'scan':
         case 'extend_map':
           this.#port.post(doRegionWork(this.#disk, message));
+          return;
+        case 'list_records':
+          this.#port.post(listRecords(this.#disk, message));
+          return;
+        case 'begin_base':
+          this.#port.post(this.#base.begin(message.base, message.contents));
+          return;
+        case 'cover_volumes':
+          this.#base.cover(message.volumes);
+          return;
+        case 'drop_bases':
+          this.#port.post(this.#base.drop(message.directories));
           return;
         case 'preserve':
           this.#port.post({ kind: 'preserved', failure: this.#preserve(message) });
@@ -123,6 +141,8 @@ export class ApplyWorker {
     const { volume, offset, length, contents } = message;
     let failure: string | undefined;
     try {
+      if (this.#base.isOn)
+        throw new ApplyError('history', volume.id, new Error('the history was not ended before'));
       const file = this.#volumeFile(volume.id, volume.path);
       this.#keep(volume.id, () => this.#preserved?.want(volume.id, offset, length));
       this.#dirty.note(volume.id, offset, contents ? length : 0);
@@ -231,6 +251,7 @@ export class ApplyWorker {
         if (map) this.#preserved?.want(id, map.offset, map.length);
       }),
     );
+    this.#keepForHistory(volumes, plan);
     plan((step) => {
       if (step.volume !== fileOf) {
         const volume = volumes.get(step.volume);
@@ -254,6 +275,21 @@ export class ApplyWorker {
     });
     writer.finish();
     guard('volume', undefined, () => this.#marks.finish());
+  }
+
+  /** A batch that is done again after a crash finds its blocks there, and what it wrote is not taken for old. */
+  #keepForHistory(
+    volumes: ReadonlyMap<number, ApplyVolume>,
+    plan: (emit: (step: ApplyStep) => void) => void,
+  ): void {
+    if (!this.#base.isOn) return;
+    plan(({ volume: id, offset, length }) => {
+      const volume = volumes.get(id);
+      if (!volume) return;
+      this.#volumeFile(id, volume.path);
+      this.#base.want(volume, offset, length);
+    });
+    this.#base.keep((id) => this.#volumes.get(id));
   }
 
   /** What stands in an area from now on is told by its map. */

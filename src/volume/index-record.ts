@@ -5,7 +5,7 @@ import { nodeKind } from './node-kind.ts';
 /** Enters one record into a table. One that is passed over, of a volume that stores nothing, only moves it on. */
 export function indexRecord(
   table: BlockTable,
-  header: RecordHeader,
+  header: Pick<RecordHeader, 'number' | 'type' | 'volume' | 'offset' | 'length' | 'payloadBytes'>,
   sequence: number,
   payloadOffset: number,
   isPassedOver: boolean,

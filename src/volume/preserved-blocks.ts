@@ -1,192 +1,17 @@
 import type { Clock } from '../platform/clock.ts';
 import type { Disk, DiskFile } from '../platform/disk.ts';
 import { systemErrorCode } from '../platform/errors.ts';
-import { KiB, MiB } from '../platform/limits.ts';
+import { KiB } from '../platform/limits.ts';
+import { bitmapPath, type PreservedVolume, PreservedVolumeFiles } from './preserved-files.ts';
 
 export const preservedBlockBytes = 64 * KiB;
-/** Of the bitmap, as it is read and written. */
-const pageBytes = 4096;
-const blocksPerPage = pageBytes * 8;
-const copyBytes = 1 * MiB;
-
-/** A volume as it was when preserving began: what lies behind its end then is not preserved. */
-export interface PreservedVolume {
-  readonly id: number;
-  readonly sizeBytes: number;
-}
 
 /** What is to be preserved, and where: a directory that is made when it is needed. */
 export interface Preserving {
   readonly directory: string;
   readonly volumes: readonly PreservedVolume[];
-}
-
-/** Blocks [from, to). */
-type Run = [from: number, to: number];
-
-function contentsPath(directory: string, id: number): string {
-  return `${directory}/${String(id).padStart(4, '0')}.blocks`;
-}
-
-function bitmapPath(directory: string, id: number): string {
-  return `${directory}/${String(id).padStart(4, '0')}.bitmap`;
-}
-
-/** What one volume held, in a sparse file of its layout, and of which blocks, in a bitmap. */
-class PreservedVolumeFiles {
-  readonly #contents: DiskFile;
-  readonly #bitmap: DiskFile;
-  readonly #sizeBytes: number;
-  readonly #pages = new Map<number, Uint8Array>();
-  #wanted: Run[] = [];
-
-  constructor(disk: Disk, directory: string, { id, sizeBytes }: PreservedVolume) {
-    this.#sizeBytes = sizeBytes;
-    disk.makeDirectorySync(directory);
-    this.#contents = disk.openSync(contentsPath(directory, id), 'open-or-create', 'volume');
-    this.#bitmap = disk.openSync(bitmapPath(directory, id), 'open-or-create', 'volume');
-    disk.syncDirectorySync(directory);
-    if (this.#contents.sizeSync() < sizeBytes) this.#contents.truncateSync(sizeBytes);
-  }
-
-  want(offset: number, length: number): void {
-    const end = Math.min(offset + length, this.#sizeBytes);
-    for (let block = Math.floor(offset / preservedBlockBytes); ; block += 1) {
-      if (block * preservedBlockBytes >= end) return;
-      const last = this.#wanted.at(-1);
-      if (last && block >= last[0] && block < last[1]) continue;
-      if (this.#isSet(block)) continue;
-      if (last && last[1] === block) last[1] += 1;
-      else this.#wanted.push([block, block + 1]);
-    }
-  }
-
-  forget(): void {
-    this.#wanted = [];
-  }
-
-  get isWanting(): boolean {
-    return this.#wanted.length > 0;
-  }
-
-  copy(from: DiskFile): void {
-    for (const run of this.#wanted) {
-      const [start, end] = this.#bytesOf(run);
-      for (const { at, length, isHole } of pieces(from, start, end)) {
-        if (!isHole) copyPiece(from, this.#contents, at, length);
-      }
-    }
-  }
-
-  syncContents(): void {
-    this.#contents.dataSyncSync();
-  }
-
-  /** Their contents are on the device. What it returns syncs the bits; only then they count. */
-  writeBits(): () => void {
-    const changed = new Map<number, Uint8Array>();
-    for (const [from, to] of this.#wanted) {
-      for (let block = from; block < to; block += 1) {
-        const index = Math.floor(block / blocksPerPage);
-        const page = changed.get(index) ?? Uint8Array.from(this.#page(index));
-        changed.set(index, page);
-        const bit = block % blocksPerPage;
-        page[bit >> 3] = (page[bit >> 3] ?? 0) | (1 << (bit & 7));
-      }
-    }
-    for (const [index, page] of changed) {
-      this.#bitmap.writeSync(page, 0, pageBytes, index * pageBytes);
-    }
-    return () => {
-      this.#bitmap.dataSyncSync();
-      for (const [index, page] of changed) this.#pages.set(index, page);
-    };
-  }
-
-  /** Everything that is preserved, in order of address. */
-  *runs(): Generator<Run> {
-    const blocks = Math.ceil(this.#sizeBytes / preservedBlockBytes);
-    const end = Math.min(blocks, this.#bitmap.sizeSync() * 8);
-    let from = -1;
-    for (let block = 0; block < end; block += 1) {
-      if (from < 0 && block % blocksPerPage === 0 && this.#isBlank(block / blocksPerPage)) {
-        block += blocksPerPage - 1;
-      } else if (this.#isSet(block)) {
-        if (from < 0) from = block;
-      } else if (from >= 0) {
-        yield [from, block];
-        from = -1;
-      }
-    }
-    if (from >= 0) yield [from, end];
-  }
-
-  *restorePieces(run: Run): Generator<Piece> {
-    const [start, end] = this.#bytesOf(run);
-    yield* pieces(this.#contents, start, end);
-  }
-
-  restore(to: DiskFile, { at, length, isHole }: Piece): void {
-    if (isHole) to.punchHoleSync(at, length);
-    else copyPiece(this.#contents, to, at, length);
-  }
-
-  close(): void {
-    this.#contents.closeSync();
-    this.#bitmap.closeSync();
-  }
-
-  #bytesOf([from, to]: Run): readonly [start: number, end: number] {
-    const end = Math.min(to * preservedBlockBytes, this.#sizeBytes);
-    return [from * preservedBlockBytes, end];
-  }
-
-  #isSet(block: number): boolean {
-    const page = this.#page(Math.floor(block / blocksPerPage));
-    const bit = block % blocksPerPage;
-    return ((page[bit >> 3] ?? 0) & (1 << (bit & 7))) !== 0;
-  }
-
-  #isBlank(index: number): boolean {
-    return this.#page(index).every((byte) => byte === 0);
-  }
-
-  #page(index: number): Uint8Array {
-    const known = this.#pages.get(index);
-    if (known) return known;
-    const page = new Uint8Array(pageBytes);
-    this.#bitmap.readSync(page, 0, pageBytes, index * pageBytes);
-    this.#pages.set(index, page);
-    return page;
-  }
-}
-
-interface Piece {
-  readonly at: number;
-  readonly length: number;
-  readonly isHole: boolean;
-}
-
-/** Data and holes between two offsets, no piece longer than a copy or a punch should be at a time. */
-function* pieces(file: DiskFile, start: number, end: number): Generator<Piece> {
-  for (let at = start; at < end; ) {
-    const data = file.nextDataSync(at);
-    const isHole = data !== at;
-    const next = isHole ? data : file.nextHoleSync(at);
-    const until = Math.min(end, next > at ? next : end);
-    for (; at < until; at += copyBytes) {
-      yield { at, length: Math.min(copyBytes, until - at), isHole };
-    }
-    at = until;
-  }
-}
-
-const buffer = new Uint8Array(copyBytes);
-
-function copyPiece(from: DiskFile, to: DiskFile, at: number, length: number): void {
-  const read = from.readSync(buffer, 0, length, at);
-  buffer.fill(0, read, length);
-  to.writeSync(buffer, 0, length, at);
+  /** Of what is preserved at once; where it does not say, `preservedBlockBytes`. */
+  readonly blockBytes?: number;
 }
 
 /**
@@ -197,14 +22,33 @@ function copyPiece(from: DiskFile, to: DiskFile, at: number, length: number): vo
 export class PreservedBlocks {
   readonly #disk: Disk;
   readonly #directory: string;
-  readonly #volumes: ReadonlyMap<number, PreservedVolume>;
+  readonly #blockBytes: number;
+  readonly #volumes: Map<number, PreservedVolume>;
   readonly #files = new Map<number, PreservedVolumeFiles>();
   #syncFailure: Error | undefined;
 
-  constructor(disk: Disk, { directory, volumes }: Preserving) {
+  constructor(disk: Disk, { directory, volumes, blockBytes = preservedBlockBytes }: Preserving) {
     this.#disk = disk;
     this.#directory = directory;
+    this.#blockBytes = blockBytes;
     this.#volumes = new Map(volumes.map((volume) => [volume.id, volume]));
+  }
+
+  get directory(): string {
+    return this.#directory;
+  }
+
+  has(volume: number): boolean {
+    return this.#volumes.has(volume);
+  }
+
+  /** Of volumes that are new, or larger than before: nothing was overwritten in what was not covered. */
+  cover(volumes: readonly PreservedVolume[]): void {
+    for (const volume of volumes) {
+      this.#files.get(volume.id)?.close();
+      this.#files.delete(volume.id);
+      this.#volumes.set(volume.id, volume);
+    }
   }
 
   /** These bytes are about to be overwritten. `keep` comes before. Throws system errors. */
@@ -213,7 +57,7 @@ export class PreservedBlocks {
     if (!preserved || length === 0) return;
     let files = this.#files.get(volume);
     if (!files) {
-      files = new PreservedVolumeFiles(this.#disk, this.#directory, preserved);
+      files = new PreservedVolumeFiles(this.#disk, this.#directory, preserved, this.#blockBytes);
       this.#files.set(volume, files);
     }
     files.want(offset, length);
@@ -288,7 +132,7 @@ export async function putBack(
     try {
       if (file.sizeSync() !== volume.sizeBytes) file.truncateSync(volume.sizeBytes);
       if (disk.existsSync(bitmapPath(directory, volume.id))) {
-        const files = new PreservedVolumeFiles(disk, directory, volume);
+        const files = new PreservedVolumeFiles(disk, directory, volume, preservedBlockBytes);
         try {
           for (const run of files.runs()) {
             for (const piece of files.restorePieces(run)) {

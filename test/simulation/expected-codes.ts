@@ -68,6 +68,8 @@ export const errorCodes: Record<ErrorCode, string> = {
   cut_aborted: 'a fleet',
   cut_half_promoted: 'a fleet',
   marker_not_found: 'a fleet',
+  view_not_found: 'views',
+  check_failed: 'the command line',
   branch_not_found: 'nobody yet',
   branch_no_room: 'nobody yet',
   record_unreadable: 'a fleet',
@@ -111,6 +113,8 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   cut_member_moved: 'elsewhere',
   clone_unusable: 'elsewhere',
   snapshot_missed: 'elsewhere',
+  history_failed: 'elsewhere',
+  history_short: 'elsewhere',
 };
 
 /** What campaigns have to bring about, as it is counted. */

@@ -37,6 +37,8 @@ export interface ApplyOwner {
   mayApplyThrough(): number;
   /** A cut lets nothing behind this be applied; infinite where none does. */
   heldBehind(): number;
+  /** A base of the history begins before the next table is applied, which `consider` is called behind. */
+  baseComesFirst(): boolean;
   /** Whether recovery could begin behind what is applied. */
   mayCheckpoint(): boolean;
   /** `released` may have moved: segments may be free again. */
@@ -108,6 +110,7 @@ export class ApplyDriver {
     checkpointPath: string;
     checkpointSequence: number;
     preserving: Preserving | undefined;
+    base: Preserving | undefined;
     owner: ApplyOwner;
   }) {
     this.#clock = deps.clock;
@@ -123,8 +126,8 @@ export class ApplyDriver {
     this.#keptSequence = deps.checkpointSequence;
     this.#port.receive((message) => this.#received(message));
     this.requests = new ApplyRequests(deps.port);
-    const { checkpointPath, preserving } = deps;
-    this.#port.post({ kind: 'open', checkpointPath, preserving });
+    const { checkpointPath, preserving, base } = deps;
+    this.#port.post({ kind: 'open', checkpointPath, preserving, base });
   }
 
   get state(): ApplyState {
@@ -168,7 +171,8 @@ export class ApplyDriver {
     }
     const table = this.#index.oldestFrozen;
     if (!table || table.lastNumber > heldBehind) return;
-    if (table.lastNumber <= this.#owner.mayApplyThrough()) this.#dispatch(table);
+    if (table.lastNumber > this.#owner.mayApplyThrough()) return;
+    if (!this.#owner.baseComesFirst()) this.#dispatch(table);
   }
 
   /** Nothing goes to the volumes until that is over, but what is on its way. */
@@ -217,6 +221,11 @@ export class ApplyDriver {
   /** As `applyNow`, and makes a checkpoint. */
   hurry(): void {
     this.applyNow();
+    this.checkpointNow();
+  }
+
+  /** Of what is applied. */
+  checkpointNow(): void {
     this.#checkpointDue = true;
     this.#considerCheckpoint();
   }

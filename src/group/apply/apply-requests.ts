@@ -1,10 +1,16 @@
 import { must } from '../../platform/assert.ts';
 import type { WorkerPort } from '../../platform/worker-port.ts';
 import type { ApplyVolume, FromApply, ToApply } from '../../volume/apply-messages.ts';
+import type { Preserving } from '../../volume/preserved-blocks.ts';
+import type { PreservedVolume } from '../../volume/preserved-files.ts';
+import type { RecordListingAnswer } from '../../volume/record-list.ts';
+import type { ScannedSegment } from '../../volume/region-scan.ts';
 import type { Region } from '../../volume/region-set.ts';
 import type { RegionAnswer, RegionWork } from '../../volume/region-work.ts';
 
 type ContentsAnswer = FromApply & { readonly kind: 'copied' | 'hashed' | 'preserved' };
+
+export type ListedRecords = RecordListingAnswer;
 
 /** Or why they could not be made. */
 export type Hashed = (FromApply & { kind: 'hashed' })['hashes'];
@@ -19,6 +25,8 @@ export class ApplyRequests {
   readonly #hashes: ((hashes: Hashed) => void)[] = [];
   readonly #preserves: ((failure: PreserveFailure) => void)[] = [];
   readonly #regionWork: ((answer: RegionAnswer | undefined) => void)[] = [];
+  readonly #bases: ((failure: string | undefined) => void)[] = [];
+  readonly #listings: ((answer: RecordListingAnswer) => void)[] = [];
 
   constructor(port: WorkerPort<ToApply, FromApply>) {
     this.#port = port;
@@ -67,8 +75,42 @@ export class ApplyRequests {
     this.#port.post(work);
   }
 
+  /** A base of the history begins: nothing is being applied, and a checkpoint covers all that was. */
+  beginBase(
+    base: Preserving,
+    contents: Uint8Array,
+    done: (failure: string | undefined) => void,
+  ): void {
+    this.#bases.push(done);
+    this.#port.post({ kind: 'begin_base', base, contents });
+  }
+
+  /** What is applied to these from now on is saved in the newest base. */
+  coverVolumes(volumes: readonly PreservedVolume[]): void {
+    this.#port.post({ kind: 'cover_volumes', volumes });
+  }
+
+  /** Oldest first. */
+  dropBases(directories: readonly string[], done: (failure: string | undefined) => void): void {
+    this.#bases.push(done);
+    this.#port.post({ kind: 'drop_bases', directories });
+  }
+
+  listRecords(
+    segments: readonly ScannedSegment[],
+    from: number,
+    through: number,
+    done: (answer: RecordListingAnswer) => void,
+  ): void {
+    this.#listings.push(done);
+    this.#port.post({ kind: 'list_records', segments, from, through });
+  }
+
   /** The worker answers no more. */
   close(): void {
+    const message = 'the group is being closed';
+    for (const done of this.#bases.splice(0)) done(message);
+    for (const done of this.#listings.splice(0)) done({ kind: 'records_not_listed', message });
     for (const done of this.#hashes.splice(0)) done({ failure: 'the group is being closed' });
     for (const done of this.#regionWork.splice(0)) done(undefined);
   }
@@ -84,6 +126,14 @@ export class ApplyRequests {
         return true;
       case 'preserved':
         must(this.#preserves.shift(), 'something was to be preserved')(message.failure);
+        return true;
+      case 'base_begun':
+      case 'bases_dropped':
+        must(this.#bases.shift(), 'a base began, or was dropped')(message.failure);
+        return true;
+      case 'records_listed':
+      case 'records_not_listed':
+        must(this.#listings.shift(), 'records were to be listed')(message);
         return true;
       case 'scanned':
       case 'map_extended':

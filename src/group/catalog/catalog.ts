@@ -1,4 +1,5 @@
 import type { AreaRole } from '../../journal/area.ts';
+import type { HistoryLimit } from '../../history/bases.ts';
 import type { AreaLayout } from '../../journal/segment-chain.ts';
 import type { ScheduleRule } from '../../platform/schedule-text.ts';
 import { assert } from '../../platform/assert.ts';
@@ -100,6 +101,8 @@ export interface Catalog {
   readonly deleteDelayMilliseconds?: number;
   /** What hosts get of volumes while the group is secondary here; where it does not say, `read-only`. */
   readonly secondaryExports?: SecondaryExports;
+  /** How far back this system can show the group; where it does not say, as far as somebody looks at it. */
+  readonly history?: HistoryLimit | undefined;
   /** Contents of volumes go to followers at most this fast; where it does not say, without a bound. */
   readonly copyBytesPerSecond?: number;
   /** Of the newest record of that kind: whether replies to hosts wait for followers. */

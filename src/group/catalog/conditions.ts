@@ -15,6 +15,8 @@ export type ConditionCode =
   | 'volume_failed'
   | 'volume_missing'
   | 'import_unfinished'
+  | 'history_failed'
+  | 'history_short'
   | 'follow_interrupted'
   | 'follow_refused'
   | 'resync_waits'

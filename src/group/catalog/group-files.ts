@@ -53,6 +53,21 @@ export class GroupFiles {
   get deleted(): string {
     return `${this.directory}/deleted`;
   }
+  /** Bases of the window of its past, a directory each. */
+  get history(): string {
+    return `${this.directory}/history`;
+  }
+  base(number: number): string {
+    return `${this.history}/${number}`;
+  }
+  /** Which instants of its past are shown to hosts. */
+  get views(): string {
+    return `${this.directory}/views`;
+  }
+  /** What the last drill said. */
+  get proven(): string {
+    return `${this.directory}/proven`;
+  }
   /** Which systems have the group. */
   get members(): string {
     return `${this.directory}/members`;

@@ -4,8 +4,13 @@ import { JnbdError } from '../../platform/errors.ts';
 
 /** Two lines: JSON, and the CRC-32 of the first one's bytes. Replaced whole, synced (invariant 7). */
 export function writeSealedJson(disk: Disk, path: string, value: object): void {
+  disk.replaceFileSync(path, sealedJson(value), 'catalog');
+}
+
+/** What such a file has in it. */
+export function sealedJson(value: object): Uint8Array {
   const text = JSON.stringify(value);
-  disk.replaceFileSync(path, Buffer.from(`${text}\n${seal(text)}\n`), 'catalog');
+  return Buffer.from(`${text}\n${seal(text)}\n`);
 }
 
 /** Undefined where there is no such file. Throws JnbdError: catalog_damaged, format_newer. */

@@ -64,6 +64,19 @@ export class CutRecords {
     return known.findLast(isCommitted)?.number ?? 0;
   }
 
+  /** The newest committed marker that is called so, or is that one (`EPOCH.SEQUENCE`); undefined: none. */
+  named(text: string, durable: number): number | undefined {
+    let newest: number | undefined;
+    for (const known of this.#markers.values()) {
+      const found = known.findLast(
+        ({ name, epoch, sequence, committedAt = Number.POSITIVE_INFINITY }) =>
+          committedAt <= durable && (name === text || `${epoch}.${sequence}` === text),
+      );
+      if (found && found.number > (newest ?? 0)) newest = found.number;
+    }
+    return newest;
+  }
+
   /** Durable or not. */
   newest(cutId: string): KnownMarker | undefined {
     return this.#markers.get(cutId)?.at(-1);

@@ -10,6 +10,7 @@ import type { FollowerCursor } from './follower-cursor.ts';
 import type { KeptFollower } from '../catalog/follower-file.ts';
 import type { Member } from '../catalog/members.ts';
 import type { GroupState } from '../catalog/states.ts';
+import { historyOwner } from '../views/history-group.ts';
 
 /** In the retention: what is not in every dirty map yet. */
 export const dirtyMapOwner = 'dirty map';
@@ -66,11 +67,13 @@ export function keptFrom(
   members: readonly Member[],
   catalog: Catalog,
   { applied, released }: Checkpoint,
+  oldestBase?: number,
 ): { readonly released: number; readonly mayBeReleased: boolean } {
   const holding = followers.filter(({ state }) => state !== 'behind');
   const { takenOver } = catalog;
   const others = [...maps.map(({ through }) => through), ...members.map((other) => other.received)];
   if (takenOver) others.push(takenOver.fork);
+  if (oldestBase !== undefined) others.push(oldestBase);
   if (holding.length === 0 && others.length === 0) {
     return { released: hasJournalOnlyVolumes(catalog) ? released : applied, mayBeReleased: false };
   }
@@ -140,8 +143,9 @@ export class FollowerHolds {
     if (!chain.isFullFor(bytes)) return false;
     const [oldest] = chain.live();
     if (!oldest) return false;
-    // Dirty maps are on their way, and the floor gives way: what they keep is free soon.
-    const releasable = retention.releasable(oldest.lastNumber, dirtyMapOwner, floorOwner);
+    // Dirty maps are on their way, and the floor and the history give way: what they keep is free soon.
+    const giveWay = [dirtyMapOwner, floorOwner, historyOwner];
+    const releasable = retention.releasable(oldest.lastNumber, ...giveWay);
     return oldest.lastNumber > releasable;
   }
 }

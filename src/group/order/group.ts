@@ -1,6 +1,6 @@
 import type { Area } from '../../journal/area.ts';
 import type { HeadFile } from '../../journal/head.ts';
-import { closeJournal, Journal } from '../../journal/journal.ts';
+import { closeJournal, type Journal } from '../../journal/journal.ts';
 import type { SlabBudget } from '../../journal/receive-slab.ts';
 import { RetainedRuns } from '../../journal/retained-runs.ts';
 import { Retention } from '../../journal/retention.ts';
@@ -32,9 +32,10 @@ import { HostReplies } from './host-replies.ts';
 import { JournalWatch } from './journal-watch.ts';
 import type { OpenedGroup } from './opened-group.ts';
 import { recordProtection } from './numbered-change.ts';
-import { relocator } from './recovery.ts';
+import { openJournal } from './open-journal.ts';
 import { keepsFile, preservingOf } from '../catalog/resync-state.ts';
 import { GroupSnapshots } from '../snapshots/group-snapshots.ts';
+import { GroupViews } from '../views/group-views.ts';
 import { SpaceGuard } from './space-guard.ts';
 import { roleText } from '../catalog/taken-over.ts';
 import { changeGroupState, type GroupRole, type GroupState } from '../catalog/states.ts';
@@ -68,6 +69,7 @@ export class Group {
   readonly replies: HostReplies;
   readonly cuts: GroupCuts;
   readonly snapshots: GroupSnapshots;
+  readonly views: GroupViews;
   readonly areas: readonly Area[];
   readonly follow: FollowFile;
   readonly deleted: DeletedVolumes;
@@ -125,6 +127,7 @@ export class Group {
     this.synchronous = new SynchronousFollowers(deps, this, recordProtection(this));
     this.snapshots = new GroupSnapshots(this, catalog.snapshots ?? []);
     this.cuts = new GroupCuts(deps, this, opened.cuts);
+    this.views = new GroupViews(deps, this, files, opened.past);
     this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
     this.#watch = new JournalWatch(deps.clock, this);
     this.synchronous.start();
@@ -183,33 +186,19 @@ export class Group {
 
   /** Volumes were found and the first segment is durable: hosts may be served. */
   serve(): void {
-    const { clock } = this.#deps;
-    this.#journal = new Journal(
-      {
-        clock,
-        chain: this.chain,
-        retained: this.retained,
-        watermarks: this.watermarks,
-        head: this.#head,
-        owner: {
-          durableAdvanced: () => this.#durableAdvanced(),
-          roomAppeared: () => this.hosts.wake(),
-          areaChanged: (area) => this.#watch.areaChanged(area),
-          recordMoved: relocator(this.index, this.storing),
-          journalFailed: (failure) => this.#journalFailed(failure),
-        },
-      },
-      {
-        unsyncedBytesMax: this.#limits.unsyncedBytesMax,
-        syncIntervalMilliseconds: this.catalog.syncIntervalMilliseconds,
-      },
-    );
+    this.#journal = openJournal(this, this.#head, this.#limits, {
+      durableAdvanced: () => this.#durableAdvanced(),
+      areaChanged: (area) => this.#watch.areaChanged(area),
+      journalFailed: (failure) => this.#journalFailed(failure),
+    });
     this.#become('normal');
     this.#watch.start(this.journal, () => {
-      this.followers.makeRoom(slabBytes);
+      if (!this.chain.isFullFor(slabBytes) || !this.views.history.giveWay())
+        this.followers.makeRoom(slabBytes);
       return this.journalIsFullFor(slabBytes);
     });
     this.driver.consider();
+    this.views.start();
     this.snapshots.space.begin();
   }
 
@@ -226,16 +215,19 @@ export class Group {
       checkpointPath: this.#files.checkpoint,
       checkpointSequence,
       preserving: preservingOf(this.#files, this.follow.state),
+      base: this.views.history.preserving,
       owner: {
         volumes: () => volumesToApply([...this.volumes.values(), ...this.deleted.applying()]),
         appliedAdvanced: () => this.#appliedAdvanced(),
         mayApplyThrough: () => this.changes.settledThrough(this.replies.applicable),
         heldBehind: () => this.cuts.applyLimit,
+        baseComesFirst: () => this.views.history.comesFirst(),
         mayCheckpoint: () => this.cuts.areKeptThrough(this.watermarks.applied),
         released: () => this.#released(),
         applyFailed: (failure) => {
           this.guard.look();
-          this.#troubles.failed(failure);
+          if (failure.part === 'history') this.views.history.failed(failure);
+          else this.#troubles.failed(failure);
         },
         applyRecovered: (part) => this.#troubles.recovered(part),
       },
@@ -270,6 +262,7 @@ export class Group {
     this.changes.stop();
     this.cuts.close(this.#failureText);
     this.synchronous.close();
+    this.views.close();
     this.followers.close();
     await this.#driver?.close();
     await this.snapshots.close();
@@ -341,6 +334,7 @@ export class Group {
   #appliedAdvanced(): void {
     this.guard.look();
     this.hosts.wake();
+    this.views.history.considered();
     for (const watcher of this.watchers) watcher.appliedAdvanced(this.watermarks.applied);
   }
 
@@ -352,6 +346,7 @@ export class Group {
 
   #released(): void {
     this.followers.consider();
+    this.views.history.considered();
     this.#journal?.segmentsFreed();
     this.hosts.wake();
     this.changed();

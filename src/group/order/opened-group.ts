@@ -7,6 +7,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { DeletedVolumes } from './deleted-volumes.ts';
 import type { CutRecords } from '../cuts/cut-records.ts';
 import type { FollowFile } from '../catalog/follow-file.ts';
+import type { KnownPast } from '../views/group-views.ts';
 import type { KnownFollowers } from '../followers/follower-cursor.ts';
 
 /** What was found of a group in its directory, its journal recovered. */
@@ -22,4 +23,5 @@ export interface OpenedGroup {
   readonly followers: KnownFollowers;
   readonly deleted: DeletedVolumes;
   readonly cuts: CutRecords;
+  readonly past: KnownPast;
 }

@@ -3,6 +3,7 @@ import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, systemErrorCode } from '../../platform/errors.ts';
 import { readUpdates } from '../../volume/replay.ts';
 import type { Group } from '../order/group.ts';
+import { namedPosition } from '../../platform/position-text.ts';
 import { positionOf } from '../catalog/lineage.ts';
 import { segmentsBehind } from '../apply/segments-behind.ts';
 
@@ -17,9 +18,54 @@ export async function updateAt(disk: Disk, group: Group, text: string): Promise<
     checkGeneration(group, Number(number), generation);
     return Number(number);
   }
+  const until = momentOf(group, text) ?? Number.NaN;
+  const { released, applied } = group.watermarks;
+  const last = await lastMadeUntil(disk, group, until, Math.max(released, applied - 1));
+  if (last !== undefined && last >= applied) return last;
+  throw new JnbdError(
+    'state_refuses',
+    `group ${group.name} has in its volumes what is later than ${new Date(until).toISOString()}`,
+  );
+}
+
+/**
+ * As `updateAt`, of the whole history, and `snapshot:NAME` and `marker:NAME` too. Rejects with snapshot_not_found,
+ * marker_not_found where there is none of that name.
+ */
+export async function pastUpdateAt(disk: Disk, group: Group, text: string): Promise<number> {
+  const { kind, name } = namedPosition.exec(text)?.groups ?? {};
+  if (name !== undefined) return numberOf(group, kind ?? '', name);
+  const until = momentOf(group, text);
+  const { bases } = group.views.history;
+  const base = bases.findLast(({ atMilliseconds }) => atMilliseconds <= (until ?? 0));
+  if (until === undefined || bases.length === 0) return updateAt(disk, group, text);
+  const from = base ?? bases[0];
+  const last = await lastMadeUntil(disk, group, until, from?.number ?? 0);
+  if (last !== undefined) return last;
+  if (base) return Math.max(base.number, base.from);
+  const begun = new Date(from?.atMilliseconds ?? 0).toISOString();
+  throw new JnbdError('state_refuses', `the history of group ${group.name} begins at ${begun}`);
+}
+
+function numberOf(
+  { name: group, snapshots, cuts, watermarks }: Group,
+  kind: string,
+  name: string,
+): number {
+  const number =
+    kind === 'snapshot'
+      ? snapshots.living.find((snapshot) => snapshot.name === name)?.number
+      : cuts.records.named(name, watermarks.durable);
+  if (number !== undefined) return number;
+  const code = kind === 'snapshot' ? 'snapshot_not_found' : 'marker_not_found';
+  throw new JnbdError(code, `group ${group} has no ${kind} ${name}`);
+}
+
+/** Unix milliseconds; undefined: it is no time. */
+function momentOf({ clock }: Group, text: string): number | undefined {
+  if (text === 'latest' || /^(?:\d+:)?\d+$/.test(text)) return undefined;
   const age = text.startsWith('-') ? parseDuration(text.slice(1)) : undefined;
-  const until = age === undefined ? Date.parse(text) : group.clock.wallMilliseconds() - age;
-  return lastUntil(disk, group, until);
+  return age === undefined ? Date.parse(text) : clock.wallMilliseconds() - age;
 }
 
 /** Unix milliseconds, of the primary of then, when the update was made; null: the journal does not tell. */
@@ -55,11 +101,15 @@ function checkGeneration(
   );
 }
 
-/** Looked for among updates that are not applied, and the last one that is. */
-async function lastUntil(disk: Disk, group: Group, until: number): Promise<number> {
-  const { chain, clock, watermarks, name } = group;
-  const { released, applied, durable } = watermarks;
-  const from = Math.max(released, applied - 1);
+/** Looked for among updates behind `from`; undefined: all of them were made later. */
+async function lastMadeUntil(
+  disk: Disk,
+  group: Group,
+  until: number,
+  from: number,
+): Promise<number | undefined> {
+  const { chain, clock, watermarks } = group;
+  const { durable } = watermarks;
   let last = from;
   let isKnown = false;
   for (const segment of segmentsBehind(chain, from, durable)) {
@@ -78,9 +128,5 @@ async function lastUntil(disk: Disk, group: Group, until: number): Promise<numbe
     }
     if (last < through) break;
   }
-  if (isKnown && last >= applied) return last;
-  throw new JnbdError(
-    'state_refuses',
-    `group ${name} has in its volumes what is later than ${new Date(until).toISOString()}`,
-  );
+  return isKnown ? last : undefined;
 }

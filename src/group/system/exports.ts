@@ -8,6 +8,7 @@ import { refusalOf } from './export-refusal.ts';
 import type { System } from './system.ts';
 import { CloneExport, SnapshotExport, snapshotsOfVolumes } from './snapshot-exports.ts';
 import { shownVolumes, type Volume } from '../apply/volume.ts';
+import { ViewExport } from './view-export.ts';
 
 /** A volume at the door. */
 class VolumeExport implements Export {
@@ -57,7 +58,7 @@ function hostOf(peer: string): string {
 
 /**
  * `G/V`, `V` where unique, '' where there is one volume; `G/V@SNAPSHOT`, `V@SNAPSHOT` where unique, and the same of
- * clones. Snapshots and clones stand behind the volumes.
+ * clones and views. All of them stand behind the volumes.
  */
 export class SystemExports implements ExportDirectory {
   readonly #system: System;
@@ -98,6 +99,9 @@ export class SystemExports implements ExportDirectory {
       for (const clone of clones.list)
         for (const volume of clone.failure === '' ? clone.volumes : [])
           snapshots.push(new CloneExport(group, clone, volume, this.#isRotational(group)));
+      for (const view of group.views.list)
+        for (const volume of view.volumes)
+          snapshots.push(new ViewExport(group, view, volume, this.#isRotational(group)));
     }
     return [...volumes, ...snapshots];
   }

@@ -1,6 +1,8 @@
 import type { AreaLayout } from '../../journal/segment-chain.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { Catalog, OnFull, ReleaseRule, SecondaryExports } from '../catalog/catalog.ts';
+import type { HistoryLimit } from '../../history/bases.ts';
+import { MiB } from '../../platform/limits.ts';
 import type { Group } from '../order/group.ts';
 import { synchronousDefaults, type SynchronousSettings } from '../catalog/protection.ts';
 import { disconnectHidden } from './secondary-exports.ts';
@@ -15,6 +17,7 @@ export interface GroupChanges {
   readonly branchBudgetBytes?: number | undefined;
   readonly secondaryExports?: SecondaryExports | undefined;
   readonly deleteDelayMilliseconds?: number | undefined;
+  readonly history?: HistoryLimit | 'off' | undefined;
   /** Of these, what is to change. */
   readonly synchronous?: Partial<SynchronousSettings>;
 }
@@ -57,12 +60,14 @@ export function configureGroup(group: Group, changes: GroupChanges): boolean {
   }
   const { catalog } = group;
   const changed = changedSettings(catalog, changes);
+  checkHistory(catalog, changes.history);
   const keys = Object.keys({ ...catalog, ...changed }) as (keyof Catalog)[];
   if (keys.every((key) => changed[key] === catalog[key])) return false;
   group.changes.replace(changed);
   group.chain.setLayout(changed.areaLayout);
   group.journal.setSyncInterval(changed.syncIntervalMilliseconds);
   group.followers.releaseRuleChanged();
+  group.views.history.settingChanged();
   disconnectHidden(group);
   group.changed();
   return true;
@@ -80,7 +85,7 @@ function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
     synchronous.onLoss === known.onLoss;
   const unlimited = rate === 'unlimited' ? others : catalog;
   return {
-    ...unlimited,
+    ...withHistory(unlimited, changes.history),
     onFull: changes.onFull ?? catalog.onFull,
     areaLayout: changes.areaLayout ?? catalog.areaLayout,
     syncIntervalMilliseconds: changes.syncIntervalMilliseconds ?? catalog.syncIntervalMilliseconds,
@@ -91,4 +96,29 @@ function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
     ...(isSame ? {} : { synchronous }),
     ...(typeof rate === 'number' ? { copyBytesPerSecond: rate } : {}),
   };
+}
+
+const historyLimits = { milliseconds: 60_000, bytes: 64 * MiB } as const;
+
+function checkHistory({ journalOnly }: Catalog, limit: GroupChanges['history']): void {
+  if (limit === undefined || limit === 'off') return;
+  if (journalOnly === true)
+    throw new JnbdError('state_refuses', 'a group that keeps the journal alone has no history');
+  if (limit.kind === 'time' && limit.milliseconds < historyLimits.milliseconds)
+    throw new JnbdError('argument_invalid', '--history is at least 1m');
+  if (limit.kind === 'size' && limit.bytes < historyLimits.bytes)
+    throw new JnbdError('argument_invalid', '--history is at least 64MiB');
+}
+
+function withHistory(catalog: Catalog, limit: GroupChanges['history']): Catalog {
+  const { history: known, ...others } = catalog;
+  if (limit === undefined || isSameLimit(limit, known)) return catalog;
+  return limit === 'off' ? others : { ...others, history: limit };
+}
+
+function isSameLimit(limit: HistoryLimit | 'off', known: HistoryLimit | undefined): boolean {
+  if (limit === 'off' || known === undefined) return limit === 'off' && known === undefined;
+  if (limit.kind === 'time')
+    return known.kind === 'time' && known.milliseconds === limit.milliseconds;
+  return known.kind === 'size' && known.bytes === limit.bytes;
 }

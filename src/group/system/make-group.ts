@@ -7,6 +7,7 @@ import { JnbdError, systemErrorCode } from '../../platform/errors.ts';
 import { segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
 import { removeClones } from '../snapshots/clone-files.ts';
 import { dropPreserved } from '../../volume/preserved-blocks.ts';
+import { removeBases } from '../views/stored-bases.ts';
 import { removeBranches } from './branches.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { journalAreas, readCatalog, writeCatalog } from '../catalog/catalog.ts';
@@ -108,6 +109,8 @@ export function removeGroupFiles(disk: Disk, files: GroupFiles): void {
     disk.removeDirectorySync(files.volumes);
   }
   dropPreserved(disk, files.preserved);
+  removeBases(disk, files);
+  if (disk.isDirectorySync(files.history)) disk.removeDirectorySync(files.history);
   removeBranches(disk, files);
   removeClones(disk, files.clones);
   for (const name of disk.listSync(files.directory)) {

@@ -28,6 +28,8 @@ import {
   type JournalTruths,
   recoverJournal,
 } from '../order/recovery.ts';
+import { readViews } from '../views/group-views.ts';
+import { readBases } from '../views/stored-bases.ts';
 import { completeRestart } from './restart-journal.ts';
 import { removeResyncLeft } from '../catalog/resync-files.ts';
 
@@ -53,7 +55,9 @@ export async function openGroup(
   const followers = readFollowers(disk, files.followers);
   const maps = readKeptMaps(disk, files, catalog, checkpoint, followers);
   const members = readMembers(disk, files.members);
-  const needed = keptFrom(followers, maps, members, catalog, checkpoint);
+  const past = { bases: readBases(disk, files), views: readViews(disk, files) };
+  const oldest = past.bases[0]?.number;
+  const needed = keptFrom(followers, maps, members, catalog, checkpoint, oldest);
   const durable = durableAtLastOpening(catalog.lineage, deps.systemId);
   const truths = { checkpoint, head, durable, ...needed };
   const deleted = new DeletedVolumes(deps, files);
@@ -105,6 +109,7 @@ export async function openGroup(
     followers: { kept: followers, maps, members },
     deleted,
     cuts,
+    past,
   });
   openVolumes(disk, group, files, changes);
   group.snapshots.clones.open(disk, files.clones);
@@ -166,7 +171,11 @@ async function beginIncarnation(clock: Clock, group: Group, lastNumber: number):
     }
     const full = `the journal of group ${group.name} is full: no segment of ${segmentBytes} bytes is free in ${areas.map(({ path }) => path).join(', ')}`;
     if (!group.hurryApply()) {
-      if (group.followers.leaveFurthestBehind() || group.followers.maps.isMoving) {
+      if (
+        group.views.history.giveWay() ||
+        group.followers.leaveFurthestBehind() ||
+        group.followers.maps.isMoving
+      ) {
         await new Promise<void>((resolve) => clock.after(10, resolve));
         continue;
       }

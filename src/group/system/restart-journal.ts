@@ -4,7 +4,8 @@ import type { Clock } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { refusedBySystem } from '../../platform/errors.ts';
 import { segmentHeaderBytes } from '../../platform/limits.ts';
-import { PreservedBlocks, type PreservedVolume, putBack } from '../../volume/preserved-blocks.ts';
+import { PreservedBlocks, putBack } from '../../volume/preserved-blocks.ts';
+import type { PreservedVolume } from '../../volume/preserved-files.ts';
 import { type Catalog, writeCatalog } from '../catalog/catalog.ts';
 import { FollowFile, type FollowState } from '../catalog/follow-file.ts';
 import { type KeptFollower, writeFollowers } from '../catalog/follower-file.ts';
@@ -12,6 +13,7 @@ import type { GroupFiles } from '../catalog/group-files.ts';
 import { restartMaps } from './restarted-maps.ts';
 import { preservingOf } from '../catalog/resync-state.ts';
 import { readSealedJson, writeSealedJson } from '../catalog/sealed-json.ts';
+import { removeBases } from '../views/stored-bases.ts';
 import { makeBackingFile } from '../volumes/volume-changes.ts';
 
 /** What a group is once its journal began anew. Volumes whose files nothing is said of stay as they are. */
@@ -62,6 +64,8 @@ export async function completeRestart(
   const plan = readSealedJson<RestartFile>(disk, files.restart);
   if (!plan) return false;
   const { catalog, follow, followers, putBack: volumes } = plan;
+  // The past ends before anything changes that apply does not.
+  removeBases(disk, files);
   if (volumes) {
     const places = volumes.map((volume) => ({ ...volume, path: files.volume(volume.id) }));
     await putBack(deps, files.preserved, places);

@@ -1,6 +1,6 @@
 import type { Disk } from '../../platform/disk.ts';
 import { type DirtyMap, writeDirtyMap } from '../../volume/dirty-map.ts';
-import type { PreservedVolume } from '../../volume/preserved-blocks.ts';
+import type { PreservedVolume } from '../../volume/preserved-files.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { readMapIfWhole } from '../catalog/dirty-map-files.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';

@@ -29,6 +29,7 @@ export function createClone(
     throw new JnbdError('exists_differently', text);
   }
   if (findSnapshot(group, name)) throw new JnbdError('exists_differently', `${full} is a snapshot`);
+  if (group.views.find(name)) throw new JnbdError('exists_differently', `${full} is a view`);
   const snapshot = requireSnapshot(group, snapshotName);
   const { isActive, answerable } = group.replies.gate;
   const refuse = (why: string): never => {

@@ -36,9 +36,10 @@ export async function createSnapshot(
 }
 
 /** Throws exists_differently. */
-export function refuseNameOfClone({ name: group, snapshots }: Group, name: string): void {
-  if (!snapshots.clones.find(name)) return;
-  throw new JnbdError('exists_differently', `${group}@${name} is a writable clone`);
+export function refuseNameOfClone({ name: group, snapshots, views }: Group, name: string): void {
+  if (!snapshots.clones.find(name) && !views.find(name)) return;
+  const what = views.find(name) ? 'view' : 'writable clone';
+  throw new JnbdError('exists_differently', `${group}@${name} is a ${what}`);
 }
 
 /** Of those that can be read. */

@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert';
+import type { GroupSettings } from '../../../src/group/catalog/new-group.ts';
 import { createSnapshot, deleteSnapshot } from '../../../src/group/volumes/snapshot-changes.ts';
 import { must } from '../../../src/platform/assert.ts';
 import { blockBytes, KiB } from '../../../src/platform/limits.ts';
@@ -37,9 +38,9 @@ export class SnapshotModel {
     this.volumes = volumes;
   }
 
-  async start(): Promise<void> {
+  async start(settings: GroupSettings = {}): Promise<void> {
     await this.machine.start();
-    await this.machine.createGroup();
+    await this.machine.createGroup(settings);
     for (const { name, sizeBytes } of this.volumes)
       await this.machine.createVolume(name, sizeBytes);
   }

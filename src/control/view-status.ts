@@ -1,0 +1,51 @@
+import type { Group } from '../group/order/group.ts';
+import type { View } from '../group/views/view.ts';
+import type { GroupStatus } from './schema-status.ts';
+import type { ViewStatus } from './schema-view-status.ts';
+import type { SnapshotDoors } from './snapshot-status.ts';
+
+export function viewsStatus(group: Group, doors: SnapshotDoors): ViewStatus[] {
+  return group.views.list.map((view) => viewStatusOf(group, view, doors));
+}
+
+export function viewStatusOf(group: Group, view: View, doors: SnapshotDoors): ViewStatus {
+  const { name, number, createdAtMilliseconds } = view.entry;
+  return {
+    name,
+    number,
+    createdAt: new Date(createdAtMilliseconds).toISOString(),
+    state: view.state,
+    missing: [...view.missing],
+    volumes: view.volumes.map(({ entry, sessions }) => {
+      const fullName = `${group.name}/${entry.name}@${name}`;
+      const exports = doors.namesOf(fullName);
+      return {
+        name: entry.name,
+        sizeBytes: entry.sizeBytes,
+        exports,
+        uris: exports.length > 0 ? doors.uris(fullName) : [],
+        clients: [...sessions].map(({ client }) => client.peer),
+      };
+    }),
+  };
+}
+
+export function historyStatusOf({ views, watermarks, catalog }: Group): GroupStatus['history'] {
+  const { history } = views;
+  const { history: limit } = catalog;
+  const [oldest] = history.bases;
+  return {
+    from: oldest?.from ?? watermarks.applied,
+    fromTime: oldest ? new Date(oldest.atMilliseconds).toISOString() : null,
+    promisedSeconds: limit?.kind === 'time' ? limit.milliseconds / 1000 : 0,
+    promisedBytes: limit?.kind === 'size' ? limit.bytes : 0,
+    keptBytes: history.bytes,
+  };
+}
+
+export function lastProvenOf({ views }: Group): GroupStatus['lastProven'] {
+  const { proven } = views;
+  if (!proven) return null;
+  const { number, atMilliseconds, result } = proven;
+  return { number, at: new Date(atMilliseconds).toISOString(), result };
+}

@@ -1,0 +1,366 @@
+import type { Clock, Timer } from '../../platform/clock.ts';
+import type { Disk } from '../../platform/disk.ts';
+import { JnbdError } from '../../platform/errors.ts';
+import { blockBytes } from '../../platform/limits.ts';
+import type { FromApply } from '../../volume/apply-messages.ts';
+import type { Preserving } from '../../volume/preserved-blocks.ts';
+import type { GroupFiles } from '../catalog/group-files.ts';
+import { sealedJson } from '../catalog/sealed-json.ts';
+import { BaseBits } from './base-bits.ts';
+import { excess } from './history-excess.ts';
+import {
+  coveredVolumes,
+  type HistoryGroup,
+  historyOwner,
+  type HistoryUsers,
+  isIncomplete,
+  type KeptBase,
+} from './history-group.ts';
+import { HistoryNotices } from './history-notices.ts';
+import { segmentsPerBase, segmentsSince } from './journal-share.ts';
+import { baseBytes, removeBases, type StoredBase } from './stored-bases.ts';
+
+interface Dependencies {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
+}
+
+/** `checkpointing`: nothing is applied until a checkpoint covers all that was. `beginning`: the worker writes it down. */
+export type BaseTurn = 'none' | 'checkpointing' | 'beginning';
+
+export const baseTurnTransitions: Record<BaseTurn, readonly BaseTurn[]> = {
+  none: ['checkpointing'],
+  checkpointing: ['beginning', 'none'],
+  beginning: ['none'],
+};
+
+const baseMilliseconds = 10 * 60_000;
+const turnMillisecondsMax = 10_000;
+const restMilliseconds = 60_000;
+const tickMilliseconds = 5000;
+
+/**
+ * The window of a group's past on this system (SAFETY 30): bases, each of which keeps what apply overwrites from its
+ * number on, and the journal behind the oldest. A base begins between two tables of apply, behind a checkpoint of
+ * all that was applied: so nothing that is done again after a crash is from before it. After a start none begins
+ * before all that was found in the journal is applied: until then files may be ahead of what is.
+ */
+export class GroupHistory {
+  readonly #deps: Dependencies;
+  readonly #group: HistoryGroup;
+  readonly #files: GroupFiles;
+  readonly #users: HistoryUsers;
+  readonly #notices: HistoryNotices;
+  readonly #bases: KeptBase[];
+  #open: BaseBits | undefined;
+  #turn: BaseTurn = 'none';
+  readonly #asking: ((failure: string | undefined) => void)[] = [];
+  /** Files of volumes may have what is behind what is applied, up to here. */
+  readonly #foundThrough: number;
+  #begunAtMilliseconds: number;
+  #restsUntilMilliseconds = 0;
+  #timer: Timer | undefined;
+  #turnTimer: Timer | undefined;
+  /** Contents come past the journal: no base until the group is opened again. */
+  #isOver = false;
+  #isClosed = false;
+
+  /** `stored`: what was found when the group was opened, its journal recovered. */
+  constructor(
+    deps: Dependencies,
+    group: HistoryGroup,
+    files: GroupFiles,
+    stored: readonly StoredBase[],
+    users: HistoryUsers,
+  ) {
+    this.#deps = deps;
+    this.#group = group;
+    this.#files = files;
+    this.#users = users;
+    this.#notices = new HistoryNotices(group, deps.event);
+    const { released, applied, durable } = group.watermarks;
+    this.#foundThrough = durable;
+    this.#begunAtMilliseconds = deps.clock.monotonicMilliseconds();
+    const isTrue = (stored.at(-1)?.number ?? 0) <= applied;
+    this.#bases = stored
+      .filter(({ number }) => isTrue && number >= released)
+      .map((base) => {
+        const directory = files.base(base.number);
+        return { ...base, directory, bytes: baseBytes(deps.disk, directory) };
+      });
+    removeBases(deps.disk, files, this.#bases);
+    const newest = this.#bases.at(-1);
+    if (newest) this.#open = new BaseBits(deps.disk, newest.directory);
+    this.#hold();
+  }
+
+  /** Oldest first. */
+  get bases(): readonly KeptBase[] {
+    return this.#bases;
+  }
+
+  /** Of the newest base. */
+  get open(): BaseBits | undefined {
+    return this.#open;
+  }
+
+  /** For the apply worker when it starts. */
+  get preserving(): Preserving | undefined {
+    return this.#open && { directory: this.#open.directory, volumes: [], blockBytes };
+  }
+
+  /** Where the past that can be shown begins. */
+  get from(): number | undefined {
+    return this.#bases[0]?.from;
+  }
+
+  get bytes(): number {
+    return this.#bases.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  start(): void {
+    this.#tick();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.#turnTimer?.cancel();
+    this.#answer('the group is being closed');
+  }
+
+  /** The setting is another one. */
+  settingChanged(): void {
+    this.#restsUntilMilliseconds = 0;
+    this.considered();
+    this.#trim();
+    this.#notices.look(this.#bases);
+  }
+
+  /** Somebody looks at the past no more. */
+  usersChanged(): void {
+    if (!this.#isClosed) this.#trim();
+  }
+
+  /** Nothing is being applied, and the next table could be. True: not yet. */
+  comesFirst(): boolean {
+    if (this.#bases.length === 0 && !this.#isWanted) return false;
+    if (this.#turn === 'none' && this.#isDue()) this.#beginTurn();
+    if (this.#turn !== 'none') return true;
+    const fresh = this.#open?.cover(coveredVolumes(this.#group)) ?? [];
+    if (fresh.length > 0) this.#group.driver.requests.coverVolumes(fresh);
+    return false;
+  }
+
+  /** Something was applied, or a checkpoint was made. */
+  considered(): void {
+    if (this.#turn === 'checkpointing') this.#tryBegin();
+    const isFirst = this.#bases.length === 0 && this.#isWanted;
+    if (this.#turn !== 'none' || !(isFirst || this.#asking.length > 0)) return;
+    if (this.#isDue() && this.#group.driver.state === 'idle') this.#beginTurn();
+  }
+
+  /** A base begins as soon as one can, at what is applied then. Rejects with state_refuses. */
+  async begin(): Promise<void> {
+    const failure = await new Promise<string | undefined>((done) => {
+      this.#asking.push(done);
+      this.considered();
+    });
+    if (failure === undefined) return;
+    const text = `group ${this.#group.name} cannot begin to keep what is overwritten: ${failure}`;
+    throw new JnbdError('state_refuses', text);
+  }
+
+  /** What was to be overwritten could not be saved, and apply waits. The oldest go, where room is what is missing. */
+  failed({ code, message }: FromApply & { readonly kind: 'failed' }): void {
+    const isRoom = code === 'ENOSPC' || code === 'EDQUOT';
+    const some = Math.floor(this.#bases.length / 2);
+    if (isRoom && some > 0) {
+      this.#dropForRoom(some, message);
+      return;
+    }
+    this.#rest();
+    this.#users.endAll(`what hosts overwrite could not be saved: ${message}`);
+    this.#notices.failed(message);
+    this.#drop(this.#bases.length);
+  }
+
+  /** The journal has no room. False: history is not what keeps it full. */
+  giveWay(): boolean {
+    const { retention, watermarks } = this.#group;
+    const held = retention.get(historyOwner);
+    if (held === undefined || retention.releasable(watermarks.applied) < held) return false;
+    const count = Math.max(1, Math.floor(this.#bases.length / 2));
+    this.#dropForRoom(count, 'the journal is full');
+    return true;
+  }
+
+  /**
+   * Contents are about to change past what apply does: nothing that is kept is of use, and none is there any more
+   * when this resolves. Rejects with write_failed.
+   */
+  async end(reason: string): Promise<void> {
+    this.#isOver = true;
+    this.#users.endAll(reason);
+    this.#answer(reason);
+    // One that is beginning is there in a moment.
+    while (this.#turn === 'beginning' && !this.#isClosed)
+      await new Promise<void>((resolve) => this.#deps.clock.after(1, resolve));
+    this.#endTurn();
+    if (this.#bases.length === 0) return;
+    const failure = await new Promise<string | undefined>((done) => {
+      this.#drop(this.#bases.length, done);
+    });
+    if (failure === undefined) return;
+    throw new JnbdError('write_failed', `cannot remove ${this.#files.history}: ${failure}`);
+  }
+
+  get #isWanted(): boolean {
+    const { catalog } = this.#group;
+    if (this.#isOver || catalog.journalOnly === true) return false;
+    return catalog.history !== undefined || this.#asking.length > 0 || this.#users.isNeeded;
+  }
+
+  #isDue(): boolean {
+    const { watermarks, chain, catalog, state } = this.#group;
+    const { applied } = watermarks;
+    if (!this.#isWanted || state !== 'normal' || applied < this.#foundThrough) return false;
+    const now = this.#deps.clock.monotonicMilliseconds();
+    if (isIncomplete(this.#group) || now < this.#restsUntilMilliseconds) return false;
+    const newest = this.#bases.at(-1);
+    if (!newest || this.#asking.length > 0) return true;
+    if (catalog.history === undefined || newest.number === applied) return false;
+    if (now - this.#begunAtMilliseconds >= baseMilliseconds) return true;
+    return segmentsSince(chain, newest.number, applied) >= segmentsPerBase(chain);
+  }
+
+  #beginTurn(): void {
+    this.#turn = 'checkpointing';
+    this.#turnTimer = this.#deps.clock.after(turnMillisecondsMax, () => {
+      if (this.#turn === 'checkpointing') this.#giveUp('no checkpoint can be made');
+    });
+    this.#group.driver.checkpointNow();
+    this.#tryBegin();
+  }
+
+  #tryBegin(): void {
+    const { driver, watermarks } = this.#group;
+    if (driver.state !== 'idle' || driver.checkpoint.applied !== watermarks.applied) return;
+    if (this.#bases.at(-1)?.number === watermarks.applied) this.#endTurn();
+    else this.#begin(watermarks.applied);
+  }
+
+  #begin(number: number): void {
+    const { catalog, driver } = this.#group;
+    const directory = this.#files.base(number);
+    const stored: StoredBase = {
+      formatVersion: 1,
+      number,
+      from: Math.max(number, catalog.number),
+      atMilliseconds: this.#deps.clock.wallMilliseconds(),
+      before: this.#bases.at(-1)?.number ?? 0,
+      volumes: catalog.volumes.filter(({ preserves }) => preserves === undefined),
+    };
+    this.#turn = 'beginning';
+    const preserving = { directory, volumes: [], blockBytes };
+    driver.requests.beginBase(preserving, sealedJson(stored), (failure) => {
+      if (this.#isClosed) return;
+      if (failure !== undefined) {
+        this.#notices.failed(failure);
+        this.#giveUp(failure);
+        return;
+      }
+      this.#begun({ ...stored, directory, bytes: 0 });
+    });
+  }
+
+  #begun(base: KeptBase): void {
+    const before = this.#bases.at(-1);
+    if (before) before.bytes = baseBytes(this.#deps.disk, before.directory);
+    this.#open = new BaseBits(this.#deps.disk, base.directory);
+    if (before) this.#users.baseBegan(this.#open);
+    this.#bases.push(base);
+    this.#begunAtMilliseconds = this.#deps.clock.monotonicMilliseconds();
+    if (!before) this.#hold();
+    this.#notices.works();
+    this.#endTurn();
+    this.#trim();
+    this.#group.changed();
+  }
+
+  #giveUp(failure: string): void {
+    this.#rest();
+    this.#answer(failure);
+    this.#endTurn();
+  }
+
+  #endTurn(): void {
+    this.#turnTimer?.cancel();
+    this.#turn = 'none';
+    if (this.#isOver) return;
+    this.#answer(undefined);
+    this.#group.driver.consider();
+  }
+
+  #answer(failure: string | undefined): void {
+    for (const done of this.#asking.splice(0)) done(failure);
+  }
+
+  #rest(): void {
+    this.#restsUntilMilliseconds = this.#deps.clock.monotonicMilliseconds() + restMilliseconds;
+  }
+
+  #tick(): void {
+    this.#timer = this.#deps.clock.after(tickMilliseconds, () => this.#tick());
+    const newest = this.#bases.at(-1);
+    if (newest) newest.bytes = baseBytes(this.#deps.disk, newest.directory);
+    this.considered();
+    this.#trim();
+    this.#notices.look(this.#bases);
+  }
+
+  /** Lets go of what the setting does not want, or the journal has no room for, and nobody looks at. */
+  #trim(): void {
+    if (this.#isOver || this.#bases.length === 0) return;
+    const isAsked = this.#users.isWaiting || this.#asking.length > 0;
+    const { count, isForJournal } = excess(this.#group, this.#bases, isAsked);
+    if (isForJournal) this.#notices.shortened('the journal has no more room');
+    this.#drop(Math.min(count, this.#beforeUsers));
+  }
+
+  /** How many of the oldest bases no view needs. */
+  get #beforeUsers(): number {
+    const { oldestBase } = this.#users;
+    const needed = this.#bases.findIndex(({ number }) => number >= oldestBase);
+    return needed < 0 ? this.#bases.length : needed;
+  }
+
+  #dropForRoom(wanted: number, why: string): void {
+    this.#notices.shortened(why);
+    // Views are history, too (SAFETY 14).
+    if (this.#beforeUsers === 0) this.#users.endOldest(why);
+    this.#drop(Math.min(wanted, this.#beforeUsers));
+  }
+
+  #drop(count: number, done: (failure: string | undefined) => void = () => undefined): void {
+    if (count === 0) return;
+    const gone = this.#bases.splice(0, count);
+    if (this.#bases.length === 0) this.#open = undefined;
+    const directories = gone.map(({ directory }) => directory);
+    this.#group.driver.requests.dropBases(directories, (failure) => {
+      if (failure !== undefined && !this.#isClosed) this.#notices.notRemoved(failure);
+      this.#hold();
+      if (!this.#isClosed) this.#group.release();
+      done(failure);
+    });
+  }
+
+  /** Only once what they were for is not there any more. */
+  #hold(): void {
+    const { retention } = this.#group;
+    retention.drop(historyOwner);
+    const [oldest] = this.#bases;
+    if (oldest) retention.set(historyOwner, oldest.number);
+  }
+}

@@ -1,0 +1,55 @@
+import { type Base, connected } from '../../history/bases.ts';
+import type { Disk } from '../../platform/disk.ts';
+import { JnbdError } from '../../platform/errors.ts';
+import { basePath, removeBase } from '../../volume/base-work.ts';
+import type { CatalogVolume } from '../catalog/catalog.ts';
+import type { GroupFiles } from '../catalog/group-files.ts';
+import { readSealedJson } from '../catalog/sealed-json.ts';
+
+/** As it stands in the file of its directory. */
+export interface StoredBase extends Base {
+  readonly formatVersion: 1;
+  /** Volumes of users, as of `from`. */
+  readonly volumes: readonly CatalogVolume[];
+}
+
+/**
+ * The bases that are on disk and hang together up to the newest one, oldest first. One that cannot be read makes
+ * those before it worthless: what was overwritten in its time is not known. Throws format_newer, system errors.
+ */
+export function readBases(disk: Disk, files: GroupFiles): readonly StoredBase[] {
+  if (!disk.isDirectorySync(files.history)) return [];
+  const found: StoredBase[] = [];
+  let damaged = -1;
+  for (const name of disk.listSync(files.history)) {
+    try {
+      const base = readSealedJson<StoredBase>(disk, basePath(`${files.history}/${name}`));
+      if (base) found.push(base);
+    } catch (error) {
+      if (!(error instanceof JnbdError) || error.code !== 'catalog_damaged') throw error;
+      damaged = Math.max(damaged, Number(name));
+    }
+  }
+  return connected(found.filter(({ number }) => number > damaged));
+}
+
+/** Removes all of it but `kept`, oldest first. Throws system errors. */
+export function removeBases(disk: Disk, files: GroupFiles, kept: readonly Base[] = []): void {
+  if (!disk.isDirectorySync(files.history)) return;
+  const needed = new Set(kept.map(({ number }) => String(number)));
+  const names = disk.listSync(files.history).filter((name) => !needed.has(name));
+  for (const name of names.sort((a, b) => Number(a) - Number(b)))
+    removeBase(disk, `${files.history}/${name}`);
+}
+
+/** On disk. */
+export function baseBytes(disk: Disk, directory: string): number {
+  if (!disk.isDirectorySync(directory)) return 0;
+  let bytes = 0;
+  for (const name of disk.listSync(directory)) {
+    const file = disk.openSync(`${directory}/${name}`, 'read', 'volume');
+    bytes += file.allocatedBytesSync();
+    file.closeSync();
+  }
+  return bytes;
+}

@@ -1,0 +1,251 @@
+import type { Disk, DiskFile } from '../platform/disk.ts';
+import { KiB, MiB } from '../platform/limits.ts';
+import { zeroes } from '../platform/zeroes.ts';
+
+/** Of the bitmap, as it is read and written. */
+const pageBytes = 4096;
+const blocksPerPage = pageBytes * 8;
+const copyBytes = 1 * MiB;
+/** Reading so little and looking at it costs less than asking where the holes are. */
+const shortBytes = 64 * KiB;
+
+/** A volume as it was when preserving began: what lies behind its end then is not preserved. */
+export interface PreservedVolume {
+  readonly id: number;
+  readonly sizeBytes: number;
+  /** One bit for each block, as its file has them, in memory that others look at meanwhile (`openBits`). */
+  readonly bits?: SharedArrayBuffer | undefined;
+}
+
+/** Blocks [from, to). */
+type Run = [from: number, to: number];
+
+export function contentsPath(directory: string, id: number): string {
+  return `${directory}/${String(id).padStart(4, '0')}.blocks`;
+}
+
+export function bitmapPath(directory: string, id: number): string {
+  return `${directory}/${String(id).padStart(4, '0')}.bitmap`;
+}
+
+/** What one volume held, in a sparse file of its layout, and of which blocks, in a bitmap. */
+export class PreservedVolumeFiles {
+  readonly #contents: DiskFile;
+  readonly #bitmap: DiskFile;
+  readonly #sizeBytes: number;
+  readonly #blockBytes: number;
+  readonly #shared: SharedArrayBuffer | undefined;
+  readonly #pages = new Map<number, Uint8Array>();
+  #wanted: Run[] = [];
+
+  constructor(
+    disk: Disk,
+    directory: string,
+    { id, sizeBytes, bits }: PreservedVolume,
+    blockBytes: number,
+  ) {
+    this.#sizeBytes = sizeBytes;
+    this.#blockBytes = blockBytes;
+    this.#shared = bits;
+    disk.makeDirectorySync(directory);
+    this.#contents = disk.openSync(contentsPath(directory, id), 'open-or-create', 'volume');
+    this.#bitmap = disk.openSync(bitmapPath(directory, id), 'open-or-create', 'volume');
+    disk.syncDirectorySync(directory);
+    if (this.#contents.sizeSync() < sizeBytes) this.#contents.truncateSync(sizeBytes);
+  }
+
+  want(offset: number, length: number): void {
+    const end = Math.min(offset + length, this.#sizeBytes);
+    for (let block = Math.floor(offset / this.#blockBytes); ; block += 1) {
+      if (block * this.#blockBytes >= end) return;
+      const last = this.#wanted.at(-1);
+      if (last && block >= last[0] && block < last[1]) continue;
+      if (this.#isSet(block)) continue;
+      if (last && last[1] === block) last[1] += 1;
+      else this.#wanted.push([block, block + 1]);
+    }
+  }
+
+  forget(): void {
+    this.#wanted = [];
+  }
+
+  get isWanting(): boolean {
+    return this.#wanted.length > 0;
+  }
+
+  copy(from: DiskFile): void {
+    for (const run of this.#wanted) {
+      const [start, end] = this.#bytesOf(run);
+      if (end - start <= shortBytes) {
+        copyData(from, this.#contents, start, end - start);
+        continue;
+      }
+      for (const { at, length, isHole } of pieces(from, start, end)) {
+        if (!isHole) copyPiece(from, this.#contents, at, length);
+      }
+    }
+  }
+
+  syncContents(): void {
+    this.#contents.dataSyncSync();
+  }
+
+  /** Their contents are on the device. What it returns syncs the bits; only then they count. */
+  writeBits(): () => void {
+    const changed = new Map<number, Uint8Array>();
+    for (const [from, to] of this.#wanted) {
+      for (let block = from; block < to; block += 1) {
+        const index = Math.floor(block / blocksPerPage);
+        const page = changed.get(index) ?? Uint8Array.from(this.#page(index));
+        changed.set(index, page);
+        const bit = block % blocksPerPage;
+        page[bit >> 3] = (page[bit >> 3] ?? 0) | (1 << (bit & 7));
+      }
+    }
+    for (const [index, page] of changed) {
+      this.#bitmap.writeSync(page, 0, pageBytes, index * pageBytes);
+    }
+    return () => {
+      this.#bitmap.dataSyncSync();
+      for (const [index, page] of changed) this.#setPage(index, page);
+    };
+  }
+
+  /** Everything that is preserved, in order of address. */
+  *runs(): Generator<Run> {
+    const blocks = Math.ceil(this.#sizeBytes / this.#blockBytes);
+    const end = Math.min(blocks, this.#bitmap.sizeSync() * 8);
+    let from = -1;
+    for (let block = 0; block < end; block += 1) {
+      if (from < 0 && block % blocksPerPage === 0 && this.#isBlank(block / blocksPerPage)) {
+        block += blocksPerPage - 1;
+      } else if (this.#isSet(block)) {
+        if (from < 0) from = block;
+      } else if (from >= 0) {
+        yield [from, block];
+        from = -1;
+      }
+    }
+    if (from >= 0) yield [from, end];
+  }
+
+  *restorePieces(run: Run): Generator<Piece> {
+    const [start, end] = this.#bytesOf(run);
+    yield* pieces(this.#contents, start, end);
+  }
+
+  restore(to: DiskFile, { at, length, isHole }: Piece): void {
+    if (isHole) to.punchHoleSync(at, length);
+    else copyPiece(this.#contents, to, at, length);
+  }
+
+  close(): void {
+    this.#contents.closeSync();
+    this.#bitmap.closeSync();
+  }
+
+  #bytesOf([from, to]: Run): readonly [start: number, end: number] {
+    const end = Math.min(to * this.#blockBytes, this.#sizeBytes);
+    return [from * this.#blockBytes, end];
+  }
+
+  #isSet(block: number): boolean {
+    const page = this.#page(Math.floor(block / blocksPerPage));
+    const bit = block % blocksPerPage;
+    return ((page[bit >> 3] ?? 0) & (1 << (bit & 7))) !== 0;
+  }
+
+  #isBlank(index: number): boolean {
+    return this.#page(index).every((byte) => byte === 0);
+  }
+
+  #page(index: number): Uint8Array {
+    const known = this.#pages.get(index);
+    if (known) return known;
+    const page = this.#shared
+      ? new Uint8Array(this.#shared, index * pageBytes, pageBytes)
+      : new Uint8Array(pageBytes);
+    if (!this.#shared) this.#bitmap.readSync(page, 0, pageBytes, index * pageBytes);
+    this.#pages.set(index, page);
+    return page;
+  }
+
+  /** Who looks at shared bits sees them before anything of these blocks is overwritten. */
+  #setPage(index: number, page: Uint8Array): void {
+    if (!this.#shared) {
+      this.#pages.set(index, page);
+      return;
+    }
+    const shared = this.#page(index);
+    shared.set(page);
+    Atomics.or(shared, 0, 0);
+  }
+}
+
+/**
+ * The bits of blocks that are preserved of a volume, as its file in `directory` has them, in memory for whoever
+ * preserves and whoever reads. Memory without a bit takes none. Throws system errors.
+ */
+export function openBits(
+  disk: Disk,
+  directory: string,
+  { id, sizeBytes }: PreservedVolume,
+  blockBytes: number,
+): SharedArrayBuffer {
+  const pages = Math.ceil(Math.ceil(sizeBytes / blockBytes) / blocksPerPage);
+  const shared = new SharedArrayBuffer(pages * pageBytes);
+  const path = bitmapPath(directory, id);
+  if (!disk.existsSync(path)) return shared;
+  const file = disk.openSync(path, 'read', 'volume');
+  try {
+    const end = Math.min(file.sizeSync(), shared.byteLength);
+    for (let at = file.nextDataSync(0); at < end; at = file.nextDataSync(at)) {
+      at -= at % pageBytes;
+      const length = Math.min(pageBytes, end - at);
+      const page = new Uint8Array(length);
+      file.readSync(page, 0, length, at);
+      new Uint8Array(shared, at, length).set(page);
+      at += pageBytes;
+    }
+  } finally {
+    file.closeSync();
+  }
+  return shared;
+}
+
+interface Piece {
+  readonly at: number;
+  readonly length: number;
+  readonly isHole: boolean;
+}
+
+/** Data and holes between two offsets, no piece longer than a copy or a punch should be at a time. */
+function* pieces(file: DiskFile, start: number, end: number): Generator<Piece> {
+  for (let at = start; at < end; ) {
+    const data = file.nextDataSync(at);
+    const isHole = data !== at;
+    const next = isHole ? data : file.nextHoleSync(at);
+    const until = Math.min(end, next > at ? next : end);
+    for (; at < until; at += copyBytes) {
+      yield { at, length: Math.min(copyBytes, until - at), isHole };
+    }
+    at = until;
+  }
+}
+
+const buffer = new Uint8Array(copyBytes);
+
+function copyPiece(from: DiskFile, to: DiskFile, at: number, length: number): void {
+  const read = from.readSync(buffer, 0, length, at);
+  buffer.fill(0, read, length);
+  to.writeSync(buffer, 0, length, at);
+}
+
+/** What is all zeroes stays a hole, where nothing was written before. */
+function copyData(from: DiskFile, to: DiskFile, at: number, length: number): void {
+  const read = from.readSync(buffer, 0, length, at);
+  buffer.fill(0, read, length);
+  if (Buffer.compare(buffer.subarray(0, length), zeroes().subarray(0, length)) === 0) return;
+  to.writeSync(buffer, 0, length, at);
+}

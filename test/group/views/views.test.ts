@@ -1,0 +1,168 @@
+import { expect, test } from 'vitest';
+import { deleteVolume, resizeVolume } from '../../../src/group/volumes/volume-changes.ts';
+import { must } from '../../../src/platform/assert.ts';
+import { KiB, MiB } from '../../../src/platform/limits.ts';
+import { TestHost } from '../../journal/test-host.ts';
+import { ViewModel } from './view-model.ts';
+
+const volumes = [
+  { name: 'a', sizeBytes: 2 * MiB },
+  // No multiple of a block.
+  { name: 'b', sizeBytes: 513 * KiB + 512 },
+];
+const hour = { kind: 'time', milliseconds: 3_600_000 } as const;
+
+/** More of them for a campaign: `JNBD_VIEW_SEEDS=200`. */
+const seeds = Array.from(
+  { length: Number(process.env['JNBD_VIEW_SEEDS'] ?? 2) },
+  (_, at) => at + 1,
+);
+
+test.each(seeds)('any instant of the window reads what it was (%i)', async (seed) => {
+  const model = new ViewModel(`views ${seed}`, volumes, { cacheMissChance: 0.3 });
+  const { machine } = model;
+  await model.start({ journalCapacityBytes: 1024 * MiB });
+  model.configure(hour);
+  await model.beginBase();
+  const { random } = machine;
+  for (let step = 0; step < 150; step += 1) {
+    const chance = random.int(100);
+    if (chance < 25) await model.write();
+    else if (chance < 40) await model.burst();
+    else if (chance < 46) await model.clear(false);
+    else if (chance < 50) await model.trim();
+    else if (chance < 56) await model.beginBase();
+    else if (chance < 64 && model.views.length < 6) await model.createView();
+    else if (chance < 67) model.deleteView();
+    else if (chance < 90) await model.readView();
+    else if (chance < 98) await machine.pass(random.int(400));
+    else {
+      await machine.stop();
+      model.forgetHosts();
+      await machine.start();
+      await model.untilOpen();
+    }
+  }
+  await model.checkViews();
+  await model.checkAll();
+  expect(model.compared).toBeGreaterThan(20);
+  expect(machine.group().conditions.list()).toEqual([]);
+});
+
+test.each(seeds)('no crash changes the past (%i)', async (seed) => {
+  const model = new ViewModel(`crashes ${seed}`, volumes, { cacheMissChance: 0.1 });
+  const { machine } = model;
+  await model.start({ journalCapacityBytes: 1024 * MiB });
+  model.configure(hour);
+  await model.beginBase();
+  const { random } = machine;
+  for (let life = 0; life < 6; life += 1) {
+    for (let step = 0; step < 40; step += 1) {
+      const chance = random.int(100);
+      if (chance < 30) await model.write();
+      else if (chance < 55) await model.burst();
+      else if (chance < 60) await model.clear(true);
+      else if (chance < 66) await model.beginBase();
+      else if (chance < 74 && model.views.length < 5) await model.createView();
+      else if (chance < 78) model.deleteView();
+      else if (chance < 86) await model.readView();
+      else if (chance < 95) await machine.pass(random.int(1000));
+      else await model.flush();
+    }
+    if (random.chance(0.3)) machine.kill();
+    else machine.losePower();
+    model.forgetHosts();
+    await machine.start();
+    model.forgetAfter();
+    await model.untilOpen();
+    await model.checkViews();
+    for (let count = 0; count < 3; count += 1) await model.createView();
+    await model.checkViews();
+    while (model.views.length > 2) model.deleteView();
+  }
+});
+
+test('a view of now needs no window, and nothing is kept behind it', async () => {
+  const model = new ViewModel('now', volumes);
+  const { machine } = model;
+  await model.start();
+  await model.write();
+  await machine.pass(1000);
+  await model.createView(machine.group().watermarks.newest);
+  for (let count = 0; count < 20; count += 1) await model.write();
+  await machine.pass(1000);
+  await model.checkViews();
+  expect(model.past.history.bases).toHaveLength(1);
+  await expect(machine.run(model.past.create('before', 1))).rejects.toThrow(/not kept any more/);
+  model.deleteView();
+  await machine.pass(1000);
+  expect(model.past.history.bases).toEqual([]);
+  expect(machine.disk.listSync('/data/groups/g/history')).toEqual([]);
+  await expect(machine.run(model.past.create('before', 1))).rejects.toThrow(/--history 24h/);
+});
+
+test('volumes are as they were: made, grown and deleted since', async () => {
+  const model = new ViewModel('catalog', volumes);
+  const { machine } = model;
+  await model.start();
+  model.configure(hour);
+  await model.beginBase();
+  await model.write();
+  await machine.pass(1000);
+  const { newest } = machine.group().watermarks;
+  await machine.createVolume('c', MiB);
+  const host = new TestHost(machine, 'g/c', model.history);
+  await host.write(0, machine.random.bytes(8192));
+  host.close();
+  await machine.pass(1000);
+  const volume = must(machine.group().volumes.get('a'), 'a');
+  const grown = machine.group().watermarks.newest;
+  await machine.run(resizeVolume(machine.group(), volume, 4 * MiB));
+  const wide = new TestHost(machine, 'g/a', model.history);
+  await wide.write(3 * MiB, machine.random.bytes(4096));
+  wide.close();
+  await machine.pass(1000);
+  for (const { name } of volumes) model.close(name);
+  await machine.run(deleteVolume(machine.group(), 'b', true));
+  const before = (await machine.run(model.past.create('before', newest))).view;
+  expect(before.volumes.map(({ entry }) => [entry.name, entry.sizeBytes])).toEqual([
+    ['a', 2 * MiB],
+  ]);
+  expect(before.missing).toEqual(['b']);
+  const after = (await machine.run(model.past.create('after', grown))).view;
+  expect(after.volumes.map(({ entry }) => entry.name)).toEqual(['a', 'c']);
+  for (const [name, number, size] of [
+    ['a', newest, 2 * MiB],
+    ['c', grown, MiB],
+  ] as const) {
+    const reader = new TestHost(machine, `g/${name}@${number === newest ? 'before' : 'after'}`);
+    const found = await reader.read(0, size);
+    expect(model.history.contents(`g/${name}`, size, number).equals(found as Buffer)).toBe(true);
+    reader.close();
+  }
+});
+
+test('history goes before hosts wait for room in the journal', async () => {
+  const model = new ViewModel('full', volumes);
+  const { machine } = model;
+  await model.start({ journalCapacityBytes: 64 * MiB });
+  model.configure(hour);
+  await model.beginBase();
+  await model.createView();
+  const host = model.host('a');
+  const bytes = machine.random.bytes(192 * KiB);
+  for (let count = 0; count < 500; count += 1) {
+    expect(await host.write(0, bytes)).toBeGreaterThan(0);
+    if (count % 20 === 0) await machine.pass(200);
+  }
+  await machine.pass(10_000);
+  const codes = machine.events.map(({ code }) => code);
+  expect(codes).toContain('history_shortened');
+  expect(codes).toContain('view_ended');
+  expect(
+    machine
+      .group()
+      .conditions.list()
+      .map(({ code }) => code),
+  ).toEqual(['history_short']);
+});
