@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { temporaryDirectory } from '../test/support/temporary.ts';
 import { missingPrograms } from '../test/support/tools.ts';
 import { type Finding, findingsTable, holds } from './follow-report.ts';
+import { measureHistoryViews } from './history-views.ts';
 import { measureHistoryWrites } from './history-writes.ts';
 import { missingForLoads } from './load.ts';
 import { describeMachine, requireSpace } from './machine.ts';
@@ -20,7 +21,7 @@ export interface HistoryBenchOptions {
   readonly command: string;
 }
 
-export const historyRows = ['writes'] as const;
+export const historyRows = ['writes', 'views'] as const;
 export type HistoryRow = (typeof historyRows)[number];
 
 const GiB = 1024 ** 3;
@@ -36,8 +37,9 @@ export async function benchHistory(options: HistoryBenchOptions): Promise<number
     return 77;
   }
   mkdirSync(options.directory, { recursive: true });
-  // Six volumes, what they begin with, what is kept of each, and four journals.
-  const wantedBytes = 13 * options.sizeBytes + 5 * GiB;
+  // Of writes: six volumes, what they begin with, what is kept of each, and four journals. Of views: a volume,
+  // what it was eight times over, and a journal that holds as much.
+  const wantedBytes = 20 * options.sizeBytes + 6 * GiB;
   requireSpace(options.directory, wantedBytes, 'smaller volumes with --size');
   const work = temporaryDirectory('bench-history', options.directory);
   try {
@@ -51,6 +53,13 @@ async function run(options: HistoryBenchOptions, directory: string): Promise<num
   const { rows, rounds, sizeBytes, barShare, command, json, readme } = options;
   const measures: Record<HistoryRow, () => Promise<Finding[]>> = {
     writes: () => measureHistoryWrites({ directory, sizeBytes, rounds }),
+    views: () =>
+      measureHistoryViews({
+        directory,
+        sizeBytes,
+        historyBytes: [sizeBytes, 8 * sizeBytes],
+        rounds,
+      }),
   };
   const findings: Finding[] = [];
   for (const row of rows) findings.push(...(await measures[row]()));
