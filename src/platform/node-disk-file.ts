@@ -11,6 +11,7 @@ import { systemErrorCode } from './errors.ts';
 import { findExtent, seekExtent, tellsExtents } from './extent-map.ts';
 import { fillReserved } from './fill-reserved.ts';
 import * as fileSpace from './file-space.ts';
+import { closeDescriptor } from './last-close.ts';
 import { addressOf, isMissing } from './native.ts';
 import * as systemCalls from './system-calls.ts';
 import { zeroes } from './zeroes.ts';
@@ -292,13 +293,13 @@ export class NodeDiskFile implements DiskFile {
     this.#readsDirectly = false;
     this.#descriptorToClose = this.#descriptor;
     this.#descriptor = -1;
-    if (this.#asynchronousCalls === 0) fs.closeSync(this.#descriptorToClose);
+    if (this.#asynchronousCalls === 0) closeDescriptor(this.#descriptorToClose);
   }
 
   #asynchronousCallEnded(): void {
     this.#asynchronousCalls--;
     if (this.#asynchronousCalls === 0 && this.#descriptor === -1) {
-      fs.closeSync(this.#descriptorToClose);
+      closeDescriptor(this.#descriptorToClose);
     }
   }
 }

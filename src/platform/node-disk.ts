@@ -4,11 +4,13 @@ import { constants } from 'node:os';
 import path from 'node:path';
 import type { Disk, DiskFile, FileLock, FileRole, OpenMode } from './disk.ts';
 import { systemErrorCode } from './errors.ts';
+import { closeDescriptor } from './last-close.ts';
 import { addressOf, systemError } from './native.ts';
 import { NodeDiskFile } from './node-disk-file.ts';
 import * as systemCalls from './system-calls.ts';
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_WRONLY, O_DIRECTORY } = fs.constants;
+const { O_NOFOLLOW, O_NONBLOCK } = fs.constants;
 
 const openFlags: Record<OpenMode, number> = {
   read: O_RDONLY,
@@ -112,7 +114,13 @@ export class NodeDisk implements Disk {
   }
 
   removeFileSync(file: string): void {
-    fs.unlinkSync(file);
+    // Held until its name is gone: then the last one to close it is not who waits here.
+    const descriptor = openOrUndefined(file);
+    try {
+      fs.unlinkSync(file);
+    } finally {
+      if (descriptor !== undefined) closeDescriptor(descriptor);
+    }
   }
 
   removeDirectorySync(directory: string): void {
@@ -194,5 +202,14 @@ function statIfThere(file: string): fs.Stats | undefined {
     const code = systemErrorCode(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw error;
+  }
+}
+
+/** Undefined: what cannot be opened is removed in this thread. */
+function openOrUndefined(file: string): number | undefined {
+  try {
+    return fs.openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch {
+    return undefined;
   }
 }

@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import * as fileSpace from '../../src/platform/file-space.ts';
 import * as systemCalls from '../../src/platform/system-calls.ts';
@@ -190,4 +190,24 @@ test('calls on what is not open fail with the system’s code', () => {
   const descriptor = fs.openSync(pipe.trim(), fs.constants.O_RDWR);
   onTestFinished(() => fs.closeSync(descriptor));
   expect(codeOf(() => fileSpace.preallocate(descriptor, 0, 4096))).toBe('ESPIPE');
+});
+
+test('what a large file had is given back by another thread, whoever closed it last', async () => {
+  const file = newPath();
+  const held = open(file);
+  held.writeSync(pattern(20 * MiB), 0, 20 * MiB, 0);
+  const isHeld = (): boolean =>
+    fs.readdirSync('/proc/self/fd').some((each) => {
+      try {
+        return fs.readlinkSync(`/proc/self/fd/${each}`) === `${file} (deleted)`;
+      } catch {
+        return false;
+      }
+    });
+  disk.removeFileSync(file);
+  expect(fs.existsSync(file)).toBe(false);
+  expect(contents(held, 19 * MiB, 16)).toEqual(pattern(20 * MiB).subarray(19 * MiB, 19 * MiB + 16));
+  held.closeSync();
+  expect(isHeld()).toBe(true);
+  await vi.waitFor(() => expect(isHeld()).toBe(false), 10_000);
 });
