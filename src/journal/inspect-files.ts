@@ -45,10 +45,11 @@ export function readCatalogFile(
   } catch {
     return undefined;
   }
-  if (isWhole && catalog.formatVersion !== 1) {
+  // 2 where there are snapshots.
+  if (isWhole && catalog.formatVersion !== 1 && catalog.formatVersion !== 2) {
     throw new JnbdError(
       'format_newer',
-      `${path} has format ${String(catalog.formatVersion)}; this jnbd reads format 1`,
+      `${path} has format ${String(catalog.formatVersion)}; this jnbd reads formats 1 and 2`,
     );
   }
   const isUsable =

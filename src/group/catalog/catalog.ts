@@ -228,8 +228,12 @@ export function decodeChange(
   return 'volume' in change ? { ...change, volume: { ...change.volume, journalOnly } } : change;
 }
 
+/** Of a file that those who know no snapshots must not read: they would not preserve, and take areas for volumes. */
+const formatWithSnapshots = 2;
+
 export function writeCatalog(disk: Disk, path: string, catalog: Catalog): void {
-  writeSealedJson(disk, path, catalog);
+  const isOfFirst = (catalog.snapshots ?? []).length === 0;
+  writeSealedJson(disk, path, { ...catalog, formatVersion: isOfFirst ? 1 : formatWithSnapshots });
 }
 
 /** Without the snapshots that were made behind that number. What was deleted behind it stays so. */
@@ -248,5 +252,10 @@ export function withoutSnapshotsBehind(
 
 /** Throws JnbdError: catalog_damaged, format_newer. */
 export function readCatalog(disk: Disk, path: string): Catalog | undefined {
-  return readSealedJson<Catalog>(disk, path);
+  const found = readSealedJson<Omit<Catalog, 'formatVersion'> & { readonly formatVersion: number }>(
+    disk,
+    path,
+    formatWithSnapshots,
+  );
+  return found && { ...found, formatVersion: 1 };
 }

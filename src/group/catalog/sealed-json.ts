@@ -13,10 +13,14 @@ export function sealedJson(value: object): Uint8Array {
   return Buffer.from(`${text}\n${seal(text)}\n`);
 }
 
-/** Undefined where there is no such file. Throws JnbdError: catalog_damaged, format_newer. */
-export function readSealedJson<T extends { readonly formatVersion: 1 }>(
+/**
+ * Undefined where there is no such file. `formats`: of what this program reads, the newest. Throws JnbdError:
+ * catalog_damaged, format_newer.
+ */
+export function readSealedJson<T extends { readonly formatVersion: number }>(
   disk: Disk,
   path: string,
+  formats = 1,
 ): T | undefined {
   const contents = disk.readFileSync(path, 'catalog');
   if (contents === undefined) return undefined;
@@ -28,10 +32,10 @@ export function readSealedJson<T extends { readonly formatVersion: 1 }>(
     );
   }
   const value = JSON.parse(text) as T;
-  if (value.formatVersion !== 1) {
+  if (!(value.formatVersion >= 1 && value.formatVersion <= formats)) {
     throw new JnbdError(
       'format_newer',
-      `${path} has format ${String(value.formatVersion)}; this jnbd reads format 1`,
+      `${path} has format ${String(value.formatVersion)}; this jnbd reads format ${formats}`,
     );
   }
   return value;

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { readSealedJson } from '../../../src/group/catalog/sealed-json.ts';
 import { KiB, MiB } from '../../../src/platform/limits.ts';
 import { SnapshotModel } from './snapshot-model.ts';
 
@@ -92,4 +93,21 @@ test.each([1, 2, 3, 4, 5, 6])('no crash takes anything from a snapshot (%i)', as
     model.forgetAfter();
     await model.checkAll();
   }
+});
+
+test('who knows no snapshots refuses to read a group that has some', async () => {
+  const model = new SnapshotModel('format', volumes);
+  const { machine } = model;
+  await model.start();
+  const path = '/data/groups/g/catalog';
+  const read = () => readSealedJson<{ readonly formatVersion: 1 }>(machine.disk, path);
+  expect(read()?.formatVersion).toBe(1);
+  await model.create();
+  expect(read).toThrow('has format 2; this jnbd reads format 1');
+  await machine.stop();
+  model.forgetHosts();
+  await machine.start();
+  await model.checkAll();
+  await model.delete();
+  expect(read()?.formatVersion).toBe(1);
 });
