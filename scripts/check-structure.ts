@@ -72,6 +72,7 @@ export const allowedInside: Readonly<Record<string, Readonly<Record<string, read
     // The source's thread knows nothing of following, and a follower nothing of being followed.
     replicator: {
       roles: ['follower', ...betweenSystems],
+      verify: betweenSystems,
       cuts: betweenSystems,
       follower: betweenSystems,
       source: betweenSystems,

@@ -14,6 +14,8 @@ export interface CommandContext {
   readonly json: boolean;
   readonly location: DaemonLocation;
   readonly startDaemon: StartDaemon;
+  /** The exit code of the program, where nothing is thrown. */
+  readonly exit: (code: number) => void;
 }
 
 /** How a verb stands on the command line, apart from what its schema says. One file each. */
@@ -26,6 +28,8 @@ export interface ChangeCommand<Name extends ChangeVerbName = ChangeVerbName> {
   startProgress?(): Promise<{ show(progress: Progress): void; end(): void }>;
   /** For people; '' prints nothing. */
   text(result: Result<Name>, parameters: Parameters<Name>): string;
+  /** Of a result that is no error, and not what one hopes for. */
+  exitCode?(result: Result<Name>): number;
 }
 
 export interface ReadCommand<Name extends VerbName = VerbName> {

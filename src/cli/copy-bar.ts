@@ -4,11 +4,16 @@ import { formatSize } from '../platform/size-text.ts';
 const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Shows on a terminal how far a copy has come; the first `show` draws it. */
-export async function startCopyBar(): Promise<{ show(progress: Progress): void; end(): void }> {
+export const startCopyBar = (): ReturnType<typeof startBar> => startBar('copying');
+
+/** As `startCopyBar`, of what is done otherwise. */
+export async function startBar(
+  what: string,
+): Promise<{ show(progress: Progress): void; end(): void }> {
   const { SingleBar, Presets } = (await import('cli-progress')).default;
   const bar = new SingleBar(
     {
-      format: 'copying {bar} {percentage}% of {size}, {eta_formatted} left',
+      format: `${what} {bar} {percentage}% of {size}, {eta_formatted} left`,
       hideCursor: true,
       clearOnComplete: true,
     },

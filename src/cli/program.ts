@@ -80,7 +80,7 @@ async function makeProgram(
       parents.set(first, parent);
     }
     const command = parent.command(second ?? first).description(verbSummaries[name]);
-    if (name === wanted) await fill(command, name, startDaemon);
+    if (name === wanted) await fill(command, name, startDaemon, exit);
   }
   journalCommand(exit, program.command('journal'));
   return program;
@@ -106,7 +106,12 @@ function namedBy<Name extends string>(
   return names.find((name) => name.split(' ').every((part, at) => words[at] === part));
 }
 
-async function fill(command: Command, name: VerbName, startDaemon: StartDaemon): Promise<void> {
+async function fill(
+  command: Command,
+  name: VerbName,
+  startDaemon: StartDaemon,
+  exit: (code: number) => void,
+): Promise<void> {
   const { addParameters, asksDaemon, runVerb } = await import('./run-verb.ts');
   const takes = addParameters(command, name);
   command.option('--json', 'print the result as JSON');
@@ -121,6 +126,7 @@ async function fill(command: Command, name: VerbName, startDaemon: StartDaemon):
       json: options.json ?? false,
       location: locate(options),
       startDaemon,
+      exit,
     });
   });
 }

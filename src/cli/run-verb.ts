@@ -61,6 +61,7 @@ const commands: Record<VerbName, () => Promise<AnyCommand>> = {
   'view diff': async () => (await import('./view-diff.ts')).command as AnyCommand,
   'view prove': async () => (await import('./view-prove.ts')).command as AnyCommand,
   drill: async () => (await import('./drill.ts')).command as AnyCommand,
+  verify: async () => (await import('./verify.ts')).command as AnyCommand,
   events: async () => (await import('./events.ts')).command as AnyCommand,
   wait: async () => (await import('./wait.ts')).command as AnyCommand,
 };
@@ -167,6 +168,7 @@ async function runChange(
     );
     progress?.end();
     print(result, command.text(result as never, parameters as never));
+    context.exit(command.exitCode?.(result as never) ?? 0);
   } catch (error) {
     progress?.end();
     throw error;

@@ -21,6 +21,8 @@ import type { LagClock } from './lag-clock.ts';
 import type { ProcessWatch } from './process-watch.ts';
 import { snapshotMetrics } from './snapshot-metrics.ts';
 import { viewMetrics } from './view-metrics.ts';
+import { verifyMetrics } from './verify-status.ts';
+import type { Verifying } from './verifying.ts';
 import type { ClientConnection } from './status.ts';
 
 export interface MetricSources {
@@ -29,6 +31,7 @@ export interface MetricSources {
   readonly copyClock: CopyClock<Group>;
   readonly following: Pick<Following, 'upstream'>;
   readonly cutting: Pick<Cutting, 'list'>;
+  readonly verifying: Pick<Verifying, 'progress' | 'last'>;
   readonly watch: ProcessWatch;
   readonly version: string;
   readonly memoryBytes: number;
@@ -211,8 +214,9 @@ export class Metrics {
   }
 
   #addFollowing(): void {
-    const { system, following, lagClock, copyClock } = this.#sources;
-    for (const { name, help, values } of followMetrics(following, lagClock, copyClock)) {
+    const { system, following, verifying, lagClock, copyClock } = this.#sources;
+    const told = [...followMetrics(following, lagClock, copyClock), ...verifyMetrics(verifying)];
+    for (const { name, help, values } of told) {
       this.#add(name, help, 'gauge', () => [...system.groups.values()].flatMap(values));
     }
     for (const { name, help, type, values } of [...snapshotMetrics, ...viewMetrics]) {

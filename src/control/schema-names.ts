@@ -50,6 +50,7 @@ export const verbSummaries = {
   'view diff': 'list what changed between two instants',
   'view prove': 'note what a check of a view said',
   drill: 'check that a group could be recovered now, and note when that was proved',
+  verify: 'find out whether systems have the same, and whether it is what was written',
   wait: 'wait until a group has come to something',
   events: 'show what happened since the daemon started, or as it happens',
 } as const;

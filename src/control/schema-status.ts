@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { localCutStatus } from './schema-cut-status.ts';
 import { cloneStatus, snapshotStatus } from './schema-snapshot-status.ts';
 import { historyStatus, provenStatus, viewStatus } from './schema-view-status.ts';
+import { verificationStatus } from './schema-verify-status.ts';
 
 export const updateNumber = z.int().nonnegative().meta({ description: 'an update number' });
 const bytes = z.int().nonnegative();
@@ -232,6 +233,7 @@ export const groupStatus = z.strictObject({
     })
     .nullable()
     .meta({ description: 'while the role is diverged: the newer generation elsewhere' }),
+  verification: verificationStatus,
   conditions: z.array(condition),
 });
 

@@ -7,8 +7,10 @@ import type { Problem } from '../platform/problem.ts';
 import { branchVerbs } from './schema-branch.ts';
 import { cutVerbs } from './schema-cut.ts';
 import { followVerbs } from './schema-follow.ts';
+import { pkiVerbs } from './schema-pki.ts';
 import { snapshotVerbs } from './schema-snapshot.ts';
 import { historyOption, viewVerbs } from './schema-view.ts';
+import { verifyVerbs } from './schema-verify.ts';
 import { systemEvent } from './schema-events.ts';
 import type { VerbName } from './schema-names.ts';
 import {
@@ -35,10 +37,8 @@ import {
   volumeStatus,
 } from './schema-status.ts';
 import {
-  commaList,
   count,
   groupName,
-  hostName,
   listenAddress,
   milliseconds,
   pastTime,
@@ -96,10 +96,6 @@ const volumeChanged = z.strictObject({
   volume: volumeStatus,
 });
 const deleted = z.strictObject({ result: outcome });
-const certificateResult = {
-  fingerprint: z.string().meta({ description: 'SHA-256, hexadecimal' }),
-  validUntil: z.string().meta({ description: 'RFC 3339' }),
-};
 
 export const verbs = {
   serve: {
@@ -304,61 +300,13 @@ export const verbs = {
     }),
     result: deleted,
   },
-  'pki init': {
-    kind: 'local',
-    isAlone: true,
-    parameters: z.strictObject({
-      directory: argument('<DIR>', 'where the authority is to be', path),
-      name: option('--name <NAME>', 'what it is called (default jnbd)', groupName),
-      days: option('--days <COUNT>', 'how long it is valid (default 3650)', count(1)),
-    }),
-    result: z.strictObject({
-      result: outcome,
-      directory: z.string(),
-      ...certificateResult,
-    }),
-    details:
-      'Makes ca-cert.pem, which everybody may have, and ca-key.pem, which must stay here.\n' +
-      'What is there is never overwritten.',
-  },
-  'pki issue': {
-    kind: 'local',
-    isAlone: true,
-    parameters: z.strictObject({
-      directory: argument('<DIR>', 'where the authority is', path),
-      system: argument('<NAME>', 'name of the system that the certificate is for', groupName),
-      groups: option(
-        '--groups <GROUP,...>',
-        'the only groups that it may touch on other systems (default: all)',
-        commaList(groupName),
-      ),
-      readOnly: flag('--read-only', 'it may follow others and read their status, not change them'),
-      hosts: option(
-        '--hosts <HOST,...>',
-        'DNS names and IP addresses by which others reach it (default: its name)',
-        commaList(hostName),
-      ),
-      days: option('--days <COUNT>', 'how long it is valid (default 730)', count(1)),
-    }),
-    result: z.strictObject({
-      result: outcome,
-      directory: z.string(),
-      system: z.string(),
-      groups: z.array(z.string()).nullable().meta({ description: 'null: all' }),
-      access: z.enum(['read', 'change']),
-      hosts: z.array(z.string()),
-      ...certificateResult,
-    }),
-    details:
-      'Makes DIR/NAME with all that serve --tls-dir and NBD tools look for: ca-cert.pem, and one\n' +
-      'certificate and key as server-cert.pem, server-key.pem, client-cert.pem and client-key.pem.\n' +
-      'Copy it to the system it is for. What is there is never overwritten.',
-  },
+  ...pkiVerbs,
   ...followVerbs,
   ...branchVerbs,
   ...cutVerbs,
   ...snapshotVerbs,
   ...viewVerbs,
+  ...verifyVerbs,
 } as const satisfies Record<VerbName, VerbDefinition>;
 
 /** Parameters as they travel: texts as people write them. */

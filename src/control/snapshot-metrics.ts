@@ -1,5 +1,5 @@
 import type { Group } from '../group/order/group.ts';
-import { preservedBytes } from './snapshot-status.ts';
+import { preservedBytes, shownSnapshots } from './snapshot-status.ts';
 
 type Labels = Record<string, string>;
 
@@ -17,7 +17,7 @@ export const snapshotMetrics: readonly SnapshotMetric[] = [
     help: 'What a snapshot keeps on disk; of deleted ones what older ones need.',
     type: 'gauge',
     values: (group) =>
-      group.snapshots.list.map((snapshot) => ({
+      shownSnapshots(group).map((snapshot) => ({
         value: snapshot.areas.reduce((sum, { area }) => sum + preservedBytes(group, area), 0),
         labels: { group: group.name, snapshot: snapshot.name, number: String(snapshot.number) },
       })),

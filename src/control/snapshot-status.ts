@@ -1,5 +1,5 @@
 import type { CatalogSnapshot } from '../group/catalog/snapshots.ts';
-import { areaName } from '../group/catalog/snapshots.ts';
+import { areaName, isHidden } from '../group/catalog/snapshots.ts';
 import type { Clone } from '../group/snapshots/clones.ts';
 import type { Group } from '../group/order/group.ts';
 import type { CloneStatus, SnapshotStatus } from './schema-snapshot-status.ts';
@@ -11,7 +11,12 @@ export interface SnapshotDoors {
 }
 
 export function snapshotsStatus(group: Group, doors: SnapshotDoors): SnapshotStatus[] {
-  return group.snapshots.list.map((snapshot) => snapshotStatusOf(group, snapshot, doors));
+  return shownSnapshots(group).map((snapshot) => snapshotStatusOf(group, snapshot, doors));
+}
+
+/** Those that users made. */
+export function shownSnapshots({ snapshots }: Group): CatalogSnapshot[] {
+  return snapshots.list.filter((snapshot) => !isHidden(snapshot));
 }
 
 export function snapshotStatusOf(

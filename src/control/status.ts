@@ -38,6 +38,8 @@ import {
 import { historyStatusOf, lastProvenOf, viewsStatus, viewStatusOf } from './view-status.ts';
 import type { View } from '../group/views/view.ts';
 import type { ViewStatus } from './schema-view-status.ts';
+import { verificationStatusOf } from './verify-status.ts';
+import type { Verifying } from './verifying.ts';
 
 /** A client as the NBD server sees it. */
 export interface ClientConnection {
@@ -58,6 +60,7 @@ export interface StatusSources {
   readonly copyClock: CopyClock<Group>;
   readonly following: Pick<Following, 'upstream'>;
   readonly cutting: Pick<Cutting, 'list'>;
+  readonly verifying: Pick<Verifying, 'progress' | 'last'>;
   readonly version: string;
   readonly memoryBytes: number;
   readonly residentBytes: () => number;
@@ -222,6 +225,7 @@ export class StatusReport {
       members: membersStatus(group),
       branches: this.#sources.branches(group).map(branchStatusOf),
       takenOver: takenOver(group),
+      verification: verificationStatusOf(this.#sources.verifying, group),
       conditions: group.conditions.list().map((each) => ({ ...each })),
     };
   }

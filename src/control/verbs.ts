@@ -19,6 +19,8 @@ import type { Cutting } from './cutting.ts';
 import { FollowVerbs } from './follow-verbs.ts';
 import { SnapshotVerbs } from './snapshot-verbs.ts';
 import { ViewVerbs } from './view-verbs.ts';
+import { verify } from './verify-verbs.ts';
+import type { Verifying } from './verifying.ts';
 import type { Following } from './following.ts';
 import type { AnswerLine, ChangeVerbName, Parameters, Result } from './schema.ts';
 import type { StatusReport } from './status.ts';
@@ -29,6 +31,7 @@ export interface VerbSources {
   readonly report: StatusReport;
   readonly following: Following;
   readonly cutting: Cutting;
+  readonly verifying: Verifying;
   readonly clock: Clock;
   readonly beforePromote: (group: Group) => Promise<void>;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
@@ -83,6 +86,7 @@ export class Verbs {
     'view delete': (parameters) => this.#view.delete(parameters),
     'view diff': (parameters) => this.#view.diff(parameters),
     'view prove': (parameters) => this.#view.prove(parameters),
+    verify: (parameters, call) => verify(this.#sources, parameters, call),
     'cut create': (parameters) => this.#cut.create(parameters),
     'cut mark': (parameters, call) => this.#cut.mark(parameters, call.signal),
     'cut status': (parameters) => this.#cut.status(parameters),

@@ -25,6 +25,7 @@ import { formatNbdUri } from '../nbd/uri.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatAddress, type ListenAddress, type Network } from '../platform/network.ts';
 import { FollowedGroups } from '../replicator/roles/followed-groups.ts';
+import { Verifications } from '../replicator/verify/verifications.ts';
 import { Cuts } from '../replicator/cuts/cuts.ts';
 import { PrimaryWatch } from '../replicator/roles/primary-watch.ts';
 import { otherSystems } from '../replicator/peers/other-systems.ts';
@@ -184,6 +185,16 @@ export async function composeDaemon(
     beforePromote,
     promote: (name, at) => followed.promote(name, false, at),
   });
+  const isOpenToAll = options.listen.cleartext === 'anywhere';
+  const verifying = new Verifications({
+    system,
+    clock,
+    event,
+    isOpenToAll,
+    transport: world.transport,
+    credentials: options.credentials,
+    bring: (group, found) => followed.comparisons.begin(group, found),
+  });
   const secondaries = new Secondaries(system, {
     transport: world.transport,
     credentials: options.credentials,
@@ -207,10 +218,11 @@ export async function composeDaemon(
         {
           system,
           follows: followed,
-          isOpenToAll: options.listen.cleartext === 'anywhere',
+          isOpenToAll,
           load: () => load.read(),
           asked: (...news) => primaryWatch.asked(...news),
-          others: (asked) => cuts.answer(asked) ?? options.answerOthers(asked),
+          others: (asked) =>
+            cuts.answer(asked) ?? verifying.answer(asked) ?? options.answerOthers(asked),
         },
         incoming,
       ),
@@ -238,6 +250,7 @@ export async function composeDaemon(
     copyClock,
     following,
     cutting: cuts,
+    verifying,
     version,
     memoryBytes,
     residentBytes: () => watch.residentBytes(),
@@ -263,6 +276,7 @@ export async function composeDaemon(
       copyClock,
       following,
       cutting: cuts,
+      verifying,
       watch,
       version,
       memoryBytes,
@@ -274,6 +288,7 @@ export async function composeDaemon(
       report,
       following,
       cutting: cuts,
+      verifying,
       clock,
       beforePromote,
       event,
@@ -287,6 +302,7 @@ export async function composeDaemon(
     await nbd.stop(0);
     await source.close(0);
     cuts.close();
+    verifying.close();
     lagClock.close();
     copyClock.close();
     await system.close();
@@ -325,6 +341,7 @@ export async function composeDaemon(
     async stop(answerMilliseconds) {
       schedules.close();
       cuts.close();
+      verifying.close();
       followed.close();
       primaryWatch.close();
       await Promise.all([

@@ -25,7 +25,7 @@ export function followingOf(
     promote: (name, force, at) => followed.promote(name, force, at),
     upstream(group) {
       const follower = followed.find(group);
-      if (!follower) return comparing(followed.comparison(group));
+      if (!follower) return comparing(followed.comparisons.find(group));
       const { state, failure, decision, source } = follower;
       return {
         state,

@@ -80,6 +80,21 @@ export class PreservedMap {
     }
   }
 
+  /** Blocks [from, to), of which the other one does not say the same. Undefined: there are none. */
+  differenceTo(other: PreservedMap): { readonly from: number; readonly to: number } | undefined {
+    const none = new Uint8Array(pageBytes);
+    const indexes = new Set([...this.#pages.keys(), ...other.#pages.keys()]);
+    for (const index of [...indexes].sort((a, b) => a - b)) {
+      const own = this.#pages.get(index) ?? none;
+      const there = other.#pages.get(index) ?? none;
+      const at = own.findIndex((byte, place) => byte !== there[place]);
+      if (at < 0) continue;
+      const from = index * blocksPerMapPage + at * 8;
+      return { from, to: from + 8 };
+    }
+    return undefined;
+  }
+
   /** The first block of [from, to) that it has, or has not; `to`: none. */
   next(isThere: boolean, from: number, to: number): number {
     for (let block = from; block < to; ) {

@@ -29,8 +29,8 @@ function hashOfZeroes(length: number): Buffer {
 }
 
 /** How many units there are in so many bytes, from the beginning of one on. */
-export function unitsIn(bytes: number): number {
-  return Math.ceil(bytes / hashUnitBytes);
+export function unitsIn(bytes: number, unitBytes = hashUnitBytes): number {
+  return Math.ceil(bytes / unitBytes);
 }
 
 export interface HashPiece {
@@ -65,23 +65,27 @@ function floorToUnit(bytes: number): number {
 /** The hashes of some units, while they are made in order. */
 export class UnitHashes {
   readonly bytes: Buffer;
+  readonly #unitBytes: number;
   #at = 0;
 
-  /** `length`: of what is hashed. */
-  constructor(length: number) {
-    this.bytes = Buffer.allocUnsafe(unitsIn(length) * unitHashBytes);
+  /** `length`: of what is hashed. A whole number of `unitBytes` is `hashUnitBytes`. */
+  constructor(length: number, unitBytes = hashUnitBytes) {
+    this.#unitBytes = unitBytes;
+    this.bytes = Buffer.allocUnsafe(unitsIn(length, unitBytes) * unitHashBytes);
   }
 
   /** Whole units, but for the end. */
   add(contents: Uint8Array): void {
-    for (let at = 0; at < contents.length; at += hashUnitBytes) {
-      this.#put(hashOfUnit(contents.subarray(at, at + hashUnitBytes)));
+    const unitBytes = this.#unitBytes;
+    for (let at = 0; at < contents.length; at += unitBytes) {
+      this.#put(hashOfUnit(contents.subarray(at, at + unitBytes)));
     }
   }
 
   addZeroes(length: number): void {
-    for (let left = length; left > 0; left -= hashUnitBytes) {
-      this.#put(hashOfZeroes(Math.min(left, hashUnitBytes)));
+    const unitBytes = this.#unitBytes;
+    for (let left = length; left > 0; left -= unitBytes) {
+      this.#put(hashOfZeroes(Math.min(left, unitBytes)));
     }
   }
 
@@ -135,13 +139,14 @@ export function* differingUnits(
   b: Uint8Array,
   offset: number,
   length: number,
+  unitBytes = hashUnitBytes,
 ): Generator<{ readonly offset: number; readonly length: number }> {
   const [left, right] = [Buffer.from(a), Buffer.from(b)];
-  for (let unit = 0; unit < unitsIn(length); unit += 1) {
+  for (let unit = 0; unit < unitsIn(length, unitBytes); unit += 1) {
     const at = unit * unitHashBytes;
     const end = at + unitHashBytes;
     if (left.subarray(at, end).equals(right.subarray(at, end))) continue;
-    const position = unit * hashUnitBytes;
-    yield { offset: offset + position, length: Math.min(hashUnitBytes, length - position) };
+    const position = unit * unitBytes;
+    yield { offset: offset + position, length: Math.min(unitBytes, length - position) };
   }
 }

@@ -13,6 +13,8 @@ import type { SimulatedMachine } from '../journal/simulated-system.ts';
 import { TestHost } from '../journal/test-host.ts';
 import { serve } from '../journal/volume-under-test.ts';
 
+const nothingVerified = { progress: () => undefined, last: () => undefined };
+
 async function read({ system, disk, clock }: SimulatedMachine) {
   const watch = watchProcess();
   const metrics = new Metrics({
@@ -21,6 +23,7 @@ async function read({ system, disk, clock }: SimulatedMachine) {
     copyClock: new CopyClock(clock, system, () => 0),
     following: { upstream: () => undefined },
     cutting: { list: () => [] },
+    verifying: nothingVerified,
     watch,
     version: '1.2.3',
     memoryBytes: MiB,
@@ -38,6 +41,7 @@ async function read({ system, disk, clock }: SimulatedMachine) {
     copyClock: new CopyClock(clock, system, () => 0),
     following: { upstream: () => undefined },
     cutting: { list: () => [] },
+    verifying: nothingVerified,
     version: '1.2.3',
     memoryBytes: MiB,
     residentBytes: () => MiB,

@@ -88,6 +88,8 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   follower_behind: 'elsewhere',
   followers_not_grown: 'elsewhere',
   journal_failed: 'ends',
+  identity_broken: 'elsewhere',
+  damage_found: 'elsewhere',
   journal_damaged: 'stays',
   journal_full: 'ends',
   journal_unreadable: 'elsewhere',

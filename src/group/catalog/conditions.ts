@@ -8,6 +8,8 @@ export type ConditionCode =
   | 'follower_behind'
   | 'followers_not_grown'
   | 'journal_failed'
+  | 'identity_broken'
+  | 'damage_found'
   | 'journal_damaged'
   | 'journal_full'
   | 'journal_unreadable'

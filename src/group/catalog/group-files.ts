@@ -72,6 +72,10 @@ export class GroupFiles {
   get members(): string {
     return `${this.directory}/members`;
   }
+  /** When the group was verified last, and what was found. */
+  get verified(): string {
+    return `${this.directory}/verified`;
+  }
   /** What changed since that follower was left behind. */
   dirtyMap(systemId: number): string {
     return `${this.directory}/dirty-${systemId}`;

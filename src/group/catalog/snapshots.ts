@@ -34,6 +34,18 @@ export interface CatalogSnapshot {
   readonly isDeleted?: boolean | undefined;
 }
 
+/** What a snapshot is called that is made to compare systems, and deleted behind that: no user can call one so. */
+export const hiddenNamePattern = /^\.verify-\d{1,15}$/;
+
+export function hiddenName(number: number): string {
+  return `.verify-${number}`;
+}
+
+/** No user is shown it. */
+export function isHidden({ name }: { readonly name: string }): boolean {
+  return name.startsWith('.');
+}
+
 export interface NewSnapshot {
   readonly name: string;
   readonly atMilliseconds: number;
@@ -78,16 +90,23 @@ export function changeSnapshots(
     .filter(({ isDeleted, areas }) => isDeleted !== true || areas.length > 0);
 }
 
-/** Ids of the areas that nobody needs once that snapshot is deleted: those before the oldest that is left. */
+/**
+ * Ids of the areas that nobody needs once that snapshot is deleted: those before the oldest that is left, and its own
+ * where it is hidden.
+ */
 export function areasFreedBy(
   snapshots: readonly CatalogSnapshot[],
   number: number,
 ): readonly number[] {
+  const gone = snapshots.find((snapshot) => snapshot.number === number);
+  // What such a one has, the one before has, too.
+  const own = gone && isHidden(gone) ? gone.areas.map(({ area }) => area) : [];
   const left = livingSnapshots(snapshots).filter((snapshot) => snapshot.number !== number);
   const oldest = left[0]?.number ?? Number.POSITIVE_INFINITY;
-  return snapshots
+  const links = snapshots
     .filter((snapshot) => snapshot.number < oldest)
     .flatMap(({ areas }) => areas.map(({ area }) => area));
+  return [...new Set([...links, ...own])];
 }
 
 export function livingSnapshots(snapshots: readonly CatalogSnapshot[]): readonly CatalogSnapshot[] {

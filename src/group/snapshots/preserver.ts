@@ -43,7 +43,7 @@ export const preserved = 1;
 export const waits = 0;
 
 /** For what is overwritten, what overwrites it, and what ends the same request. */
-const nodesMax = 3 * BlockTable.nodesFor(slabBytes, true);
+const slabNodes = BlockTable.nodesFor(slabBytes, true);
 const extent: FileExtent = { storage: 'data', end: 0, work: 0 };
 
 /**
@@ -101,8 +101,8 @@ export class Preserver {
     length: number,
   ): number {
     const { guard } = this.#group;
-    const bytes = (to - from) * (blockBytes + recordHeaderBytes);
-    const room = this.#admit(writer, bytes + length + 2 * recordHeaderBytes);
+    const bytes = (to - from) * (blockBytes + recordHeaderBytes) * (1 + open.also.length);
+    const room = this.#admit(writer, bytes + length + 2 * recordHeaderBytes, open.also.length);
     if (room !== preserved) return room;
     const { file } = volume;
     if (!file) return this.#fail(errno.EIO, volume, volume.failure);
@@ -131,11 +131,12 @@ export class Preserver {
     return preserved;
   }
 
-  #admit(writer: WaitingWriter, bytes: number): number {
+  #admit(writer: WaitingWriter, bytes: number, areas: number): number {
     const group = this.#group;
     const { journal, chain, index, retained } = group;
     // What is more than all that may be unsynced goes alone.
     const isAdmitted = journal.admits(bytes) || (retained.bytes === 0 && chain.admits(bytes));
+    const nodesMax = (3 + areas) * slabNodes;
     if (isAdmitted && index.admits(nodesMax, chain.current.header.sequence + 1)) return preserved;
     if (group.journalIsFullFor(bytes)) {
       this.errorText = `the journal of group ${group.name} is full, and what it holds is still needed`;
@@ -155,12 +156,37 @@ export class Preserver {
         const isZero = isZeroAt(read, at);
         let end = at + 1;
         while (end < stop && isZeroAt(read, end) === isZero) end += 1;
-        if (read && !isZero) this.#stampData(open, at, end, read);
+        const data = isZero ? undefined : read;
+        // Before, so that the newest area has nothing that these lack, wherever it ends.
+        for (const also of open.also) this.#stampMissing(also, at, end, data);
+        if (data) this.#stampData(open, at, end, data);
         else this.#stampZeroes(open, at, end);
         map.set(at, end);
         if (own !== map) own.set(at, end);
+        this.preservedBlocks += end - at;
         at = end;
       }
+      block = stop;
+    }
+  }
+
+  /** Those blocks of [from, to) that the area lacks; `read` undefined: they are zeroes. */
+  #stampMissing(open: OpenArea, from: number, to: number, read: OldBlocksRead | undefined): void {
+    const { map, own, area } = open;
+    const end = Math.min(to, map.blocks);
+    for (let block = from; block < end; ) {
+      const start = map.next(false, block, end);
+      const stop = map.next(true, start, end);
+      if (start < stop && read) {
+        // From memory of its own: the same bytes become another record, too.
+        const slab = scratchSlab(recordHeaderBytes + (stop - start) * blockBytes);
+        const at = recordHeaderBytes + (start - read.from) * blockBytes;
+        read.slab.bytes.copy(slab.bytes, recordHeaderBytes, at, at + (stop - start) * blockBytes);
+        stampAreaData(this.#group, slab, 0, area, start, stop);
+        this.recordBytes += slab.bytes.length;
+      } else if (start < stop) this.#stampZeroes(open, start, stop);
+      map.set(start, stop);
+      if (own !== map) own.set(start, stop);
       block = stop;
     }
   }
@@ -168,17 +194,12 @@ export class Preserver {
   /** The header goes over what stands before: a block that is no record of this slab. */
   #stampData({ area }: OpenArea, from: number, to: number, read: OldBlocksRead): void {
     stampAreaData(this.#group, read.slab, (from - read.from) * blockBytes, area, from, to);
-    this.#count(to - from, recordHeaderBytes + (to - from) * blockBytes);
+    this.recordBytes += recordHeaderBytes + (to - from) * blockBytes;
   }
 
   #stampZeroes({ area }: OpenArea, from: number, to: number): void {
     stampAreaHole(this.#group, scratchSlab(recordHeaderBytes), 0, area, from, to);
-    this.#count(to - from, recordHeaderBytes);
-  }
-
-  #count(blocks: number, bytes: number): void {
-    this.preservedBlocks += blocks;
-    this.recordBytes += bytes;
+    this.recordBytes += recordHeaderBytes;
   }
 
   #fail(error: number, volume: Volume, what: string): number {

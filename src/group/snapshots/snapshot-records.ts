@@ -11,6 +11,7 @@ import {
   type CatalogSnapshot,
   chainOf,
   changeSnapshots,
+  isHidden,
   livingSnapshots,
 } from '../catalog/snapshots.ts';
 
@@ -30,6 +31,11 @@ export interface OpenArea {
   readonly own: PreservedMap;
   /** Which blocks no snapshot needs: those, and, where the newest one is deleted, what earlier areas have. */
   readonly map: PreservedMap;
+  /**
+   * Where the newest snapshot is hidden: what is preserved goes here before, so that it is a link for nobody, and goes
+   * without a trace. They have what it has.
+   */
+  readonly also: readonly OpenArea[];
 }
 
 /**
@@ -39,8 +45,8 @@ export interface OpenArea {
 export class SnapshotRecords {
   readonly #group: SnapshotGroup;
   #list: readonly CatalogSnapshot[];
-  /** By the id of its volume, where the newest snapshot has it. */
-  readonly #open = new Map<number, number>();
+  /** By the id of its volume: areas of the newest snapshot that users made, and of hidden ones behind it. */
+  readonly #open = new Map<number, number[]>();
   /** The same, with what is needed for each write; made when it is first asked for. */
   readonly #openAreas = new Map<number, OpenArea>();
   /** By area. */
@@ -96,13 +102,18 @@ export class SnapshotRecords {
   openArea(volume: number): OpenArea | undefined {
     const known = this.#openAreas.get(volume);
     if (known) return known;
-    const area = this.#open.get(volume);
-    if (area === undefined) return undefined;
-    const { file, dataBytes } = this.#fileOf(area);
-    const own = this.#mapOf(area);
-    const open = { area, dataBytes, file, own, map: this.#coveredFrom(volume, own) };
+    const areas = this.#open.get(volume)?.map((area) => this.#openOne(volume, area)) ?? [];
+    const newest = areas.pop();
+    if (!newest) return undefined;
+    const open = { ...newest, also: areas };
     this.#openAreas.set(volume, open);
     return open;
+  }
+
+  #openOne(volume: number, area: number): OpenArea {
+    const { file, dataBytes } = this.#fileOf(area);
+    const own = this.#mapOf(area);
+    return { area, dataBytes, file, own, map: this.#coveredFrom(volume, area, own), also: [] };
   }
 
   /** Which blocks that area has, and its file. Throws where it cannot be read. */
@@ -110,13 +121,26 @@ export class SnapshotRecords {
     return { map: this.#mapOf(area), file: this.#fileOf(area).file };
   }
 
-  /** `own` is of the newest snapshot; where that is deleted, blocks count that older ones have. */
-  #coveredFrom(volume: number, own: PreservedMap): PreservedMap {
-    const newest = this.living.at(-1);
-    if (!newest || newest === this.#list.at(-1)) return own;
+  /**
+   * Blocks [from, to) of that area of which its file and the journal do not say what is known of them. Undefined:
+   * there are none, or nothing is known but what they say. Throws where it cannot be read.
+   */
+  mapDifference(area: number): { readonly from: number; readonly to: number } | undefined {
+    const known = this.#maps.get(area);
+    if (!known) return undefined;
+    const { file, dataBytes } = this.#fileOf(area);
+    return known.differenceTo(PreservedMap.load(file, area, dataBytes, this.#group.index));
+  }
+
+  /** `own` is of that area's snapshot; where that is deleted, blocks count that older ones have. */
+  #coveredFrom(volume: number, area: number, own: PreservedMap): PreservedMap {
+    const at = this.#list.findIndex(({ areas }) => areas.some((each) => each.area === area));
+    const before = this.#list.slice(0, at + 1);
+    const newest = livingSnapshots(before).at(-1);
+    if (!newest || newest === before.at(-1)) return own;
     const covered = new PreservedMap(own.blocks * blockBytes);
-    for (const area of chainOf(this.#list, newest.number, volume) ?? [])
-      covered.addAll(this.#mapOf(area));
+    for (const link of chainOf(before, newest.number, volume) ?? [])
+      covered.addAll(this.#mapOf(link));
     return covered;
   }
 
@@ -143,14 +167,18 @@ export class SnapshotRecords {
   /** Where nobody reads snapshots any more, what is not needed for writing is loaded again when it is. */
   sessionClosed(): void {
     if (this.living.some(({ number }) => this.sessionsOf(number).length > 0)) return;
-    const open = new Set(this.#open.values());
+    const open = new Set([...this.#open.values()].flat());
     for (const area of this.#maps.keys()) if (!open.has(area)) this.#maps.delete(area);
   }
 
   #findOpen(): void {
     this.#open.clear();
     this.#openAreas.clear();
-    for (const { volume, area } of this.#list.at(-1)?.areas ?? []) this.#open.set(volume, area);
+    const newest = this.#list.findLastIndex((snapshot) => !isHidden(snapshot));
+    for (const { areas } of this.#list.slice(Math.max(0, newest))) {
+      for (const { volume, area } of areas)
+        this.#open.set(volume, [...(this.#open.get(volume) ?? []), area]);
+    }
     this.isPreserving = this.#open.size > 0;
   }
 

@@ -1,6 +1,6 @@
 import { JnbdError } from '../../platform/errors.ts';
 import type { Export, ExportClient, ExportSession } from '../apply/export.ts';
-import { areaName } from '../catalog/snapshots.ts';
+import { areaName, isHidden } from '../catalog/snapshots.ts';
 import type { Group } from '../order/group.ts';
 import type { Clone, CloneVolume } from '../snapshots/clones.ts';
 import { type SnapshotOfVolume, SnapshotSession } from '../snapshots/snapshot-session.ts';
@@ -96,7 +96,7 @@ export function* snapshotsOfVolumes(group: Group): Generator<SnapshotOfVolume> {
   if (snapshots.list.length === 0) return;
   const volumes = new Map([...group.volumes.values()].map((volume) => [volume.catalog.id, volume]));
   for (const { number, name, areas } of snapshots.living) {
-    if (number > catalog.number) continue;
+    if (number > catalog.number || isHidden({ name })) continue;
     for (const { volume: id, area: areaId } of areas) {
       const volume = volumes.get(id);
       const area = group.volumes.get(areaName(areaId));

@@ -1,5 +1,6 @@
 import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
 import { formatSize } from '../../platform/size-text.ts';
+import { isHidden } from '../catalog/snapshots.ts';
 import { checkName } from '../catalog/names.ts';
 import type { Group } from '../order/group.ts';
 import type { Clone } from '../snapshots/clones.ts';
@@ -59,7 +60,8 @@ export function createClone(
 export function requireSnapshot(group: Group, name: string) {
   const snapshot = findSnapshot(group, name);
   if (snapshot) return snapshot;
-  const names = group.snapshots.living.map((each) => each.name).join(', ') || 'none';
+  const shown = group.snapshots.living.filter((each) => !isHidden(each));
+  const names = shown.map((each) => each.name).join(', ') || 'none';
   throw new JnbdError(
     'snapshot_not_found',
     `snapshot ${group.name}@${name} does not exist; there are: ${names}`,

@@ -3,7 +3,12 @@ import type { ScheduleRule } from '../../platform/schedule-text.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { checkName } from '../catalog/names.ts';
-import { areasFreedBy, type CatalogSnapshot } from '../catalog/snapshots.ts';
+import {
+  areasFreedBy,
+  type CatalogSnapshot,
+  hiddenName,
+  isHidden,
+} from '../catalog/snapshots.ts';
 import type { Group } from '../order/group.ts';
 import { makeChange } from '../order/numbered-change.ts';
 import { NewSnapshot } from './new-snapshot.ts';
@@ -18,9 +23,34 @@ export async function createSnapshot(
   group: Group,
   files: GroupFiles,
   name: string,
-): Promise<{ readonly snapshot: CatalogSnapshot; readonly created: boolean }> {
+): Promise<MadeSnapshot> {
   checkName('snapshot', name);
+  return makeSnapshot(disk, group, files, () => name);
+}
+
+/** For comparing this system with others at one position. Whoever has it made deletes it. Rejects as `createSnapshot`. */
+export async function createHiddenSnapshot(
+  disk: Disk,
+  group: Group,
+  files: GroupFiles,
+): Promise<CatalogSnapshot> {
+  const name = (): string => hiddenName(group.watermarks.newest + 1);
+  return (await makeSnapshot(disk, group, files, name)).snapshot;
+}
+
+interface MadeSnapshot {
+  readonly snapshot: CatalogSnapshot;
+  readonly created: boolean;
+}
+
+function makeSnapshot(
+  disk: Disk,
+  group: Group,
+  files: GroupFiles,
+  nameNow: () => string,
+): Promise<MadeSnapshot> {
   return group.changes.inTurn(async () => {
+    const name = nameNow();
     const existing = findSnapshot(group, name);
     if (existing) return { snapshot: existing, created: false };
     refuseNameOfClone(group, name);
@@ -48,10 +78,21 @@ export function findSnapshot(group: Group, name: string): CatalogSnapshot | unde
 }
 
 /** False: there was none of that name. Rejects with JnbdError: volume_in_use, state_refuses. */
-export async function deleteSnapshot(group: Group, name: string): Promise<boolean> {
+export function deleteSnapshot(group: Group, name: string): Promise<boolean> {
+  return deleteFound(group, () => findSnapshot(group, name));
+}
+
+/** As `deleteSnapshot`. */
+export function deleteHiddenSnapshot(group: Group, number: number): Promise<boolean> {
+  return deleteFound(group, () =>
+    group.snapshots.living.find((each) => each.number === number && isHidden(each)),
+  );
+}
+
+function deleteFound(group: Group, find: () => CatalogSnapshot | undefined): Promise<boolean> {
   return group.changes.inTurn(async () => {
     const { snapshots } = group;
-    const snapshot = findSnapshot(group, name);
+    const snapshot = find();
     if (!snapshot) return false;
     const { number } = snapshot;
     checkUnused(group, snapshot);

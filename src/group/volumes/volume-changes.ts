@@ -5,6 +5,7 @@ import { formatExactSize, formatSize } from '../../platform/size-text.ts';
 import type { CatalogVolume } from '../catalog/catalog.ts';
 import type { Group } from '../order/group.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
+import { isHidden } from '../catalog/snapshots.ts';
 import { followersGrown } from './growth.ts';
 import { checkName } from '../catalog/names.ts';
 import { makeChange } from '../order/numbered-change.ts';
@@ -237,9 +238,14 @@ export async function deleteVolume(
 
 /** Throws state_refuses: snapshots need what the volume holds. */
 function refuseWherePreserved({ name, snapshots }: Group, { catalog }: Volume): void {
-  const names = snapshots.living
-    .filter(({ areas }) => areas.some(({ volume }) => volume === catalog.id))
-    .map((snapshot) => `${name}@${snapshot.name}`);
+  const having = snapshots.living.filter(({ areas }) =>
+    areas.some(({ volume }) => volume === catalog.id),
+  );
+  if (having.some(isHidden)) {
+    const text = `group ${name} is being verified; delete volume ${name}/${catalog.name} when that is over`;
+    throw new JnbdError('state_refuses', text);
+  }
+  const names = having.map((snapshot) => `${name}@${snapshot.name}`);
   const [first] = names;
   if (first === undefined) return;
   throw new JnbdError(

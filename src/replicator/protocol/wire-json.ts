@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { CatalogVolume } from '../../group/catalog/catalog.ts';
-import type { CatalogSnapshot } from '../../group/catalog/snapshots.ts';
+import { type CatalogSnapshot, hiddenNamePattern } from '../../group/catalog/snapshots.ts';
 import { type ErrorCode, errorCodes, JnbdError } from '../../platform/errors.ts';
 import {
   namePattern,
@@ -68,7 +68,8 @@ export const catalogVolumeSchema = z.object({
 
 export const catalogSnapshotSchema = z.object({
   number: number48,
-  name,
+  /** What a user calls it, or that of one that is made to compare systems. */
+  name: z.union([name, z.string().regex(hiddenNamePattern)]),
   atMilliseconds: z.int().min(0),
   areas: z.array(z.object({ volume: volumeId, area: volumeId })).max(volumesPerGroupMax),
   isDeleted: z.boolean().optional(),

@@ -24,6 +24,7 @@ export interface ComparisonsDependencies {
   readonly connect: (url: string) => TransportClient;
   /** The group's contents are known now, or it is to be tried again: it follows as its file says. */
   readonly startFollower: (group: Group) => void;
+  readonly stopFollower: (group: Group) => void;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
 }
 
@@ -61,9 +62,13 @@ export class Comparisons {
     return this.#jobs.get(group);
   }
 
-  /** A follower whose source has released what comes next: its history is the source's (SAFETY 21). */
-  begin(group: Group): void {
-    this.#run(group, (client, job) => this.#compareAll(group, client, job));
+  /**
+   * A follower whose source has released what comes next: its history is the source's (SAFETY 21). With `found`, which
+   * a verification knows, nothing is compared, and that is brought.
+   */
+  begin(group: Group, found?: Comparison): void {
+    this.#deps.stopFollower(group);
+    this.#run(group, (client, job) => this.#compareAll(group, client, job, found));
   }
 
   /** A group that was just made, its volumes empty. */
@@ -124,7 +129,12 @@ export class Comparisons {
     if (opened.follow.state) this.#deps.startFollower(opened);
   }
 
-  async #compareAll(group: Group, client: TransportClient, job: Job): Promise<void> {
+  async #compareAll(
+    group: Group,
+    client: TransportClient,
+    job: Job,
+    known?: Comparison,
+  ): Promise<void> {
     const { system, caller, listenPort } = this.#deps;
     const state = must(group.follow.state, 'a group that is compared follows');
     const told = await register(client, caller, state.sourceGroup, {
@@ -136,9 +146,10 @@ export class Comparisons {
     if (!agreesAt(told.lineage, positionOf(catalog.lineage, watermarks.newest))) {
       throw new JnbdError('diverged', `group ${name} has another history than at ${told.name}`);
     }
-    this.#tell('comparison_begun', group, `group ${name} is compared with system ${told.name}`);
+    if (!known)
+      this.#tell('comparison_begun', group, `group ${name} is compared with system ${told.name}`);
     await settle(group);
-    const found = await this.#compare(group, told.catalog.volumes, client, job);
+    const found = known ?? (await this.#compare(group, told.catalog.volumes, client, job));
     const { copies: _copies, shows: _shows, resync: _resync, formatVersion: _, ...follow } = state;
     const opened = await beginResync(system, group, {
       through: told.from,

@@ -9,7 +9,7 @@ import { JnbdError } from '../../platform/errors.ts';
 import { MiB } from '../../platform/limits.ts';
 import { parseBatchSize, parsePace } from '../../platform/pace-settings.ts';
 import { Adoptions } from './adoptions.ts';
-import { Comparisons, type ComparisonState } from './comparisons.ts';
+import { Comparisons } from './comparisons.ts';
 import { resyncFrom } from './follow-resync.ts';
 import { leaveRing } from '../peers/follow-ring.ts';
 import {
@@ -57,7 +57,7 @@ export class FollowedGroups implements SystemWatcher {
   readonly #followers = new Map<Group, Follower>();
   readonly #adoptions: Adoptions;
   readonly #reliefs = new Map<Group, SourceRelief>();
-  readonly #comparisons: Comparisons;
+  readonly comparisons: Comparisons;
   readonly #lostTails: LostTails;
   readonly #inheritance: Inheritance;
 
@@ -72,12 +72,13 @@ export class FollowedGroups implements SystemWatcher {
     });
     const { clock } = deps;
     this.#adoptions = new Adoptions(system, clock, (group) => this.#inheritance.consider(group));
-    this.#comparisons = new Comparisons({
+    this.comparisons = new Comparisons({
       ...deps,
       system,
       caller: this.#caller,
       connect: (url) => this.#connect(url),
       startFollower: (group) => this.#startFollower(group),
+      stopFollower: (group) => this.#stopFollower(group),
     });
     this.#lostTails = new LostTails(deps, (group, next) => this.#rewind(group, next, false));
     system.watchers.add(this);
@@ -94,11 +95,6 @@ export class FollowedGroups implements SystemWatcher {
 
   find(group: Group): Follower | undefined {
     return this.#followers.get(group);
-  }
-
-  /** Undefined: the group's contents are not compared with its source's now. */
-  comparison(group: Group): ComparisonState | undefined {
-    return this.#comparisons.find(group);
   }
 
   /**
@@ -211,7 +207,7 @@ export class FollowedGroups implements SystemWatcher {
 
   close(): void {
     this.#inheritance.close();
-    this.#comparisons.close();
+    this.comparisons.close();
     for (const relief of this.#reliefs.values()) relief.close();
     for (const follower of this.#followers.values()) follower.close();
     this.#followers.clear();
@@ -224,7 +220,7 @@ export class FollowedGroups implements SystemWatcher {
       const port = this.#deps.listenPort();
       const made = await makeSecondary(this.#system, client, this.#caller, wanted, port);
       const { group, seeds, sourceName } = made;
-      if (seeds.length > 0) this.#comparisons.beginSeeded(group, seeds);
+      if (seeds.length > 0) this.comparisons.beginSeeded(group, seeds);
       else this.#startFollower(group);
       this.#tell('followed', group, `group ${group.name} follows system ${sourceName} at ${url}`);
       return group;
@@ -261,7 +257,7 @@ export class FollowedGroups implements SystemWatcher {
       });
       becomeSecondary(group, `group ${group.name} follows system ${origin.name}`);
       follow.sourcePath = origin.path;
-      if (compared) this.#comparisons.begin(group);
+      if (compared) this.comparisons.begin(group);
       else this.#startFollower(group);
       const text = `group ${group.name} follows system ${origin.name} at ${next.url}`;
       this.#tell('followed', group, text);
@@ -349,8 +345,7 @@ export class FollowedGroups implements SystemWatcher {
     if (partsFromSource(group, error)) {
       this.#stopFollower(group);
     } else if (error.code === 'position_released' && !group.catalog.journalOnly) {
-      this.#stopFollower(group);
-      this.#comparisons.begin(group);
+      this.comparisons.begin(group);
     }
   }
 
@@ -375,7 +370,7 @@ export class FollowedGroups implements SystemWatcher {
   }
 
   #stopFollower(group: Group): void {
-    this.#comparisons.cancel(group);
+    this.comparisons.cancel(group);
     this.#reliefs.get(group)?.close();
     this.#reliefs.delete(group);
     this.#followers.get(group)?.close();

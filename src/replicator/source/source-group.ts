@@ -1,7 +1,7 @@
 import type { Clock } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import type { BatchBuffers } from './batch-buffers.ts';
-import { CopyRate } from './copy-rate.ts';
+import { CopyRate } from '../../platform/copy-rate.ts';
 import { type ColdReads, SourceFiles } from './source-files.ts';
 import { SourceHashes } from './source-hashes.ts';
 import { SourceJournal } from './source-journal.ts';

@@ -1,7 +1,7 @@
 import type { Clock } from '../../platform/clock.ts';
 import { JnbdError, messageOf } from '../../platform/errors.ts';
 import { hashPieceBytes, hashPieces, UnitHashes } from '../../volume/unit-hashes.ts';
-import type { CopyRate } from './copy-rate.ts';
+import type { CopyRate } from '../../platform/copy-rate.ts';
 import { sendProblem } from './forwarded-requests.ts';
 import { encodeHashAnswer, type HashRange } from '../protocol/hash-wire.ts';
 import type { SourceJournal } from './source-journal.ts';

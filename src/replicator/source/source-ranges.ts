@@ -1,4 +1,4 @@
-import type { CopyRate } from './copy-rate.ts';
+import type { CopyRate } from '../../platform/copy-rate.ts';
 import { copyPrefixBytes } from '../protocol/frames.ts';
 import type { SourceBatch } from './source-batch.ts';
 import { addContents, copyRoomMin, mayShowContents } from './source-contents.ts';

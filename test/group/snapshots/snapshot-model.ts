@@ -1,6 +1,13 @@
 import { strict as assert } from 'node:assert';
 import type { GroupSettings } from '../../../src/group/catalog/new-group.ts';
-import { createSnapshot, deleteSnapshot } from '../../../src/group/volumes/snapshot-changes.ts';
+import { isHidden } from '../../../src/group/catalog/snapshots.ts';
+import { SnapshotContents } from '../../../src/group/snapshots/snapshot-contents.ts';
+import {
+  createHiddenSnapshot,
+  createSnapshot,
+  deleteHiddenSnapshot,
+  deleteSnapshot,
+} from '../../../src/group/volumes/snapshot-changes.ts';
 import { must } from '../../../src/platform/assert.ts';
 import { blockBytes, KiB } from '../../../src/platform/limits.ts';
 import { SimulatedMachine } from '../../journal/simulated-system.ts';
@@ -26,6 +33,8 @@ export class SnapshotModel {
   readonly history = new History();
   readonly volumes: readonly KnownVolume[];
   snapshots: KnownSnapshot[] = [];
+  /** Numbers of those that were made to compare. */
+  hidden: number[] = [];
   #hosts = new Map<string, TestHost>();
   #made = 0;
 
@@ -162,6 +171,43 @@ export class SnapshotModel {
     assert.equal(await machine.run(deleteSnapshot(machine.group(), deleted)), true);
   }
 
+  async createHidden(): Promise<void> {
+    const { machine } = this;
+    const group = machine.group();
+    const files = machine.system.filesOf(group);
+    const { number } = await machine.run(createHiddenSnapshot(machine.disk, group, files));
+    this.hidden.push(number);
+  }
+
+  async deleteHidden(): Promise<void> {
+    const { machine } = this;
+    const [gone] = this.hidden.splice(machine.random.int(this.hidden.length), 1);
+    if (gone === undefined) return;
+    assert.equal(await machine.run(deleteHiddenSnapshot(machine.group(), gone)), true);
+    const { list } = machine.group().snapshots;
+    assert.ok(!list.some(({ number }) => number === gone), `${gone} leaves nothing`);
+  }
+
+  /** As systems do that compare. */
+  async readHidden(): Promise<void> {
+    const { machine } = this;
+    for (const number of this.hidden) {
+      for (const volume of this.volumes) {
+        const { sizeBytes, name } = volume;
+        const { catalog } = must(machine.group().volumes.get(name), 'it is there');
+        const contents = SnapshotContents.find(machine.group(), number, catalog.id);
+        const bytes = Buffer.alloc(sizeBytes);
+        const zeroes = contents.zeroesThrough(0, sizeBytes);
+        await machine.run(contents.read(0, sizeBytes, bytes));
+        this.#compare(volume, number, `${name} as of ${number}`, 0, bytes);
+        assert.ok(
+          bytes.subarray(0, zeroes).every((byte) => byte === 0),
+          `${name} as of ${number} is zero up to ${zeroes}`,
+        );
+      }
+    }
+  }
+
   async flush(): Promise<void> {
     for (const { name } of this.volumes) assert.equal(await this.host(name).flush(), true);
   }
@@ -190,7 +236,9 @@ export class SnapshotModel {
         this.#compare(volume, number, `${volume.name}@${name}`, 0, read);
       }
     }
-    const names = this.machine.group().snapshots.living.map(({ name }) => name);
+    await this.readHidden();
+    const { living } = this.machine.group().snapshots;
+    const names = living.filter((each) => !isHidden(each)).map(({ name }) => name);
     assert.deepEqual(
       names,
       this.snapshots.map(({ name }) => name),
@@ -228,7 +276,10 @@ export class SnapshotModel {
   forgetAfter(): void {
     const { watermarks, snapshots } = this.machine.group();
     this.history.forgetAfter(watermarks.newest);
-    this.snapshots = snapshots.living.map(({ name, number }) => ({ name, number }));
+    const { living } = snapshots;
+    const shown = living.filter((each) => !isHidden(each));
+    this.snapshots = shown.map(({ name, number }) => ({ name, number }));
+    this.hidden = living.filter(isHidden).map(({ number }) => number);
   }
 
   async #read(name: string, offset: number, length: number): Promise<Buffer> {

@@ -37,6 +37,44 @@ test.each([1, 2, 3, 4, 5, 6])('snapshots read what they were made of (%i)', asyn
   expect(machine.group().conditions.list()).toEqual([]);
 });
 
+test.each([1, 2, 3, 4])('what is made to compare leaves nothing behind (%i)', async (seed) => {
+  const model = new SnapshotModel(`hidden ${seed}`, volumes, { cacheMissChance: 0.2 });
+  const { machine } = model;
+  await model.start();
+  const { random } = machine;
+  for (let step = 0; step < 160; step += 1) {
+    const chance = random.int(100);
+    if (chance < 25) await model.write();
+    else if (chance < 50) await model.burst();
+    else if (chance < 56) await model.clear(true);
+    else if (chance < 60) await model.trim();
+    else if (chance < 66 && model.snapshots.length < 4) await model.create();
+    else if (chance < 70) await model.delete();
+    else if (chance < 77 && model.hidden.length < 3) await model.createHidden();
+    else if (chance < 82) await model.deleteHidden();
+    else if (chance < 90) await model.readSnapshot();
+    else if (chance < 93) await model.readHidden();
+    else if (chance < 97) await machine.pass(random.int(400));
+    else if (random.chance(0.5)) {
+      await machine.stop();
+      model.forgetHosts();
+      await machine.start();
+    } else {
+      if (random.chance(0.3)) machine.kill();
+      else machine.losePower();
+      model.forgetHosts();
+      await machine.start();
+      model.forgetAfter();
+    }
+  }
+  await model.checkAll();
+  while (model.hidden.length > 0) await model.deleteHidden();
+  await model.checkReturned();
+  await model.checkAll();
+  while (model.snapshots.length > 0) await model.delete();
+  expect(machine.group().snapshots.list).toEqual([]);
+});
+
 test('deleting a snapshot between others gives back what older ones have', async () => {
   const model = new SnapshotModel('between', volumes);
   const { machine } = model;

@@ -203,7 +203,7 @@ export class FleetMember {
     if (!group) return;
     const { catalog, watermarks } = group;
     const { released, applied, durable, newest } = watermarks;
-    if (this.system.daemon.composed.followed.comparison(group)) this.#comparedAt = durable;
+    if (this.system.daemon.composed.followed.comparisons.find(group)) this.#comparedAt = durable;
     const place = this.#place;
     const { groupId, lineage } = catalog;
     const sourceSystemId = group.follow.state?.sourceSystemId;

@@ -1,5 +1,5 @@
-import type { Clock } from '../../platform/clock.ts';
-import { MiB } from '../../platform/limits.ts';
+import type { Clock } from './clock.ts';
+import { MiB } from './limits.ts';
 
 /** What may go out at once after a pause. */
 const burstBytesMin = 1 * MiB;
