@@ -21,6 +21,7 @@ export interface LastVerified {
 /** Undefined: there was none, or what is there cannot be read, which the next verification tells. */
 export function readVerified(disk: Disk, path: string): LastVerified | undefined {
   try {
+    if (!disk.existsSync(path)) return undefined;
     return readSealedJson<LastVerified>(disk, path);
   } catch (error) {
     if (error instanceof JnbdError || systemErrorCode(error) !== undefined) return undefined;
