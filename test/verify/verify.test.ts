@@ -152,12 +152,12 @@ describe('jnbd verify', () => {
       .map((name) => join(journal, name))
       .find((path) => readFileSync(path).includes(contentsOf(9)));
     expect(segment).toBeDefined();
-    const at = readFileSync(segment ?? '').indexOf(contentsOf(9)) + MiB / 2;
+    const at = readFileSync(segment ?? '').indexOf(contentsOf(9)) + 1000;
     const found = await whileFlipped(segment ?? '', at, () => verify(first));
     const offset = Number(/^offset (\d+)$/.exec(found.damages[0]?.place ?? '')?.[1] ?? 0);
     expect(found.damages).toMatchObject([{ file: segment, system: 'first' }]);
     expect(offset).toBeLessThan(at);
-    expect(at - offset).toBeLessThan(MiB + 4096);
+    expect(at - offset).toBeLessThan(8192);
     await second.client('resume', 'g');
     await second.client('wait', 'g', '--for', 'synced', '--timeout', '60s');
     await pair.untilSame(first);
