@@ -165,7 +165,7 @@ describe('jnbd verify', () => {
 
   it('leaves no snapshot behind, whoever is killed in the midst', async () => {
     const { first, second } = pair;
-    await first.client('group', 'configure', 'g', '--copy-rate', '2MiB');
+    await first.client('group', 'configure', 'g', '--copy-rate', '4MiB');
     for (const killed of [first, second]) {
       const verifying = verify(second).catch(() => undefined);
       await until(

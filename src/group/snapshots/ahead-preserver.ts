@@ -44,7 +44,8 @@ export class AheadPreserver {
     const { snapshots } = this.#group;
     try {
       const open = snapshots.openArea(volume.catalog.id);
-      if (!open) return;
+      // Where it goes to more than one area, which is for a short while, the `Preserver` does all.
+      if (!open || open.also.length > 0) return;
       for (let at = 0; at < writes.count; at += 1) {
         const offset = writes.offsets[at] ?? 0;
         const end = Math.ceil((offset + (writes.lengths[at] ?? 0)) / blockBytes);
