@@ -3,12 +3,7 @@ import type { ScheduleRule } from '../../platform/schedule-text.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { checkName } from '../catalog/names.ts';
-import {
-  areasFreedBy,
-  type CatalogSnapshot,
-  hiddenName,
-  isHidden,
-} from '../catalog/snapshots.ts';
+import { areasFreedBy, type CatalogSnapshot, hiddenName, isHidden } from '../catalog/snapshots.ts';
 import type { Group } from '../order/group.ts';
 import { makeChange } from '../order/numbered-change.ts';
 import { NewSnapshot } from './new-snapshot.ts';
