@@ -26,7 +26,7 @@ beforeAll(async () => {
   await build();
   directory = temporaryDirectory('verify');
   pair = await VerifiedPair.create(directory.path);
-}, 120_000);
+}, 240_000);
 
 afterAll(async () => {
   await pair?.close();
