@@ -5,6 +5,7 @@ import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, messageOf, systemErrorCode } from '../../platform/errors.ts';
 import { blockBytes } from '../../platform/limits.ts';
 import { mapRangeOf } from '../../volume/area-layout.ts';
+import { basePath } from '../../volume/base-work.ts';
 import { readDirtyMap } from '../../volume/dirty-map.ts';
 import { RegionSet } from '../../volume/region-set.ts';
 import type { RegionAnswer } from '../../volume/region-work.ts';
@@ -50,6 +51,7 @@ export async function findDamages(
 /** They are only ever replaced whole. */
 function sealedDamages(disk: Disk, files: GroupFiles, cutsDirectory: string): Damage[] {
   const cuts = disk.isDirectorySync(cutsDirectory) ? disk.listSync(cutsDirectory) : [];
+  const bases = disk.isDirectorySync(files.history) ? disk.listSync(files.history) : [];
   const clones = disk.isDirectorySync(files.clones) ? disk.listSync(files.clones) : [];
   const sealed = [
     files.catalog,
@@ -59,6 +61,8 @@ function sealedDamages(disk: Disk, files: GroupFiles, cutsDirectory: string): Da
     files.deleted,
     files.verified,
     files.proven,
+    files.views,
+    ...bases.map((name) => basePath(`${files.history}/${name}`)),
     ...clones.map((name) => `${files.clones}/${name}/clone`),
     ...cuts.filter((name) => name.endsWith('.cut')).map((name) => `${cutsDirectory}/${name}`),
   ];
