@@ -1,21 +1,34 @@
 import type { Disk, DiskFile } from '../platform/disk.ts';
-import { bitmapPath, contentsPath } from '../volume/preserved-files.ts';
+import { MiB } from '../platform/limits.ts';
+import { placeBytes } from '../volume/packed-store.ts';
+import { bitmapPath, contentsPath, placesPath } from '../volume/preserved-files.ts';
+import { PlaceTable } from './place-table.ts';
 
 const openFilesMax = 256;
+const tableBytesMax = 32 * MiB;
 /** Of a map of bits, as it is read. */
 export const bitPageBytes = 4096;
 export const blocksPerBitPage = bitPageBytes * 8;
 
-/** What bases have of volumes, open as long as it is used often. Nothing in it changes once its bit is set. */
+/** What is in memory of where blocks are, up to `end` of the file. */
+interface OpenTable {
+  readonly table: PlaceTable;
+  end: number;
+}
+
+/** What bases have of volumes, in memory and open as long as it is used often. What is there does not change. */
 export class BaseFiles {
   readonly #disk: Disk;
   readonly #files = new Map<string, DiskFile>();
+  readonly #tables = new Map<string, OpenTable>();
+  /** How often bases were dropped. */
+  #drops = 0;
 
   constructor(disk: Disk) {
     this.#disk = disk;
   }
 
-  /** Blocks of the volume at their own offsets. Throws system errors. */
+  /** Blocks of the volume, packed. Throws system errors. */
   contents(directory: string, volume: number): DiskFile {
     const path = contentsPath(directory, volume);
     const known = this.#files.get(path);
@@ -54,17 +67,61 @@ export class BaseFiles {
     });
   }
 
-  /** The base is dropped. */
+  /** Where the block is in the contents; -1: it is zeroes. Undefined: `load` it first. */
+  place(directory: string, volume: number, block: number): number | undefined {
+    return this.#tables.get(placesPath(directory, volume))?.table.find(block);
+  }
+
+  /** Reads where blocks are, as far as the file goes; `done` is called later. Throws system errors. */
+  load(directory: string, volume: number, done: (error: Error | null) => void): void {
+    const path = placesPath(directory, volume);
+    const known = this.#tables.get(path) ?? { table: new PlaceTable(), end: 0 };
+    const file = this.#disk.openSync(path, 'read', 'volume');
+    const from = known.end;
+    const drops = this.#drops;
+    const size = file.sizeSync();
+    const entries = new Float64Array(Math.max(0, Math.floor((size - from) / placeBytes) * 2));
+    file.read(new Uint8Array(entries.buffer), 0, entries.byteLength, from, (error, count) => {
+      file.closeSync();
+      // Somebody else may have read the same meanwhile.
+      if (!error && known.end === from && drops === this.#drops) {
+        const whole = Math.floor(count / placeBytes);
+        known.table.add(entries.subarray(0, whole * 2));
+        known.end = from + whole * placeBytes;
+        this.#keep(path, known);
+      }
+      done(error);
+    });
+  }
+
+  /** Those that were used last. */
+  #keep(path: string, table: OpenTable): void {
+    this.#tables.delete(path);
+    this.#tables.set(path, table);
+    let bytes = 0;
+    for (const each of this.#tables.values()) bytes += each.table.bytes;
+    for (const [other, each] of this.#tables) {
+      if (bytes <= tableBytesMax || other === path) return;
+      bytes -= each.table.bytes;
+      this.#tables.delete(other);
+    }
+  }
+
+  /** The base is dropped; another one may have its name. */
   forget(directory: string): void {
+    this.#drops += 1;
     for (const [path, file] of this.#files) {
       if (!path.startsWith(`${directory}/`)) continue;
       file.closeSync();
       this.#files.delete(path);
     }
+    for (const path of this.#tables.keys())
+      if (path.startsWith(`${directory}/`)) this.#tables.delete(path);
   }
 
   close(): void {
     for (const file of this.#files.values()) file.closeSync();
     this.#files.clear();
+    this.#tables.clear();
   }
 }

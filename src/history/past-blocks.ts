@@ -1,5 +1,6 @@
 import { must } from '../platform/assert.ts';
 import type { DiskFile } from '../platform/disk.ts';
+import { blockBytes } from '../platform/limits.ts';
 import { type BaseFiles, blocksPerBitPage } from './base-files.ts';
 
 /** The newest base, which blocks go on being saved in. */
@@ -12,6 +13,8 @@ export interface OpenBase {
 /** Where blocks of a volume are that held the same since a base began. */
 export interface PastPlace {
   file: DiskFile;
+  /** Of the first block; below 0: they are zeroes. */
+  position: number;
   /** It is the volume itself, which may be overwritten at any time: `isStill` is asked behind each read. */
   isLive: boolean;
   /** Behind the last block that is there, too. */
@@ -20,6 +23,8 @@ export interface PastPlace {
 
 /** So many pages, each of 128 MiB of a volume, are in memory. */
 const pagesMax = 64;
+/** In the place of the number of a closed base. */
+const openBase = 0xffffffff;
 
 /**
  * What a volume held when a base began: a block is in the first base from that one on that has it, else in the
@@ -54,7 +59,7 @@ export class PastBlocks {
   }
 
   emptyPlace(): PastPlace {
-    return { file: this.#live, isLive: true, end: 0 };
+    return { file: this.#live, position: 0, isLive: true, end: 0 };
   }
 
   /** Where `block` is, and which up to `end` are with it. False: `load` it first. Throws system errors. */
@@ -64,24 +69,35 @@ export class PastBlocks {
     if (page === undefined) return false;
     const start = at * blocksPerBitPage;
     const stop = Math.min(end, start + blocksPerBitPage);
-    const from = page?.[block - start] ?? 0;
-    let next = block + 1;
-    if (from > 0) {
-      while (next < stop && page?.[next - start] === from) next += 1;
-      const directory = must(this.#closed[from - 1], 'a closed base');
-      place.file = this.#files.contents(directory, this.#volume);
-      place.isLive = false;
-      place.end = next;
-      return true;
-    }
     const bits = this.#open.bits(this.#volume);
-    const isSaved = hasBit(bits, block);
-    while (next < stop && (page?.[next - start] ?? 0) === 0 && hasBit(bits, next) === isSaved)
-      next += 1;
-    place.file = isSaved ? this.#files.contents(this.#open.directory, this.#volume) : this.#live;
-    place.isLive = !isSaved;
+    const baseOf = (each: number): number =>
+      page?.[each - start] || (hasBit(bits, each) ? openBase : 0);
+    const base = baseOf(block);
+    let next = block + 1;
+    if (base === 0) {
+      while (next < stop && baseOf(next) === 0) next += 1;
+      place.file = this.#live;
+      place.position = block * blockBytes;
+    } else {
+      const directory = this.#directory(base);
+      const first = this.#files.place(directory, this.#volume, block);
+      if (first === undefined) return false;
+      const step = first < 0 ? 0 : 1;
+      for (let expected = first + step; next < stop && baseOf(next) === base; next += 1) {
+        if (this.#files.place(directory, this.#volume, next) !== expected) break;
+        expected += step;
+      }
+      place.file = this.#files.contents(directory, this.#volume);
+      place.position = first * blockBytes;
+    }
+    place.isLive = base === 0;
     place.end = next;
     return true;
+  }
+
+  #directory(base: number): string {
+    if (base === openBase) return this.#open.directory;
+    return must(this.#closed[base - 1], 'a closed base');
   }
 
   /** Of blocks that were live, and were read since, in the same turn: whether that is what they held. */
@@ -93,9 +109,14 @@ export class PastBlocks {
     return true;
   }
 
-  /** The page that the block is in can be looked at once `done` is called without an error: now, or later. */
+  /** What is known of the block can be looked at once `done` is called without an error: now, or later. */
   load(block: number, done: (error: Error | null) => void): void {
     const at = Math.floor(block / blocksPerBitPage);
+    const page = this.#pages.get(at);
+    if (page !== undefined) {
+      this.#loadPlaces(block, page?.[block - at * blocksPerBitPage] || openBase, done);
+      return;
+    }
     const waiting = this.#loading.get(at);
     if (waiting) {
       waiting.push(done);
@@ -103,6 +124,19 @@ export class PastBlocks {
     }
     this.#loading.set(at, [done]);
     this.#merge(at, 0, null);
+  }
+
+  #loadPlaces(block: number, base: number, done: (error: Error | null) => void): void {
+    const directory = this.#directory(base);
+    try {
+      this.#files.load(directory, this.#volume, (error) => {
+        const isKnown = this.#files.place(directory, this.#volume, block) !== undefined;
+        const text = `${directory} does not say where block ${block} of volume ${this.#volume} is`;
+        done(error ?? (isKnown ? null : new Error(text)));
+      });
+    } catch (error) {
+      done(error as Error);
+    }
   }
 
   #merge(at: number, from: number, page: Uint32Array | null): void {

@@ -133,14 +133,13 @@ class ViewRead {
         return;
       }
       const stop = Math.min(to, place.end * blockBytes);
-      this.#read(
-        place.file,
-        at,
-        stop,
-        at,
-        undefined,
-        place.isLive ? { from: at, to: stop } : undefined,
-      );
+      const { file, position, isLive } = place;
+      if (position < 0) {
+        this.#bytes.fill(0, at - this.#origin, stop - this.#origin);
+      } else {
+        const live = isLive ? { from: at, to: stop } : undefined;
+        this.#read(file, at, stop, position + (at % blockBytes), undefined, live);
+      }
       at = stop;
     }
   }
@@ -165,9 +164,7 @@ class ViewRead {
     file.read(this.#bytes, start, length, position, (error, count) => {
       if (segment) segment.pins -= 1;
       if (!error && count < length) {
-        // What lies behind the end of a base's file was zero; a segment has no end.
-        if (segment) error = new Error(`${file.path} ends at ${position + count}`);
-        else this.#bytes.fill(0, start + count, start + length);
+        error = new Error(`${file.path} ends at ${position + count}`);
       }
       this.#arrived(error, live, live !== undefined);
     });

@@ -1,7 +1,9 @@
 import type { Clock } from '../platform/clock.ts';
 import type { Disk, DiskFile } from '../platform/disk.ts';
 import { systemErrorCode } from '../platform/errors.ts';
-import { KiB } from '../platform/limits.ts';
+import { blockBytes, KiB } from '../platform/limits.ts';
+import { PackedStore } from './packed-store.ts';
+import { SparseStore } from './sparse-store.ts';
 import { bitmapPath, type PreservedVolume, PreservedVolumeFiles } from './preserved-files.ts';
 
 export const preservedBlockBytes = 64 * KiB;
@@ -10,8 +12,8 @@ export const preservedBlockBytes = 64 * KiB;
 export interface Preserving {
   readonly directory: string;
   readonly volumes: readonly PreservedVolume[];
-  /** Of what is preserved at once; where it does not say, `preservedBlockBytes`. */
-  readonly blockBytes?: number;
+  /** Blocks of 4 KiB, packed; otherwise of `preservedBlockBytes`, at their own offsets. */
+  readonly isPacked?: boolean;
 }
 
 /**
@@ -22,15 +24,15 @@ export interface Preserving {
 export class PreservedBlocks {
   readonly #disk: Disk;
   readonly #directory: string;
-  readonly #blockBytes: number;
+  readonly #isPacked: boolean;
   readonly #volumes: Map<number, PreservedVolume>;
   readonly #files = new Map<number, PreservedVolumeFiles>();
   #syncFailure: Error | undefined;
 
-  constructor(disk: Disk, { directory, volumes, blockBytes = preservedBlockBytes }: Preserving) {
+  constructor(disk: Disk, { directory, volumes, isPacked = false }: Preserving) {
     this.#disk = disk;
     this.#directory = directory;
-    this.#blockBytes = blockBytes;
+    this.#isPacked = isPacked;
     this.#volumes = new Map(volumes.map((volume) => [volume.id, volume]));
   }
 
@@ -57,10 +59,18 @@ export class PreservedBlocks {
     if (!preserved || length === 0) return;
     let files = this.#files.get(volume);
     if (!files) {
-      files = new PreservedVolumeFiles(this.#disk, this.#directory, preserved, this.#blockBytes);
+      files = this.#open(preserved);
       this.#files.set(volume, files);
     }
     files.want(offset, length);
+  }
+
+  #open(volume: PreservedVolume): PreservedVolumeFiles {
+    const disk = this.#disk;
+    if (!this.#isPacked) return sparseFiles(disk, this.#directory, volume).files;
+    const open = (directory: string, id: number): PackedStore =>
+      new PackedStore(disk, directory, id);
+    return new PreservedVolumeFiles(disk, this.#directory, volume, blockBytes, open);
   }
 
   /**
@@ -115,6 +125,18 @@ export class PreservedBlocks {
   }
 }
 
+function sparseFiles(
+  disk: Disk,
+  directory: string,
+  volume: PreservedVolume,
+): { readonly files: PreservedVolumeFiles; readonly store: SparseStore } {
+  disk.makeDirectorySync(directory);
+  const store = new SparseStore(disk, directory, volume.id, volume.sizeBytes);
+  const open = (): SparseStore => store;
+  const files = new PreservedVolumeFiles(disk, directory, volume, preservedBlockBytes, open);
+  return { files, store };
+}
+
 /**
  * Makes the volumes what they were when preserving began; on the device when it resolves. Nobody else has
  * them open. After a crash it is done again from the start. Rejects with system errors.
@@ -132,14 +154,10 @@ export async function putBack(
     try {
       if (file.sizeSync() !== volume.sizeBytes) file.truncateSync(volume.sizeBytes);
       if (disk.existsSync(bitmapPath(directory, volume.id))) {
-        const files = new PreservedVolumeFiles(disk, directory, volume, preservedBlockBytes);
+        const { files, store } = sparseFiles(disk, directory, volume);
         try {
-          for (const run of files.runs()) {
-            for (const piece of files.restorePieces(run)) {
-              files.restore(file, piece);
-              await yieldNow();
-            }
-          }
+          for (const run of files.runs())
+            for (const _ of store.restore(file, ...files.bytesOf(run))) await yieldNow();
         } finally {
           files.close();
         }

@@ -1,13 +1,8 @@
 import type { Disk, DiskFile } from '../platform/disk.ts';
-import { KiB, MiB } from '../platform/limits.ts';
-import { zeroes } from '../platform/zeroes.ts';
 
 /** Of the bitmap, as it is read and written. */
 const pageBytes = 4096;
 const blocksPerPage = pageBytes * 8;
-const copyBytes = 1 * MiB;
-/** Reading so little and looking at it costs less than asking where the holes are. */
-const shortBytes = 64 * KiB;
 
 /** A volume as it was when preserving began: what lies behind its end then is not preserved. */
 export interface PreservedVolume {
@@ -24,13 +19,31 @@ export function contentsPath(directory: string, id: number): string {
   return `${directory}/${String(id).padStart(4, '0')}.blocks`;
 }
 
+/** Of blocks that are packed: which one is where. */
+export function placesPath(directory: string, id: number): string {
+  return `${directory}/${String(id).padStart(4, '0')}.places`;
+}
+
 export function bitmapPath(directory: string, id: number): string {
   return `${directory}/${String(id).padStart(4, '0')}.bitmap`;
 }
 
-/** What one volume held, in a sparse file of its layout, and of which blocks, in a bitmap. */
+/** Where blocks go that are saved. */
+export interface BlockStore {
+  /** What was copied and not synced counts no more. */
+  begin(): void;
+  /** Bytes [start, end) of `from`, beginning with a block. Throws system errors. */
+  copy(from: DiskFile, start: number, end: number): void;
+  /** Other stores are next. */
+  flush(): void;
+  /** What was copied is on the device when it returns. */
+  sync(): void;
+  close(): void;
+}
+
+/** What one volume held, in a sparse file of its layout or packed, and of which blocks, in a bitmap. */
 export class PreservedVolumeFiles {
-  readonly #contents: DiskFile;
+  readonly #store: BlockStore;
   readonly #bitmap: DiskFile;
   readonly #sizeBytes: number;
   readonly #blockBytes: number;
@@ -43,15 +56,15 @@ export class PreservedVolumeFiles {
     directory: string,
     { id, sizeBytes, bits }: PreservedVolume,
     blockBytes: number,
+    open: (directory: string, id: number, sizeBytes: number) => BlockStore,
   ) {
     this.#sizeBytes = sizeBytes;
     this.#blockBytes = blockBytes;
     this.#shared = bits;
     disk.makeDirectorySync(directory);
-    this.#contents = disk.openSync(contentsPath(directory, id), 'open-or-create', 'volume');
+    this.#store = open(directory, id, sizeBytes);
     this.#bitmap = disk.openSync(bitmapPath(directory, id), 'open-or-create', 'volume');
     disk.syncDirectorySync(directory);
-    if (this.#contents.sizeSync() < sizeBytes) this.#contents.truncateSync(sizeBytes);
   }
 
   want(offset: number, length: number): void {
@@ -75,20 +88,13 @@ export class PreservedVolumeFiles {
   }
 
   copy(from: DiskFile): void {
-    for (const run of this.#wanted) {
-      const [start, end] = this.#bytesOf(run);
-      if (end - start <= shortBytes) {
-        copyData(from, this.#contents, start, end - start);
-        continue;
-      }
-      for (const { at, length, isHole } of pieces(from, start, end)) {
-        if (!isHole) copyPiece(from, this.#contents, at, length);
-      }
-    }
+    this.#store.begin();
+    for (const run of this.#wanted) this.#store.copy(from, ...this.#bytesOf(run));
+    this.#store.flush();
   }
 
   syncContents(): void {
-    this.#contents.dataSyncSync();
+    this.#store.sync();
   }
 
   /** Their contents are on the device. What it returns syncs the bits; only then they count. */
@@ -130,18 +136,12 @@ export class PreservedVolumeFiles {
     if (from >= 0) yield [from, end];
   }
 
-  *restorePieces(run: Run): Generator<Piece> {
-    const [start, end] = this.#bytesOf(run);
-    yield* pieces(this.#contents, start, end);
-  }
-
-  restore(to: DiskFile, { at, length, isHole }: Piece): void {
-    if (isHole) to.punchHoleSync(at, length);
-    else copyPiece(this.#contents, to, at, length);
+  bytesOf(run: Run): readonly [start: number, end: number] {
+    return this.#bytesOf(run);
   }
 
   close(): void {
-    this.#contents.closeSync();
+    this.#store.close();
     this.#bitmap.closeSync();
   }
 
@@ -212,40 +212,4 @@ export function openBits(
     file.closeSync();
   }
   return shared;
-}
-
-interface Piece {
-  readonly at: number;
-  readonly length: number;
-  readonly isHole: boolean;
-}
-
-/** Data and holes between two offsets, no piece longer than a copy or a punch should be at a time. */
-function* pieces(file: DiskFile, start: number, end: number): Generator<Piece> {
-  for (let at = start; at < end; ) {
-    const data = file.nextDataSync(at);
-    const isHole = data !== at;
-    const next = isHole ? data : file.nextHoleSync(at);
-    const until = Math.min(end, next > at ? next : end);
-    for (; at < until; at += copyBytes) {
-      yield { at, length: Math.min(copyBytes, until - at), isHole };
-    }
-    at = until;
-  }
-}
-
-const buffer = new Uint8Array(copyBytes);
-
-function copyPiece(from: DiskFile, to: DiskFile, at: number, length: number): void {
-  const read = from.readSync(buffer, 0, length, at);
-  buffer.fill(0, read, length);
-  to.writeSync(buffer, 0, length, at);
-}
-
-/** What is all zeroes stays a hole, where nothing was written before. */
-function copyData(from: DiskFile, to: DiskFile, at: number, length: number): void {
-  const read = from.readSync(buffer, 0, length, at);
-  buffer.fill(0, read, length);
-  if (Buffer.compare(buffer.subarray(0, length), zeroes().subarray(0, length)) === 0) return;
-  to.writeSync(buffer, 0, length, at);
 }

@@ -47,18 +47,29 @@ export async function readSnapshots(campaign: Campaign): Promise<void> {
 }
 
 async function readSnapshot(
-  { simulation }: Campaign,
+  campaign: Campaign,
   group: Group,
   number: number,
   volume: number,
   name: string,
 ): Promise<void> {
-  const model = simulation.tap.models.get(group.catalog.groupId);
+  const model = campaign.simulation.tap.models.get(group.catalog.groupId);
   const expected = model?.current.snapshots.contents(number, volume);
-  if (!expected) return;
+  if (expected) await readExport(campaign, group, name, expected);
+  if (expected) campaign.simulation.counter.count('snapshot read');
+}
+
+/** What does not change must be read as it was. */
+export async function readExport(
+  { simulation }: Campaign,
+  group: Group,
+  name: string,
+  expected: Buffer,
+): Promise<void> {
   const { exports } = simulation.daemon.composed;
   const found = must(exports.find(`${group.name}/${name}`), `${name} is exported`);
   let ended: number | undefined;
+  let isRevoked = false;
   const client: ExportClient = {
     peer: '127.0.0.1:9',
     admitted: () => undefined,
@@ -67,7 +78,9 @@ async function readSnapshot(
     readCompleted: (_token, failure) => {
       ended = failure;
     },
-    revoke: () => undefined,
+    revoke: () => {
+      isRevoked = true;
+    },
   };
   const session = found.open(client);
   if (session.sizeBytes !== expected.length)
@@ -79,7 +92,7 @@ async function readSnapshot(
     const result = session.read(at, length, bytes, 0, 1);
     const outcome =
       result === readPending ? await simulation.until(() => ended !== undefined) : 'done';
-    if (outcome === 'dead' || simulation.daemon.isDead) return;
+    if (outcome === 'dead' || simulation.daemon.isDead || isRevoked) return;
     const failure = result === readPending ? ended : result;
     if (outcome === 'late' || failure !== 0) {
       if (simulation.excuses.has('disk')) break;
@@ -88,6 +101,5 @@ async function readSnapshot(
     if (bytes.subarray(0, length).equals(expected.subarray(at, at + length))) continue;
     simulation.fail(`group ${group.name}: ${name} is not what it was made of, from ${at} on`);
   }
-  simulation.counter.count('snapshot read');
   session.close();
 }

@@ -60,14 +60,16 @@ export async function deleteVolume(
       simulation.hosts.disconnect(host);
   }
   if ((await simulation.pass(5)) !== 'done') return;
-  const isPreserved = group.snapshots.living.some(({ areas }) =>
-    areas.some(({ volume }) => volume === catalog.id),
-  );
+  const isPreserved = isInSnapshot(group, catalog.id);
   const input = {
     volume: `${group.name}/${catalog.name}`,
     ...(state === 'unused' ? {} : { force: true }),
   };
   await simulation.verb('volume-delete', input, isPreserved ? 'state_refuses' : undefined);
+}
+
+function isInSnapshot({ snapshots }: Group, id: number): boolean {
+  return snapshots.living.some(({ areas }) => areas.some(({ volume }) => volume === id));
 }
 
 function refusals(group: Group, { catalog, sessions, state }: Volume): Refusal[] {
@@ -82,9 +84,12 @@ function refusals(group: Group, { catalog, sessions, state }: Volume): Refusal[]
     ['volume-resize', { volume: `${group.name}/none`, size }, 'volume_not_found'],
   ];
   if (state === 'unused') return all;
+  const isPreserved = isInSnapshot(group, catalog.id);
+  const unused = isPreserved ? 'state_refuses' : 'confirmation_needed';
+  const deletionRefusal = sessions.size > 0 ? 'volume_in_use' : unused;
   return [
     ...all,
     ['volume-resize', { volume, size: '512' }, 'volume_shrink'],
-    ['volume-delete', { volume }, sessions.size > 0 ? 'volume_in_use' : 'confirmation_needed'],
+    ['volume-delete', { volume }, deletionRefusal],
   ];
 }

@@ -278,6 +278,17 @@ export class GroupModel {
       .map(({ number }) => number);
   }
 
+  /** After the records 1 to `number`; undefined: what they left is not known any more. */
+  imageAt(number: number): GroupImage | undefined {
+    if (number < this.base.number || number > this.newest) return undefined;
+    const image = GroupImage.copyOf(this.base);
+    for (const record of this.#records) {
+      if (record.number > number) break;
+      image.apply(record);
+    }
+    return image;
+  }
+
   /** Contents of a range after the records 1 to `number`. */
   contents(volume: number, number: number, offset: number, length: number): Buffer {
     const found = Buffer.alloc(length);

@@ -4,6 +4,7 @@ import { failureMistakes } from './mistakes/failure-mistakes.ts';
 import { followMistakes } from './mistakes/follow-mistakes.ts';
 import { journalMistakes } from './mistakes/journal-mistakes.ts';
 import { retentionMistakes } from './mistakes/retention-mistakes.ts';
+import { historyMistakes } from './mistakes/history-mistakes.ts';
 import { snapshotMistakes } from './mistakes/snapshot-mistakes.ts';
 import { synchronousMistakes } from './mistakes/synchronous-mistakes.ts';
 import type { PlantedMistake } from './mistakes/mistake.ts';
@@ -17,4 +18,5 @@ export const plantedMistakes: readonly PlantedMistake[] = [
   ...synchronousMistakes,
   ...cutMistakes,
   ...snapshotMistakes,
+  ...historyMistakes,
 ];

@@ -1,7 +1,6 @@
 import type { Clock, Timer } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError } from '../../platform/errors.ts';
-import { blockBytes } from '../../platform/limits.ts';
 import type { FromApply } from '../../volume/apply-messages.ts';
 import type { Preserving } from '../../volume/preserved-blocks.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
@@ -38,6 +37,7 @@ export const baseTurnTransitions: Record<BaseTurn, readonly BaseTurn[]> = {
 const baseMilliseconds = 10 * 60_000;
 const turnMillisecondsMax = 10_000;
 const restMilliseconds = 60_000;
+const askMillisecondsMax = 90_000;
 const tickMilliseconds = 5000;
 
 /**
@@ -107,7 +107,7 @@ export class GroupHistory {
 
   /** For the apply worker when it starts. */
   get preserving(): Preserving | undefined {
-    return this.#open && { directory: this.#open.directory, volumes: [], blockBytes };
+    return this.#open && { directory: this.#open.directory, volumes: [], isPacked: true };
   }
 
   /** Where the past that can be shown begins. */
@@ -164,7 +164,15 @@ export class GroupHistory {
   /** A base begins as soon as one can, at what is applied then. Rejects with state_refuses. */
   async begin(): Promise<void> {
     const failure = await new Promise<string | undefined>((done) => {
-      this.#asking.push(done);
+      const timer = this.#deps.clock.after(askMillisecondsMax, () => {
+        this.#asking.splice(this.#asking.indexOf(answered), 1);
+        done('what was found in the journal is not applied yet, or no checkpoint can be made');
+      });
+      const answered = (why: string | undefined): void => {
+        timer.cancel();
+        done(why);
+      };
+      this.#asking.push(answered);
       this.considered();
     });
     if (failure === undefined) return;
@@ -263,7 +271,7 @@ export class GroupHistory {
       volumes: catalog.volumes.filter(({ preserves }) => preserves === undefined),
     };
     this.#turn = 'beginning';
-    const preserving = { directory, volumes: [], blockBytes };
+    const preserving = { directory, volumes: [], isPacked: true };
     driver.requests.beginBase(preserving, sealedJson(stored), (failure) => {
       if (this.#isClosed) return;
       if (failure !== undefined) {
@@ -348,6 +356,7 @@ export class GroupHistory {
     const gone = this.#bases.splice(0, count);
     if (this.#bases.length === 0) this.#open = undefined;
     const directories = gone.map(({ directory }) => directory);
+    this.#users.basesDropped(directories);
     this.#group.driver.requests.dropBases(directories, (failure) => {
       if (failure !== undefined && !this.#isClosed) this.#notices.notRemoved(failure);
       this.#hold();

@@ -186,6 +186,10 @@ export class GroupViews implements HistoryUsers {
       if (view.state === 'open') for (const { blocks } of view.volumes) blocks.baseBegan(open);
   }
 
+  basesDropped(directories: readonly string[]): void {
+    for (const directory of directories) this.#baseFiles.forget(directory);
+  }
+
   endOldest(reason: string): boolean {
     const { oldestBase } = this;
     const oldest = this.#views.filter(({ entry }) => entry.base === oldestBase);

@@ -45,6 +45,8 @@ export interface HistoryUsers {
   /** The number of the oldest base that they need. */
   readonly oldestBase: number;
   baseBegan(open: BaseBits): void;
+  /** None of their views needs them. */
+  basesDropped(directories: readonly string[]): void;
   /** Those that need the oldest base end. False: nobody does. */
   endOldest(reason: string): boolean;
   endAll(reason: string): void;

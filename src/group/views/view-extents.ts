@@ -105,21 +105,20 @@ class ViewExtents {
       blocks.load(block, () => undefined);
       return block + 1;
     }
-    const start = block * blockBytes;
-    const { file } = place;
-    const size = Math.min(file.sizeSync(), place.end * blockBytes);
-    if (start >= size) {
-      this.state = extentState.hole;
+    if (!place.isLive) {
+      if (place.position < 0) this.state = extentState.zero;
       return place.end;
     }
-    file.extentSync(start, size, this.#extent);
+    const start = block * blockBytes;
+    const size = Math.min(this.#sizeBytes, place.end * blockBytes);
+    place.file.extentSync(start, size, this.#extent);
     const next = Math.min(
       place.end,
       Math.max(block + 1, Math.floor(this.#extent.end / blockBytes)),
     );
     const { storage } = this.#extent;
     // It may have been overwritten since, and is asked about again.
-    if (place.isLive && !blocks.isStill(block, next)) return next;
+    if (!blocks.isStill(block, next)) return next;
     if (this.#extent.end >= Math.min(next * blockBytes, size) && storage !== 'data')
       this.state = storage === 'hole' ? extentState.hole : extentState.zero;
     return next;

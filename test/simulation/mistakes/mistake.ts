@@ -31,6 +31,7 @@ export const ruleTitles = {
   27: 'target lists',
   28: 'what a write replaces is preserved',
   29: 'areas of snapshots',
+  30: 'what apply overwrites is kept',
 } as const;
 
 export type RuleNumber = keyof typeof ruleTitles;

@@ -3,14 +3,16 @@ import type { Campaign } from '../campaign.ts';
 import { changeSomething } from '../changes-of-volumes.ts';
 import { changeSnapshots, readSnapshots } from '../changes-of-snapshots.ts';
 import type { Workload } from '../work-host.ts';
+import { KnownViews } from '../changes-of-views.ts';
 import type { Profile } from './profile.ts';
 
-/** Snapshots come and go and are read while hosts write, and the daemon ends in every way. */
+/** Snapshots and views of the past come and go and are read while hosts write, and the daemon ends in every way. */
 export const snapshots: Profile = {
   bytesMax: 12 * MiB,
   cacheMissChance: 0.15,
   async setUp(campaign) {
     await campaign.createGroups(campaign.anyGroups());
+    await KnownViews.of(campaign).configure(campaign);
   },
   async step(campaign) {
     const { simulation, random } = campaign;
@@ -21,10 +23,14 @@ export const snapshots: Profile = {
         nth: random.between(1, random.pick([2, 10, 80])),
       });
     }
+    const views = KnownViews.of(campaign);
     await changeSnapshots(campaign);
+    await views.change(campaign);
     await campaign.traffic(workload(campaign));
     await readSnapshots(campaign);
+    await views.read(campaign);
     if (random.chance(0.5)) await changeSnapshots(campaign);
+    if (random.chance(0.5)) await views.change(campaign);
     await campaign.traffic(workload(campaign));
     if (random.chance(0.2)) await changeSomething(campaign);
     if (random.chance(0.4)) await campaign.rest();
@@ -33,6 +39,7 @@ export const snapshots: Profile = {
     await campaign.end();
     await campaign.restart();
     await readSnapshots(campaign);
+    await views.read(campaign);
   },
 };
 

@@ -1,0 +1,106 @@
+import type { Group } from '../../src/group/order/group.ts';
+import type { Campaign } from './campaign.ts';
+import { readExport } from './changes-of-snapshots.ts';
+
+const viewsMax = 3;
+const all = new WeakMap<Campaign, KnownViews>();
+
+/** What views must show: by group, view and volume. */
+export class KnownViews {
+  readonly #contents = new Map<string, ReadonlyMap<string, Buffer>>();
+
+  static of(campaign: Campaign): KnownViews {
+    const known = all.get(campaign) ?? new KnownViews();
+    all.set(campaign, known);
+    return known;
+  }
+
+  /** Some groups keep their past, others only what views need. */
+  async configure({ simulation, random }: Campaign): Promise<void> {
+    for (const name of simulation.groups.keys())
+      if (random.chance(0.7))
+        await simulation.verb('group-configure', { group: name, history: '2h' });
+  }
+
+  /** Makes a view of some group, or deletes one. */
+  async change(campaign: Campaign): Promise<void> {
+    const { simulation, random } = campaign;
+    if (!simulation.isServing) return;
+    const group = random.pick([...simulation.groups.values()]);
+    if (!group || group.state !== 'normal') return;
+    const { list } = group.views;
+    if (list.length > 0 && random.chance(0.3 + (list.length >= viewsMax ? 1 : 0))) {
+      const { name } = random.pick(list).entry;
+      await simulation.verb('view-delete', { view: `${group.name}@${name}` });
+      simulation.counter.count('view deleted');
+      return;
+    }
+    await this.#create(campaign, group);
+  }
+
+  async #create({ simulation, random }: Campaign, group: Group): Promise<void> {
+    const stored = [...group.volumes.values()].filter(
+      ({ catalog, state }) =>
+        state === 'normal' &&
+        catalog.state === 'normal' &&
+        !catalog.journalOnly &&
+        catalog.preserves === undefined,
+    );
+    if (stored.length === 0) return;
+    const name = `w${simulation.clock.events}`;
+    const model = simulation.tap.models.get(group.catalog.groupId);
+    const from = Math.max(
+      group.views.history.from ?? Number.POSITIVE_INFINITY,
+      model?.base.number ?? 0,
+    );
+    const { answerable } = group.replies.gate;
+    // Bases may go meanwhile, and with them what was chosen.
+    const at =
+      from <= answerable && random.chance(0.7) ? random.between(from, answerable) : 'latest';
+    const image = at === 'latest' ? undefined : model?.imageAt(at);
+    const wanted = at === 'latest' ? undefined : at;
+    const made = await simulation.settled(group.views.create(name, wanted));
+    if (made === 'late') simulation.fail(`view ${group.name}@${name} is not made in time`);
+    if (made === 'dead' || made === 'late') return;
+    if ('error' in made) {
+      const { code } = simulation.operatingError(made.error, `view ${group.name}@${name}`);
+      // Where the journal has no room the past goes, and what was to be made of it.
+      if (
+        code !== 'state_refuses' &&
+        !simulation.excuses.has('disk') &&
+        !simulation.excuses.has('space')
+      )
+        simulation.fail(`view ${group.name}@${name}: ${String(made.error)}`);
+      simulation.counter.count('view not made');
+      return;
+    }
+    const view = group.views.find(name);
+    const shown = image ?? (view && model?.imageAt(view.entry.number));
+    if (!view || !shown) return;
+    const contents = new Map<string, Buffer>();
+    for (const { catalog, contents: bytes } of shown.volumes.values())
+      if (catalog.preserves === undefined && !catalog.journalOnly)
+        contents.set(catalog.name, bytes);
+    this.#contents.set(`${group.catalog.groupId} ${name}`, contents);
+    simulation.counter.count(at === 'latest' ? 'view of what was newest' : 'view of the past');
+  }
+
+  /** Every view shows what it was made of. */
+  async read(campaign: Campaign): Promise<void> {
+    const { simulation, random } = campaign;
+    for (const group of simulation.isServing ? simulation.groups.values() : []) {
+      for (const view of group.views.list.slice()) {
+        const known = this.#contents.get(`${group.catalog.groupId} ${view.entry.name}`);
+        if (!known || !random.chance(0.6) || group.state !== 'normal') continue;
+        if (view.state === 'opening') await simulation.until(() => view.state !== 'opening');
+        for (const { entry } of view.state === 'open' ? view.volumes : []) {
+          if (!simulation.isServing || group.state !== 'normal' || view.state !== 'open') break;
+          const expected = known.get(entry.name);
+          if (expected)
+            await readExport(campaign, group, `${entry.name}@${view.entry.name}`, expected);
+          simulation.counter.count('view read');
+        }
+      }
+    }
+  }
+}
