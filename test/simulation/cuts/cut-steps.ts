@@ -10,6 +10,7 @@ const steps = {
   nothing: async () => undefined,
   weather: async (campaign) => changeWeather(campaign),
   distance: changeDistances,
+  far: moveControllerAway,
   slow: async (campaign) => slowSyncs(campaign),
   member: restartMember,
   secondary: restartSecondary,
@@ -29,6 +30,8 @@ const choices: readonly (keyof typeof steps)[] = [
   'weather',
   'distance',
   'distance',
+  'far',
+  'far',
   'slow',
   'member',
   'secondary',
@@ -77,6 +80,22 @@ async function changeDistances(campaign: CutCampaign): Promise<void> {
   if (random.chance(0.3)) return;
   for (const a of nodes)
     for (const b of nodes) if (a.name < b.name) fleet.links.mend(a.name, b.name);
+}
+
+/**
+ * Rounds go on while the ways to and from the one that makes them take their time: some within what a member holds
+ * for, some so long that members let go before the last marker is numbered.
+ */
+async function moveControllerAway(campaign: CutCampaign): Promise<void> {
+  const { random, fleet, pairs, watch } = campaign;
+  const members = pairs.map(({ primary }) => primary);
+  const { controller = random.pick(members) } = watch;
+  const others = members.filter((node) => node !== controller);
+  const milliseconds = random.pick([8, 16, 24, 60, 90, 120]);
+  const slow = random.chance(0.5) ? others : [random.pick(others)];
+  for (const other of slow) fleet.links.delay(controller.name, other.name, milliseconds);
+  await campaign.pass(6 * milliseconds + random.fraction() * 1000);
+  for (const other of slow) fleet.links.mend(controller.name, other.name);
 }
 
 async function restartMember(campaign: CutCampaign): Promise<void> {
