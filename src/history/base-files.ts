@@ -21,6 +21,7 @@ export class BaseFiles {
   readonly #disk: Disk;
   readonly #files = new Map<string, DiskFile>();
   readonly #tables = new Map<string, OpenTable>();
+  readonly #loading = new Map<string, ((error: Error | null) => void)[]>();
   /** How often bases were dropped. */
   #drops = 0;
 
@@ -75,22 +76,29 @@ export class BaseFiles {
   /** Reads where blocks are, as far as the file goes; `done` is called later. Throws system errors. */
   load(directory: string, volume: number, done: (error: Error | null) => void): void {
     const path = placesPath(directory, volume);
+    const waiting = this.#loading.get(path);
+    if (waiting) {
+      waiting.push(done);
+      return;
+    }
     const known = this.#tables.get(path) ?? { table: new PlaceTable(), end: 0 };
     const file = this.#disk.openSync(path, 'read', 'volume');
     const from = known.end;
     const drops = this.#drops;
     const size = file.sizeSync();
     const entries = new Float64Array(Math.max(0, Math.floor((size - from) / placeBytes) * 2));
+    const all = [done];
+    this.#loading.set(path, all);
     file.read(new Uint8Array(entries.buffer), 0, entries.byteLength, from, (error, count) => {
       file.closeSync();
-      // Somebody else may have read the same meanwhile.
-      if (!error && known.end === from && drops === this.#drops) {
+      this.#loading.delete(path);
+      if (!error && drops === this.#drops) {
         const whole = Math.floor(count / placeBytes);
         known.table.add(entries.subarray(0, whole * 2));
         known.end = from + whole * placeBytes;
         this.#keep(path, known);
       }
-      done(error);
+      for (const each of all) each(error);
     });
   }
 

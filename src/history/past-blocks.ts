@@ -126,13 +126,20 @@ export class PastBlocks {
     this.#merge(at, 0, null);
   }
 
-  #loadPlaces(block: number, base: number, done: (error: Error | null) => void): void {
+  #loadPlaces(
+    block: number,
+    base: number,
+    done: (error: Error | null) => void,
+    isAgain = false,
+  ): void {
     const directory = this.#directory(base);
     try {
       this.#files.load(directory, this.#volume, (error) => {
         const isKnown = this.#files.place(directory, this.#volume, block) !== undefined;
         const text = `${directory} does not say where block ${block} of volume ${this.#volume} is`;
-        done(error ?? (isKnown ? null : new Error(text)));
+        // That may have been on its way before the block was saved.
+        if (error || isKnown || isAgain) done(error ?? (isKnown ? null : new Error(text)));
+        else this.#loadPlaces(block, base, done, true);
       });
     } catch (error) {
       done(error as Error);

@@ -1,4 +1,5 @@
 import type { PastVolume } from '../../history/view-read.ts';
+import { blocksPerBitPage } from '../../history/base-files.ts';
 import type { PastPlace } from '../../history/past-blocks.ts';
 import type { FileExtent } from '../../platform/disk.ts';
 import { blockBytes } from '../../platform/limits.ts';
@@ -39,6 +40,7 @@ class ViewExtents {
   state: number = extentState.data;
   #isMissing = false;
   #hasPiece = false;
+  #isLoading = false;
   /** Before this block no record says anything, from the one that was looked for last on. */
   #missingEnd = 0;
 
@@ -102,8 +104,10 @@ class ViewExtents {
     const place = this.#place;
     this.state = extentState.data;
     if (!blocks.find(block, end, place)) {
-      blocks.load(block, () => undefined);
-      return block + 1;
+      // Once for an answer: the next one knows.
+      if (!this.#isLoading) blocks.load(block, () => undefined);
+      this.#isLoading = true;
+      return Math.min(end, (Math.floor(block / blocksPerBitPage) + 1) * blocksPerBitPage);
     }
     if (!place.isLive) {
       if (place.position < 0) this.state = extentState.zero;

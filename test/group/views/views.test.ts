@@ -166,3 +166,35 @@ test('history goes before hosts wait for room in the journal', async () => {
       .map(({ code }) => code),
   ).toEqual(['history_short']);
 });
+
+test('what cannot be saved ends the history, and hosts go on', async () => {
+  const model = new ViewModel('space', [{ name: 'a', sizeBytes: 2 * MiB }]);
+  const { machine } = model;
+  await model.start({ journalCapacityBytes: 256 * MiB });
+  model.configure(hour);
+  await model.beginBase();
+  const fill = async (): Promise<void> => {
+    for (let at = 0; at < 2 * MiB; at += 128 * KiB)
+      await model.host('a').write(at, machine.random.bytes(128 * KiB));
+    await machine.pass(3000);
+  };
+  await fill();
+  await model.beginBase();
+  await model.createView(machine.group().watermarks.newest);
+  const disk = machine.machine;
+  disk.capacityBytes = disk.allocatedBytes + 256 * KiB;
+  await fill();
+  await machine.pass(3000);
+  const { watermarks, conditions } = machine.group();
+  expect(watermarks.applied).toBe(watermarks.newest);
+  expect(model.past.history.bases).toEqual([]);
+  expect(model.past.list).toEqual([]);
+  expect(conditions.list().map(({ code }) => code)).toEqual(['history_failed']);
+  expect(machine.disk.listSync('/data/groups/g/history')).toEqual([]);
+  disk.capacityBytes = Number.POSITIVE_INFINITY;
+  await machine.pass(70_000);
+  await fill();
+  expect(model.past.history.bases).toHaveLength(1);
+  expect(conditions.list().map(({ code }) => code)).not.toContain('history_failed');
+  await model.checkAll();
+});
