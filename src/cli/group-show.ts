@@ -87,7 +87,10 @@ export const command: ReadCommand<'group show'> = {
 
 function snapshotsText({ snapshots, snapshotSchedule, clones }: GroupStatus): string {
   const living = snapshots.filter(({ state }) => state === 'normal').length;
-  const ofClones = clones.length === 0 ? '' : `, ${clones.length} writable clones`;
+  const ofClones =
+    clones.length === 0
+      ? ''
+      : `, ${clones.length} writable ${clones.length === 1 ? 'clone' : 'clones'}`;
   return `${living}${ofClones}, scheduled: ${snapshotSchedule}`;
 }
 

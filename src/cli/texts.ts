@@ -123,11 +123,20 @@ export function promiseText({ promisedSeconds, promisedBytes }: GroupStatus['his
 export function historyText(group: GroupStatus): string {
   const { history, lastProven } = group;
   const { from, fromTime, keptBytes } = history;
-  const proven = lastProven
-    ? `; last proved recoverable at ${lastProven.at} (update ${lastProven.number}, ${lastProven.result})`
-    : '';
+  const proven = lastProven ? `; ${provenText(lastProven)}` : '';
   if (fromTime === null) return `${promiseText(history)}${proven}`;
   return `${promiseText(history)}; begins at update ${from}, ${fromTime}; ${formatSize(keptBytes)} kept${proven}`;
+}
+
+function provenText({
+  number,
+  at,
+  result,
+  passedAt,
+}: NonNullable<GroupStatus['lastProven']>): string {
+  if (result === 'passed') return `last proved recoverable at ${at} (update ${number})`;
+  const before = passedAt === null ? 'none has passed yet' : `one passed at ${passedAt}`;
+  return `a check of update ${number} failed at ${at}, ${before}`;
 }
 
 /** Whether what hosts are answered is on followers too. */

@@ -7,6 +7,7 @@ export const command: ChangeCommand<'view diff'> = {
   name: 'view diff',
   text: ({ group, from, to, volumes }) => {
     const changed = volumes.filter(({ changedBytes }) => changedBytes > 0);
+    if (from === to) return `group ${group} is the same: both are update ${to}`;
     if (changed.length === 0) return `updates ${from + 1} to ${to} of group ${group} wrote nothing`;
     const sums = changed.map(({ name, changedBytes }) => `${name} ${formatSize(changedBytes)}`);
     return [

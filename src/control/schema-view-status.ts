@@ -21,6 +21,7 @@ export const provenStatus = z.strictObject({
   number: updateNumber.meta({ description: 'the update that was checked' }),
   at: z.string().meta({ description: 'RFC 3339' }),
   result: z.enum(['passed', 'failed']),
+  passedAt: z.string().nullable().meta({ description: 'when a check passed last (RFC 3339)' }),
 });
 
 export const viewStatus = z.strictObject({

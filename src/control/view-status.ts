@@ -1,4 +1,5 @@
 import type { Group } from '../group/order/group.ts';
+import type { Proven } from '../group/views/proven.ts';
 import type { View } from '../group/views/view.ts';
 import type { GroupStatus } from './schema-status.ts';
 import type { ViewStatus } from './schema-view-status.ts';
@@ -44,8 +45,12 @@ export function historyStatusOf({ views, watermarks, catalog }: Group): GroupSta
 }
 
 export function lastProvenOf({ views }: Group): GroupStatus['lastProven'] {
-  const { proven } = views;
-  if (!proven) return null;
-  const { number, atMilliseconds, result } = proven;
-  return { number, at: new Date(atMilliseconds).toISOString(), result };
+  return views.proven ? provenStatusOf(views.proven) : null;
+}
+
+export function provenStatusOf(proven: Proven): NonNullable<GroupStatus['lastProven']> {
+  const { number, atMilliseconds, result, passedAtMilliseconds } = proven;
+  const text = (milliseconds: number): string => new Date(milliseconds).toISOString();
+  const passedAt = passedAtMilliseconds === undefined ? null : text(passedAtMilliseconds);
+  return { number, at: text(atMilliseconds), result, passedAt };
 }

@@ -7,6 +7,7 @@ import type { Disk } from '../platform/disk.ts';
 import { JnbdError } from '../platform/errors.ts';
 import type { Parameters, Result } from './schema.ts';
 import type { StatusReport } from './status.ts';
+import { provenStatusOf } from './view-status.ts';
 
 export interface ViewVerbSources {
   readonly system: System;
@@ -62,8 +63,7 @@ export class ViewVerbs {
     const { number } = view.entry;
     const proven = group.views.prove(number, result);
     this.#event(`drill_${result}`, group, path.name, `was checked at update ${number}: ${result}`);
-    const at = new Date(proven.atMilliseconds).toISOString();
-    return Promise.resolve({ result: 'done', proven: { number, at, result } });
+    return Promise.resolve({ result: 'done', proven: provenStatusOf(proven) });
   }
 
   #numberOf(disk: Disk, group: Group, text: string): Promise<number> | number {

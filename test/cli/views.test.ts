@@ -120,7 +120,10 @@ describe('jnbd drill', () => {
     expect((await group()).lastProven).toMatchObject({ result: 'passed' });
     expect((await daemon.get('/metrics')).body).toContain('jnbd_last_proven_recoverable_seconds{');
     expect((await run('drill', 'g', '--check', 'exit 3')).code).toBe(7);
-    expect((await group()).lastProven).toMatchObject({ result: 'failed' });
+    expect((await group()).lastProven).toMatchObject({
+      result: 'failed',
+      passedAt: expect.any(String),
+    });
     expect((await run('drill', 'g', '--check', 'sleep 20', '--timeout', '300ms')).code).toBe(5);
     expect((await run('drill', 'g', '--check', 'exit 75')).code).toBe(2);
     const { views } = (await daemon.client('view', 'list', 'g')) as { views: { name: string }[] };

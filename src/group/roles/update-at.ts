@@ -38,13 +38,24 @@ export async function pastUpdateAt(disk: Disk, group: Group, text: string): Prom
   const until = momentOf(group, text);
   const { bases } = group.views.history;
   const base = bases.findLast(({ atMilliseconds }) => atMilliseconds <= (until ?? 0));
-  if (until === undefined || bases.length === 0) return updateAt(disk, group, text);
+  if (until === undefined) return updateAt(disk, group, text);
+  if (bases.length === 0) return updateWithoutHistory(disk, group, text);
   const from = base ?? bases[0];
   const last = await lastMadeUntil(disk, group, until, from?.number ?? 0);
   if (last !== undefined) return last;
   if (base) return Math.max(base.number, base.from);
   const begun = new Date(from?.atMilliseconds ?? 0).toISOString();
   throw new JnbdError('state_refuses', `the history of group ${group.name} begins at ${begun}`);
+}
+
+async function updateWithoutHistory(disk: Disk, group: Group, text: string): Promise<number> {
+  try {
+    return await updateAt(disk, group, text);
+  } catch (cause) {
+    if (!(cause instanceof JnbdError) || cause.code !== 'state_refuses') throw cause;
+    const advice = `its past is kept from when that is asked for: jnbd group configure ${group.name} --history 24h`;
+    throw new JnbdError('state_refuses', `${cause.message}; ${advice}`, { cause });
+  }
 }
 
 function numberOf(
