@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NbdClient } from '../../src/nbd/client.ts';
 import { until } from '../support/children.ts';
 import { build } from '../support/built-program.ts';
-import type { CommandFailed } from '../support/daemon.ts';
+import { type CommandFailed, Daemon } from '../support/daemon.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
 import {
   flipBit,
@@ -163,6 +163,27 @@ describe('jnbd verify', () => {
     await pair.untilSame(first);
   });
 
+  it('compares a follower with its source, also where that follows another one', async () => {
+    const { first, second } = pair;
+    const third = await Daemon.start({
+      dataDirectory: join(directory.path, 'third'),
+      arguments: ['--name', 'third'],
+    });
+    try {
+      await third.client('follow', 'g', '--from', `http://127.0.0.1:${second.listenPort}`);
+      await third.client('wait', 'g', '--for', 'synced', '--timeout', '60s');
+      await pair.fill('g/w', 0, 4096, 11);
+      expect(await verify(third, { snapshots: true })).toMatchObject({
+        result: 'same',
+        systems: [{ name: 'second', result: 'same' }],
+      });
+      expect(hasHidden(first)).toBe(false);
+      await third.client('unfollow', 'g');
+    } finally {
+      await third.kill();
+    }
+  });
+
   it('leaves no snapshot behind, whoever is killed in the midst', async () => {
     const { first, second } = pair;
     await first.client('group', 'configure', 'g', '--copy-rate', '4MiB');
@@ -174,7 +195,6 @@ describe('jnbd verify', () => {
         () => Promise.resolve(hasHidden(first)),
       );
       await killed.kill();
-      await verifying;
       await killed.start();
       // Of one that is not heard any more the primary deletes it after a while.
       await until(
@@ -182,6 +202,7 @@ describe('jnbd verify', () => {
         60,
         () => Promise.resolve(!hasHidden(first)),
       );
+      await verifying;
     }
     await first.client('group', 'configure', 'g', '--copy-rate', 'unlimited');
     await second.client('wait', 'g', '--for', 'synced', '--timeout', '60s');

@@ -46,6 +46,7 @@ export interface VerificationsDependencies {
 const windowBytes = 1024 * 1024;
 /** Much more often than it has to be, so that an attempt or two may fail. */
 const renewMilliseconds = 5000;
+const failuresMax = 5;
 
 /**
  * Finds out whether systems have the same, and whether what they have is what was written, while they go on:
@@ -248,15 +249,18 @@ export class Verifications {
       ? await this.#snapshots.begin(group)
       : { number: (await first?.peer.begin()) ?? 0 };
     let isOver = false;
+    let failures = 0;
     const renew = async (): Promise<void> => {
       if (isOver) return;
       try {
         if (isPrimary) this.#snapshots.renew(group, number);
         else await first?.peer.renew(number);
+        failures = 0;
       } catch (error) {
         if (!(error instanceof JnbdError)) throw error;
-        // It comes back, or the comparison finds that the snapshot is gone.
-        if (error.kind !== 'retryable') job.failure ??= error;
+        failures += 1;
+        // Once it has not heard this system for so long the snapshot is gone.
+        if (error.kind !== 'retryable' || failures > failuresMax) job.failure ??= error;
       }
       clock.after(renewMilliseconds, () => void renew());
     };
