@@ -50,7 +50,9 @@ describe('what systems ask to compare what they have', () => {
         /header jnbd-/,
       );
     }
-    expect(() => decodeContentsRange(encodeViewRange({ offset: 1, length: 1 }))).toThrow();
+    expect(() => decodeContentsRange(encodeViewRange({ offset: 1, length: 1 }))).toThrow(
+      'jnbd-offset',
+    );
     expect(() => decodeHashedRange({})).toThrow('missing');
   });
 });
