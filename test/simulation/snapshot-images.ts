@@ -76,20 +76,21 @@ export function preservingProblem(image: GroupImage, record: ModelRecord): strin
   }
   const own = areas.find((area) => area.volume === record.volume);
   const area = own && image.volumes.get(own.area);
-  if (!area) return undefined;
+  const kept = keptFrom(image, record.volume);
+  if (!area || !kept) return undefined;
   for (const block of blocksIn(record, area.catalog.preserves?.dataBytes ?? 0)) {
-    const isKept = keptFrom(image, record.volume).some((each) => isMarked(each, block));
+    const isKept = kept.some((each) => isMarked(each, block));
     if (!isKept) return `${what} overwrites block ${block}, which was not preserved`;
   }
   return undefined;
 }
 
-/** Areas in which the newest living snapshot of the volume looks for its blocks. */
-function keptFrom(image: GroupImage, volume: number): VolumeImage[] {
+/** Areas in which the newest living snapshot looks for blocks of the volume; undefined: it does not have it. */
+function keptFrom(image: GroupImage, volume: number): VolumeImage[] | undefined {
   const { list } = image.snapshots;
   const newest = livingSnapshots(list).at(-1);
   const chain = newest ? chainOf(list, newest.number, volume) : undefined;
-  return (chain ?? []).flatMap((area) => image.volumes.get(area) ?? []);
+  return chain?.flatMap((area) => image.volumes.get(area) ?? []);
 }
 
 /** Every block of it is in an area between the next older living snapshot and the deleted one that gives it back. */

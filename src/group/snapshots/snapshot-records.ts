@@ -176,8 +176,11 @@ export class SnapshotRecords {
     this.#openAreas.clear();
     const newest = this.#list.findLastIndex((snapshot) => !isHidden(snapshot));
     for (const { areas } of this.#list.slice(Math.max(0, newest))) {
-      for (const { volume, area } of areas)
+      for (const { volume, area } of areas) {
+        // A volume that is younger than all that are not deleted is needed by none of them.
+        if (!this.living.some((each) => each.areas.some((its) => its.volume === volume))) continue;
         this.#open.set(volume, [...(this.#open.get(volume) ?? []), area]);
+      }
     }
     this.isPreserving = this.#open.size > 0;
   }

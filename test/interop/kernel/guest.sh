@@ -43,7 +43,7 @@ mount_it() { mount -t "$1" -o noatime "$(device_of "$1")" "/mnt/$1" || failed "m
 # Writes files $2-1, $2-2, ... of $1 until one fails or there are $3. Each is between 4 and about 300 KiB.
 write_files() {
   local fs="$1" series="$2" most="$3" number=0 size name
-  while [ "$number" -lt "$most" ]; do
+  while [ "$number" -lt "$most" ] && [ ! -e /tmp/enough ]; do
     number=$((number + 1))
     name="$series-$number"
     size=$((4096 + (number * 37987) % 300000))
@@ -106,6 +106,35 @@ for round in 1 2; do
     check_files "$fs"
   done
 done
+
+# A snapshot while ext4 is written to. Its clone is a disk of its own: the kernel replays what the filesystem's
+# journal had at that instant, and every file that was there by then is there.
+write_files ext4 live 100000 & writer=$!
+before=$(count ext4)
+while [ "$(count ext4)" -lt $((before + 10)) ]; do usleep 20000; done
+cp /tmp/ext4/written /tmp/ext4/by-then
+echo "@@ snapshot"
+read -r clone
+if [ -n "$clone" ]; then
+  before=$(count ext4)
+  nbd-client -N "$clone" 10.0.2.2 "$PORT" /dev/nbd2 -timeout 30 -b 4096 > /tmp/clone 2>&1 ||
+    failed "nbd-client for $clone: $(cat /tmp/clone)"
+  mkdir -p /mnt/clone
+  mount -t ext4 -o noatime /dev/nbd2 /mnt/clone || failed "mount $clone"
+  sed 's,/mnt/ext4/,/mnt/clone/,' /tmp/ext4/by-then > /tmp/expected
+  md5sum -c /tmp/expected > /tmp/checked 2>&1 ||
+    failed "$clone lost data: $(grep -v ': OK$' /tmp/checked | head -n 5)"
+  head -c 1048576 /dev/urandom > /mnt/clone/own || failed "writing to $clone"
+  umount /mnt/clone || failed "umount $clone"
+  e2fsck -fn /dev/nbd2 > /tmp/check 2>&1 || { tail -n 20 /tmp/check; failed "$clone is not clean"; }
+  nbd-client -d /dev/nbd2 > /dev/null 2>&1 || failed "disconnecting $clone"
+  while [ "$(count ext4)" -lt $((before + 5)) ]; do usleep 20000; done
+fi
+touch /tmp/enough
+wait "$writer"
+check_files ext4
+echo "@@ cloned $(wc -l < /tmp/ext4/by-then) $(count ext4)"
+read -r _
 
 for fs in ext4 xfs; do
   head -c 33554432 /dev/urandom > "/mnt/$fs/large" || failed "filling $fs"

@@ -2,6 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { sleep, until } from '../../support/children.ts';
+import { jnbd } from '../../support/built-program.ts';
+import { Daemon } from '../../support/daemon.ts';
 import { startSubject, type Subject } from '../../support/subject.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../../support/temporary.ts';
 import { guestImage, guestKernel, missingForGuest } from './guest-image.ts';
@@ -16,6 +18,19 @@ const MiB = 1024 * 1024;
 const volumes = { ext4: 512 * MiB, xfs: 512 * MiB };
 /** Files of 32 MiB are deleted on each; what the filesystem keeps for itself is far below the rest. */
 const givenBackBytes = 24 * MiB;
+
+/** The server hears of a closed connection a moment later. */
+async function deleteSnapshot(daemon: Daemon | undefined, name: string): Promise<void> {
+  const dataDirectory = daemon?.dataDirectory ?? '';
+  let said = '';
+  const isDeleted = async (): Promise<boolean> => {
+    const words = ['snapshot', 'delete', name, '--force', '--data', dataDirectory];
+    const { code, stderr } = await jnbd(words);
+    said = stderr;
+    return code === 0;
+  };
+  await until(() => said, 20, isDeleted);
+}
 
 describe.skipIf(missing.length > 0)('the Linux kernel on our volumes', () => {
   let directory: TemporaryDirectory | undefined;
@@ -51,6 +66,17 @@ describe.skipIf(missing.length > 0)('the Linux kernel on our volumes', () => {
       await server.start();
       guest.tell('go');
     }
+
+    await guest.expect('snapshot', 30);
+    const daemon = server instanceof Daemon ? server : undefined;
+    await daemon?.client('snapshot', 'create', 'g@live');
+    await daemon?.client('snapshot', 'export', 'g@live', '--writable', 'lab');
+    guest.tell(daemon ? 'ext4@lab' : '');
+    const [byThen, inAll] = (await guest.expect('cloned', 60)).split(' ').map(Number);
+    expect(inAll).toBeGreaterThan((byThen ?? 0) + (daemon ? 4 : 0));
+    // TRIM would leave alone what a snapshot needs.
+    for (const name of daemon ? ['g@lab', 'g@live'] : []) await deleteSnapshot(daemon, name);
+    guest.tell('go');
 
     await guest.expect('filled', 90);
     const backing = {

@@ -276,9 +276,8 @@ export const applyMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'group/apply/apply-driver.ts',
-        find: 'if (table.lastNumber <= this.#owner.mayApplyThrough()) this.#dispatch(table);',
-        replace:
-          'if (this.#watermarks.applied < this.#owner.mayApplyThrough()) this.#dispatch(table);',
+        find: 'if (table.lastNumber > this.#owner.mayApplyThrough()) return;',
+        replace: 'if (this.#watermarks.applied >= this.#owner.mayApplyThrough()) return;',
       },
       {
         file: 'group/apply/apply-driver.ts',
@@ -295,8 +294,8 @@ export const applyMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'group/apply/apply-driver.ts',
-        find: 'if (table.lastNumber <= this.#owner.mayApplyThrough()) this.#dispatch(table);',
-        replace: 'this.#dispatch(table);',
+        find: 'if (table.lastNumber > this.#owner.mayApplyThrough()) return;',
+        replace: '',
       },
       {
         file: 'group/apply/apply-driver.ts',

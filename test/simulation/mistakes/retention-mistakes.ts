@@ -28,7 +28,7 @@ export const retentionMistakes: readonly PlantedMistake[] = [
         replace: '',
       },
       {
-        file: 'volume/region-scan.ts',
+        file: 'volume/segment-updates.ts',
         find: 'if (header.number !== last + 1) throw new Error(`update ${last + 1} is not in ${path}`);',
         replace: '',
       },

@@ -78,6 +78,56 @@ export const snapshotMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
+    name: 'old-block-of-another-snapshot',
+    rule: 28,
+    does: 'what was read for a snapshot that is not the newest any more is preserved in its area',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/snapshots/preserver.ts',
+        find: '    this.#stampRuns(open, from, to, read);\n',
+        replace: '    this.#stampRuns({ ...open, area: read.area }, from, to, read);\n',
+      },
+      {
+        file: 'history/old-blocks.ts',
+        find: 'return this.area === area && this.from <= from && to <= this.to;',
+        replace: 'return area > 0 && this.from <= from && to <= this.to;',
+      },
+    ],
+  },
+  {
+    name: 'snapshot-begins-when-durable',
+    rule: 28,
+    does: 'writes are preserved for a snapshot from the time on that it is durable',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/volumes/new-snapshot.ts',
+        find: '    snapshots.changed(this.number, this.change);\n',
+        replace: '    if (snapshots.list.length < 0) return;\n',
+      },
+      {
+        file: 'group/volumes/new-snapshot.ts',
+        find: '    const { snapshots, name } = this.#group;\n',
+        replace:
+          '    const { snapshots, name } = this.#group;\n    snapshots.changed(this.number, this.change);\n',
+      },
+    ],
+  },
+  {
+    name: 'snapshot-looked-for-once',
+    rule: 28,
+    does: 'a reader of a snapshot does not look whether a block moved while the device brought it',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'history/snapshot-read.ts',
+        find: 'if (!this.#failure) this.#lookAgain();',
+        replace: 'if (this.#failure) this.#lookAgain();',
+      },
+    ],
+  },
+  {
     name: 'map-without-the-journal',
     rule: 29,
     does: 'blocks that are preserved, and not applied yet, are not known after a restart',

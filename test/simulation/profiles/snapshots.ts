@@ -2,6 +2,7 @@ import { MiB } from '../../../src/platform/limits.ts';
 import type { Campaign } from '../campaign.ts';
 import { changeSomething } from '../changes-of-volumes.ts';
 import { changeSnapshots, readSnapshots } from '../changes-of-snapshots.ts';
+import { SnapshotWork } from '../snapshot-work.ts';
 import type { Workload } from '../work-host.ts';
 import { KnownViews } from '../changes-of-views.ts';
 import type { Profile } from './profile.ts';
@@ -26,7 +27,10 @@ export const snapshots: Profile = {
     const views = KnownViews.of(campaign);
     await changeSnapshots(campaign);
     await views.change(campaign);
+    const work = new SnapshotWork(campaign);
+    work.begin();
     await campaign.traffic(workload(campaign));
+    await work.end();
     await readSnapshots(campaign);
     await views.read(campaign);
     if (random.chance(0.5)) await changeSnapshots(campaign);
