@@ -268,7 +268,8 @@ export class System {
     if (this.groups.get(name) !== group) throw closedGroup(this.#files(name).restart);
     this.#claim(name);
     try {
-      await keepClones(group, plan);
+      const keeping = keepClones(group, plan, this.#files(name).restart);
+      if (keeping) await keeping;
       planRestart(this.#deps.disk, this.#files(name), plan);
       const restarting = { groupId: group.catalog.groupId, opened: Promise.resolve<unknown>(0) };
       this.#restarting.set(name, restarting);
