@@ -13,7 +13,7 @@ const rareSeed = 119;
 const fleetCount = 200;
 const synchronousCount = 40;
 const cutCount = 8;
-const snapshotCount = 6;
+const snapshotCount = 12;
 
 /** What the seeds from 0 on came to, each of which was run and held. */
 async function runFirst(seedCount: number, profile?: ProfileName): Promise<CampaignReport> {
