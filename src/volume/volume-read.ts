@@ -54,11 +54,7 @@ export class VolumeReader {
     owner: ReadOwner,
     token: number,
   ): ReadResult {
-    this.#file = file;
-    this.#bytes = bytes;
-    this.#origin = offset - start;
-    this.#pending = undefined;
-    this.#owner = owner;
+    this.#begin(file, bytes, offset - start, owner);
     this.#token = token;
     try {
       this.#index.search(volume, offset, length, this);
@@ -82,14 +78,18 @@ export class VolumeReader {
     bytes: Buffer,
     start: number,
   ): boolean {
-    this.#file = file;
-    this.#bytes = bytes;
-    this.#origin = offset - start;
-    this.#pending = undefined;
-    this.#owner = undefined;
+    this.#begin(file, bytes, offset - start, undefined);
     this.#isMissing = false;
     this.#index.search(volume, offset, length, this);
     return !this.#isMissing;
+  }
+
+  #begin(file: DiskFile, bytes: Buffer, origin: number, owner: ReadOwner | undefined): void {
+    this.#file = file;
+    this.#bytes = bytes;
+    this.#origin = origin;
+    this.#pending = undefined;
+    this.#owner = owner;
   }
 
   /** How many bytes from `offset` on, `length` at most, the index has nothing of. */
