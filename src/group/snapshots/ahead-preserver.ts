@@ -1,11 +1,11 @@
 import type { ReceiveSlab, ReceiveSlabs } from '../../journal/receive-slab.ts';
-import { recordHeaderBytes } from '../../journal/record.ts';
+import { recordHeaderBytes, recordType } from '../../journal/record.ts';
 import { blockBytes, slabHeadroomBytes } from '../../platform/limits.ts';
 import { zeroes } from '../../platform/zeroes.ts';
 import { BlockTable } from '../../volume/block-table.ts';
 import type { WritesAhead } from '../apply/export.ts';
 import type { Volume } from '../apply/volume.ts';
-import { stampAreaData, stampAreaHole } from './area-record.ts';
+import { stampArea } from './area-record.ts';
 import { isHole, type PreservingGroup } from './preserver.ts';
 import type { OpenArea } from './snapshot-records.ts';
 
@@ -123,9 +123,9 @@ export class AheadPreserver {
     const zeroBlocks = isRead ? zeroBlocksIn(bytes, start, end) : to - from;
     let stamped = recordHeaderBytes;
     if (zeroBlocks === to - from) {
-      stampAreaHole(this.#group, slab, this.#at, open.area, from, to);
+      stampArea(this.#group, recordType.hole, slab, this.#at, open.area, from, to);
     } else if (zeroBlocks === 0) {
-      stampAreaData(this.#group, slab, this.#at, open.area, from, to);
+      stampArea(this.#group, recordType.write, slab, this.#at, open.area, from, to);
       stamped += end - start;
     } else return false;
     this.#at += stamped;

@@ -10,38 +10,28 @@ interface AreaJournal {
   readonly index: BlockIndex;
 }
 
-/** Numbers a record of what blocks [from, to) of an area hold, which stands in the slab behind its header at `at`. */
-export function stampAreaData(
+/**
+ * Numbers a record of what blocks [from, to) of an area hold, with its header at `at` of the slab: a `write` of what
+ * stands behind that, or a `hole`.
+ */
+export function stampArea(
   { journal, index }: AreaJournal,
+  type: typeof recordType.write | typeof recordType.hole,
   slab: ReceiveSlab,
   at: number,
   area: number,
   from: number,
   to: number,
 ): void {
-  const { write } = recordType;
   const offset = from * blockBytes;
   const length = (to - from) * blockBytes;
-  const number = journal.stamp(slab, at, recordHeaderBytes, write, area, offset, length);
+  const number = journal.stamp(slab, at, recordHeaderBytes, type, area, offset, length);
   const { segment, payloadOffset } = journal.place;
   const { sequence } = segment.header;
-  index.active.insertData(area, offset, length, number, sequence, payloadOffset);
-}
-
-/** Numbers a record by which blocks [from, to) of an area are a hole from then on. */
-export function stampAreaHole(
-  { journal, index }: AreaJournal,
-  slab: ReceiveSlab,
-  at: number,
-  area: number,
-  from: number,
-  to: number,
-): void {
-  const { hole } = recordType;
-  const offset = from * blockBytes;
-  const length = (to - from) * blockBytes;
-  const number = journal.stamp(slab, at, recordHeaderBytes, hole, area, offset, length);
-  const { segment, payloadOffset } = journal.place;
-  const { sequence } = segment.header;
-  index.active.insertRange(area, nodeKind.hole, offset, length, number, sequence, payloadOffset);
+  const { active } = index;
+  if (type === recordType.write) {
+    active.insertData(area, offset, length, number, sequence, payloadOffset);
+  } else {
+    active.insertRange(area, nodeKind.hole, offset, length, number, sequence, payloadOffset);
+  }
 }

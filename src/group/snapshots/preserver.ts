@@ -1,7 +1,7 @@
 import { OldBlocks, type OldBlocksRead } from '../../history/old-blocks.ts';
 import type { Journal } from '../../journal/journal.ts';
 import { scratchSlab } from '../../journal/receive-slab.ts';
-import { recordHeaderBytes } from '../../journal/record.ts';
+import { recordHeaderBytes, recordType } from '../../journal/record.ts';
 import type { RetainedRuns } from '../../journal/retained-runs.ts';
 import type { SegmentChain } from '../../journal/segment-chain.ts';
 import type { FileExtent } from '../../platform/disk.ts';
@@ -13,7 +13,7 @@ import { BlockTable } from '../../volume/block-table.ts';
 import type { VolumeReader } from '../../volume/volume-read.ts';
 import { errno } from '../apply/export.ts';
 import type { Volume } from '../apply/volume.ts';
-import { stampAreaData, stampAreaHole } from './area-record.ts';
+import { stampArea } from './area-record.ts';
 import type { OpenArea, SnapshotRecords } from './snapshot-records.ts';
 
 /** A connection whose request waits unnumbered. */
@@ -182,7 +182,7 @@ export class Preserver {
         const slab = scratchSlab(recordHeaderBytes + (stop - start) * blockBytes);
         const at = recordHeaderBytes + (start - read.from) * blockBytes;
         read.slab.bytes.copy(slab.bytes, recordHeaderBytes, at, at + (stop - start) * blockBytes);
-        stampAreaData(this.#group, slab, 0, area, start, stop);
+        stampArea(this.#group, recordType.write, slab, 0, area, start, stop);
         this.recordBytes += slab.bytes.length;
       } else if (start < stop) this.#stampZeroes(open, start, stop);
       map.set(start, stop);
@@ -193,12 +193,20 @@ export class Preserver {
 
   /** The header goes over what stands before: a block that is no record of this slab. */
   #stampData({ area }: OpenArea, from: number, to: number, read: OldBlocksRead): void {
-    stampAreaData(this.#group, read.slab, (from - read.from) * blockBytes, area, from, to);
+    stampArea(
+      this.#group,
+      recordType.write,
+      read.slab,
+      (from - read.from) * blockBytes,
+      area,
+      from,
+      to,
+    );
     this.recordBytes += recordHeaderBytes + (to - from) * blockBytes;
   }
 
   #stampZeroes({ area }: OpenArea, from: number, to: number): void {
-    stampAreaHole(this.#group, scratchSlab(recordHeaderBytes), 0, area, from, to);
+    stampArea(this.#group, recordType.hole, scratchSlab(recordHeaderBytes), 0, area, from, to);
     this.recordBytes += recordHeaderBytes;
   }
 

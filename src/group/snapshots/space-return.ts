@@ -1,7 +1,7 @@
 import { PreservedMap } from '../../history/preserved-map.ts';
 import type { Journal } from '../../journal/journal.ts';
 import { scratchSlab } from '../../journal/receive-slab.ts';
-import { recordHeaderBytes } from '../../journal/record.ts';
+import { recordHeaderBytes, recordType } from '../../journal/record.ts';
 import type { SegmentChain } from '../../journal/segment-chain.ts';
 import type { Watermarks } from '../../journal/watermarks.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
@@ -10,7 +10,7 @@ import { blockBytes, recordPayloadBytesMax } from '../../platform/limits.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
 import { BlockTable } from '../../volume/block-table.ts';
 import type { CatalogSnapshot } from '../catalog/snapshots.ts';
-import { stampAreaHole } from './area-record.ts';
+import { stampArea } from './area-record.ts';
 import type { SnapshotRecords } from './snapshot-records.ts';
 
 /** What giving back needs of the group. */
@@ -108,7 +108,7 @@ export class SpaceReturn {
       isMore = next.done !== true;
       if (next.done === true) break;
       const { area, from, to } = next.value;
-      stampAreaHole(this.#group, slab, at, area, from, to);
+      stampArea(this.#group, recordType.hole, slab, at, area, from, to);
     }
     journal.commitRun();
     this.#group.appended();
