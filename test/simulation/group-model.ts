@@ -41,9 +41,12 @@ export interface ModelRecord extends RecordPlace {
 
 export interface VolumeImage {
   catalog: CatalogVolume;
+  /** Never changed once others share it. */
   contents: Buffer;
   /** Of each whole block, whether its space is to be there: `allocated`, `hole` or `either`. */
   space: Uint8Array;
+  /** Others have `contents` and `space`, too. */
+  isShared: boolean;
 }
 
 export const either = 0;
@@ -60,9 +63,9 @@ export class GroupImage {
     const copy = new GroupImage();
     copy.number = other.number;
     copy.snapshots = other.snapshots.copy();
-    for (const [id, { catalog, contents, space }] of other.volumes) {
-      const copied = { contents: Buffer.from(contents), space: Uint8Array.from(space) };
-      copy.volumes.set(id, { catalog, ...copied });
+    for (const [id, volume] of other.volumes) {
+      volume.isShared = true;
+      copy.volumes.set(id, { ...volume });
     }
     return copy;
   }
@@ -75,6 +78,7 @@ export class GroupImage {
     }
     const volume = this.volumes.get(record.volume);
     if (!volume || volume.catalog.journalOnly) return;
+    own(volume);
     if (record.kind === 'write') {
       volume.contents.set(must(record.payload, 'a write has a payload'), record.offset);
     } else {
@@ -112,6 +116,7 @@ export class GroupImage {
           // What was the rest of the last block may have been written.
           space.fill(either, volume.space.length, volume.space.length + 1);
           volume.space = space;
+          volume.isShared = false;
         }
         return;
       }
@@ -130,12 +135,30 @@ export class GroupImage {
     const space = new Uint8Array(Math.floor(sizeBytes / blockBytes)).fill(hole);
     // Apply writes the map, and no record says so.
     if (preserves) space.fill(either, blocksOf(preserves.dataBytes));
-    this.volumes.set(id, { catalog, contents: Buffer.alloc(journalOnly ? 0 : sizeBytes), space });
+    const contents = emptyContents(journalOnly ? 0 : sizeBytes);
+    this.volumes.set(id, { catalog, contents, space, isShared: true });
   }
 
   find(name: string): VolumeImage | undefined {
     return [...this.volumes.values()].find(({ catalog }) => catalog.name === name);
   }
+}
+
+const empty = new Map<number, Buffer>();
+
+/** Most areas have little in them, and many nothing. */
+function emptyContents(bytes: number): Buffer {
+  const known = empty.get(bytes) ?? Buffer.alloc(bytes);
+  empty.set(bytes, known);
+  return known;
+}
+
+/** It is about to change. */
+function own(volume: VolumeImage): void {
+  if (!volume.isShared) return;
+  volume.contents = Buffer.from(volume.contents);
+  volume.space = Uint8Array.from(volume.space);
+  volume.isShared = false;
 }
 
 /** A write that was refused. */
@@ -222,13 +245,14 @@ export class GroupModel {
       return;
     }
     this.ghosts.length = 0;
+    const isAllThere = number === this.newest;
     this.#records.length = number - this.base.number;
-    this.current = GroupImage.copyOf(this.base);
+    if (!isAllThere) this.current = GroupImage.copyOf(this.base);
     for (const record of this.#records) {
       record.isWhole = true;
       // Recovery read it from the device: the sync that failed had got that far.
       if (this.#syncs.isGivenUp(record.file, record.changeNumber)) record.changeNumber = 0;
-      this.current.apply(record);
+      if (!isAllThere) this.current.apply(record);
     }
     this.applied = GroupImage.copyOf(this.base);
     this.promised = Math.min(this.promised, number);

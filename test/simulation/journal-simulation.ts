@@ -10,6 +10,7 @@ import type { GroupModel } from './group-model.ts';
 import { HostCrew } from './host-crew.ts';
 import { JournalTap } from './journal-tap.ts';
 import { RestartCheck } from './restart-check.ts';
+import { settlePromises } from './settled-promises.ts';
 import { SimulatedClock } from './simulated-clock.ts';
 import { SimulatedDaemon } from './simulated-daemon.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
@@ -373,11 +374,4 @@ export class JournalSimulation {
 
 function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
-}
-
-/** Every promise that can go on without this world's events has gone on. */
-function settlePromises(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

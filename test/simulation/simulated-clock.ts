@@ -1,5 +1,6 @@
 import { must } from '../../src/platform/assert.ts';
 import type { Clock, Timer } from '../../src/platform/clock.ts';
+import { settlePromises } from './settled-promises.ts';
 
 /** Time goes by a little with everything that happens: who polls does not poll for ever. */
 const eventMicroseconds = 1;
@@ -273,11 +274,4 @@ export class ProcessClock implements Clock {
       if (!this.#isDead) run();
     });
   }
-}
-
-/** Every promise that can go on without this world's events has gone on. */
-function settlePromises(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

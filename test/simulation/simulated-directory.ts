@@ -37,6 +37,12 @@ export function systemError(code: string, what: string, path: string): Error {
 export class SimulatedTree {
   readonly root = new SimulatedDirectory();
   #changes: EntryChange[] = [];
+  #revision = 0;
+
+  /** Changes with the names that there are. */
+  get revision(): number {
+    return this.#revision;
+  }
 
   find(path: string): SimulatedNode | undefined {
     let node: SimulatedNode | undefined = this.root;
@@ -58,9 +64,9 @@ export class SimulatedTree {
   /** The directory that `path` is or would be an entry of. */
   place(path: string, what: string): Place {
     const names = namesOf(path);
-    const name = names.pop();
+    const name = names.at(-1);
     if (name === undefined) throw systemError('EBUSY', what, path);
-    const parent = this.lookUp(`/${names.join('/')}`, what);
+    const parent = this.lookUp(`/${names.slice(0, -1).join('/')}`, what);
     if (parent === undefined) throw systemError('ENOENT', what, path);
     if (!parent.isDirectory) throw systemError('ENOTDIR', what, path);
     return { directory: parent, name };
@@ -75,13 +81,13 @@ export class SimulatedTree {
 
   add(at: Place, node: SimulatedNode): void {
     at.directory.entries.set(at.name, node);
-    this.#changes.push({ kind: 'add', node, at });
+    this.#changed({ kind: 'add', node, at });
   }
 
   remove(at: Place): void {
     const node = must(at.directory.entries.get(at.name), 'what is removed is there');
     at.directory.entries.delete(at.name);
-    this.#changes.push({ kind: 'remove', node, at });
+    this.#changed({ kind: 'remove', node, at });
   }
 
   /** Returns what the new name stood for before. */
@@ -90,8 +96,13 @@ export class SimulatedTree {
     const replaced = at.directory.entries.get(at.name);
     from.directory.entries.delete(from.name);
     at.directory.entries.set(at.name, node);
-    this.#changes.push({ kind: 'move', node, at, from });
+    this.#changed({ kind: 'move', node, at, from });
     return replaced;
+  }
+
+  #changed(change: EntryChange): void {
+    this.#revision += 1;
+    this.#changes.push(change);
   }
 
   get unsyncedChanges(): number {
@@ -113,6 +124,7 @@ export class SimulatedTree {
   }
 
   powerLost(random: SimulatedRandom, counter: FaultCounter): void {
+    this.#revision += 1;
     const keepsPrefix = random.chance(0.5);
     const probability = random.pick([0, 0.1, 0.5, 0.9, 1]);
     const prefix = random.int(this.#changes.length + 1);
@@ -148,8 +160,17 @@ export class SimulatedTree {
 
 const lossOf = { add: 'entry_lost', remove: 'removal_undone', move: 'rename_undone' } as const;
 
-function namesOf(path: string): string[] {
-  return path.split('/').filter((name) => name !== '' && name !== '.');
+/** The same few thousand paths are asked for all the time. */
+const knownNames = new Map<string, readonly string[]>();
+const knownNamesMax = 10_000;
+
+function namesOf(path: string): readonly string[] {
+  const known = knownNames.get(path);
+  if (known) return known;
+  const names = path.split('/').filter((name) => name !== '' && name !== '.');
+  if (knownNames.size >= knownNamesMax) knownNames.clear();
+  knownNames.set(path, names);
+  return names;
 }
 
 function placesOf({ at, from }: EntryChange): Place[] {

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { assert } from '../../src/platform/assert.ts';
 import type { Disk, DiskFile, FileLock, FileRole, OpenMode } from '../../src/platform/disk.ts';
 import { systemErrorCode } from '../../src/platform/errors.ts';
+import { segmentBytes } from '../../src/platform/limits.ts';
 import type { DiskOperation } from './faults.ts';
 import { SimulatedDirectory, type SimulatedNode, systemError } from './simulated-directory.ts';
 import type { SimulatedDisk } from './simulated-disk.ts';
@@ -26,6 +27,9 @@ export interface Strike {
   failure: Error | undefined;
 }
 
+/** For whole segments: each life takes one, and what a dead process had nobody looks at. */
+const largeBuffers: Uint8Array[] = [];
+
 function absolute(name: string): string {
   return path.posix.resolve('/', name);
 }
@@ -36,6 +40,7 @@ export class SimulatedProcessDisk implements Disk {
   readonly #locks = new Set<SimulatedFile>();
   readonly #handles = new Set<SimulatedDiskFile>();
   readonly #alignedBuffers = new WeakSet<ArrayBufferLike>();
+  readonly #largeBuffers: Uint8Array[] = [];
   readonly #died: (() => void) | undefined;
   #isDead = false;
 
@@ -53,6 +58,7 @@ export class SimulatedProcessDisk implements Disk {
     this.#isDead = true;
     for (const file of this.#locks) this.machine.unlock(file);
     for (const handle of this.#handles) handle.closeSync();
+    largeBuffers.push(...this.#largeBuffers.splice(0));
     this.#died?.();
   }
 
@@ -273,7 +279,9 @@ export class SimulatedProcessDisk implements Disk {
   }
 
   allocateAligned(length: number): Uint8Array {
-    const bytes = new Uint8Array(length);
+    const isLarge = length === segmentBytes;
+    const bytes = (isLarge ? largeBuffers.pop() : undefined) ?? new Uint8Array(length);
+    if (isLarge) this.#largeBuffers.push(bytes);
     this.#alignedBuffers.add(bytes.buffer);
     return bytes;
   }

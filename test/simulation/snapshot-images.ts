@@ -37,8 +37,10 @@ export class SnapshotImages {
     this.list = changeSnapshots(this.list, change, number);
     if (change.change === 'snapshot_deleted') return;
     for (const { preserves } of change.areas) {
-      const contents = volumes.get(preserves.volume)?.contents;
-      if (contents) this.#contents.set(`${number} ${preserves.volume}`, Buffer.from(contents));
+      const volume = volumes.get(preserves.volume);
+      if (!volume) continue;
+      volume.isShared = true;
+      this.#contents.set(`${number} ${preserves.volume}`, volume.contents);
     }
   }
 }

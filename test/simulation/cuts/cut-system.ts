@@ -17,6 +17,8 @@ export class CutNode {
   readonly system: FleetSystem;
   #isUp = false;
   #file: SimulatedNode | undefined;
+  /** Of the names that it was looked for among. */
+  #revision = -1;
   #state: CutState | undefined;
 
   constructor(fleet: Fleet, host: string) {
@@ -39,6 +41,8 @@ export class CutNode {
   /** What is on its disk of the cut, whether it runs or not. */
   get promises(): CutState | undefined {
     const { machine } = this.system;
+    if (machine.tree.revision === this.#revision) return this.#state;
+    this.#revision = machine.tree.revision;
     const file = machine.tree.find(`${directory}/cuts/${cutName}.cut`);
     if (file !== this.#file) {
       this.#file = file;

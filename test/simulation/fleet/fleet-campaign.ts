@@ -5,6 +5,7 @@ import { Fleet } from '../../replicator/fleet.ts';
 import type { CrashKind } from '../crash-kind.ts';
 import type { FaultCounter } from '../faults.ts';
 import { ProcessDied } from '../simulated-process-disk.ts';
+import { settlePromises } from '../settled-promises.ts';
 import type { SimulatedRandom } from '../simulated-random.ts';
 import { FleetHistory } from './fleet-history.ts';
 import { FleetHolds } from './fleet-holds.ts';
@@ -343,13 +344,6 @@ export class FleetCampaign {
     this.#volumes += 1;
     return `v${this.#volumes}`;
   }
-}
-
-/** Every promise that can go on without this world's events has gone on. */
-function settlePromises(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }
 
 function asError(error: unknown): Error {
