@@ -51,7 +51,16 @@ export const allowedImports: Readonly<Record<string, readonly string[]>> = {
   platform: [],
 };
 
-const belowVolumes = ['order', 'cuts', 'followers', 'snapshots', 'views', 'apply', 'catalog'];
+const belowVolumes = [
+  'order',
+  'cuts',
+  'followers',
+  'snapshots',
+  'views',
+  'overlays',
+  'apply',
+  'catalog',
+];
 const betweenSystems = ['peers', 'transport', 'protocol'];
 
 /** The parts that are divided: their folders, and what files of each may import of the same part beside it. */
@@ -66,7 +75,8 @@ export const allowedInside: Readonly<Record<string, Readonly<Record<string, read
       followers: belowVolumes.slice(3),
       snapshots: belowVolumes.slice(4),
       views: belowVolumes.slice(5),
-      apply: belowVolumes.slice(6),
+      overlays: belowVolumes.slice(6),
+      apply: belowVolumes.slice(7),
       catalog: [],
     },
     // The source's thread knows nothing of following, and a follower nothing of being followed.

@@ -4,7 +4,7 @@ import { JnbdError } from '../../platform/errors.ts';
 import { blockBytes, MiB } from '../../platform/limits.ts';
 import { extentState } from '../../volume/volume-extents.ts';
 import type { ExportSession, ExtentList } from '../apply/export.ts';
-import type { OpenUnderlying } from './overlay-session.ts';
+import type { OpenUnderlying } from '../overlays/overlay-session.ts';
 
 const readBlocksMax = MiB / blockBytes;
 const waitMilliseconds = 20;

@@ -1,14 +1,13 @@
-import { PrivateStore } from '../../history/private-store.ts';
 import type { Disk } from '../../platform/disk.ts';
-import { JnbdError, messageOf, refusedBySystem, systemErrorCode } from '../../platform/errors.ts';
+import { JnbdError, refusedBySystem, systemErrorCode } from '../../platform/errors.ts';
 import type { ExportClient, ExportSession } from '../apply/export.ts';
 import type { OpenSession, Volume } from '../apply/volume.ts';
-import { CountedVolumeMetrics } from '../apply/volume-metrics.ts';
 import type { Conditions } from '../catalog/conditions.ts';
 import { areaName, type CatalogSnapshot } from '../catalog/snapshots.ts';
+import type { Overlay, OverlayVolume } from '../overlays/overlay.ts';
+import { OverlayDirectory, type OverlayEntry } from '../overlays/overlay-directory.ts';
+import { type OverlayGroup, OverlaySession } from '../overlays/overlay-session.ts';
 import { copyUnderlying } from './clone-copy.ts';
-import { type CloneEntry, CloneFiles, type CloneVolumeEntry } from './clone-files.ts';
-import { type OverlayGroup, OverlaySession, type OverlayVolume } from './overlay-session.ts';
 import {
   type SnapshotOfVolume,
   type SnapshotReadGroup,
@@ -26,58 +25,61 @@ export interface ClonedGroup extends SnapshotReadGroup, OverlayGroup {
  */
 export type CloneState = 'normal' | 'independent' | 'lost' | 'failed';
 
-/** One volume of a clone while its group is open. */
-export class CloneVolume {
-  readonly entry: CloneVolumeEntry;
-  readonly store: PrivateStore | undefined;
-  readonly metrics = new CountedVolumeMetrics();
-  readonly sessions = new Set<OverlaySession>();
+/** In the directory of a clone. */
+export interface CloneEntry extends OverlayEntry {
+  /** Numbers are used again behind a fork; time and name are not. */
+  readonly snapshot: {
+    readonly number: number;
+    readonly name: string;
+    readonly atMilliseconds: number;
+  };
+  readonly createdAtMilliseconds: number;
+  /** Its stores have all blocks: the snapshot may be gone. */
+  readonly isWhole?: true;
+}
 
-  constructor(entry: CloneVolumeEntry, store: PrivateStore | undefined) {
-    this.entry = entry;
-    this.store = store;
-  }
+/** Where the clones of a group are. */
+export function cloneDirectory(disk: Disk, files: { readonly clones: string }) {
+  return new OverlayDirectory<CloneEntry>(disk, files.clones, 'clone');
 }
 
 /** All volumes of a snapshot, to be written to on this system alone. */
 export class Clone {
   entry: CloneEntry;
-  readonly volumes: readonly CloneVolume[];
-  readonly #failure: string;
+  readonly overlay: Overlay;
   /** Its snapshot went, and what it had of it was not its own. */
   isLost = false;
   /** It takes what it needs of its snapshot. */
   copying: Promise<void> | undefined;
 
-  constructor(entry: CloneEntry, volumes: readonly CloneVolume[], failure: string) {
+  constructor(entry: CloneEntry, overlay: Overlay) {
     this.entry = entry;
-    this.volumes = volumes;
-    this.#failure = failure;
+    this.overlay = overlay;
+    overlay.isWhole = entry.isWhole === true;
   }
 
   get name(): string {
     return this.entry.name;
   }
 
+  get volumes(): readonly OverlayVolume[] {
+    return this.overlay.volumes;
+  }
+
   /** It needs its snapshot. */
   get isDependent(): boolean {
-    return this.entry.isWhole !== true && !this.isLost;
+    return !this.overlay.isWhole && !this.isLost;
   }
 
   get state(): CloneState {
     if (this.failure !== '') return this.isLost ? 'lost' : 'failed';
-    return this.entry.isWhole === true ? 'independent' : 'normal';
+    return this.overlay.isWhole ? 'independent' : 'normal';
   }
 
   /** Why it cannot be used; empty: it can. */
   get failure(): string {
     if (this.isLost) return `snapshot ${this.entry.snapshot.name}, which it is of, is gone`;
-    const failed = this.volumes.find(({ store }) => store && store.failure !== '');
-    return this.#failure || (failed?.store?.failure ?? '');
-  }
-
-  get allocatedBytes(): number {
-    return this.volumes.reduce((sum, { store }) => sum + (store?.allocatedBytes ?? 0), 0);
+    return this.overlay.failure;
   }
 }
 
@@ -85,8 +87,7 @@ export class Clone {
 export class Clones {
   readonly #group: ClonedGroup;
   readonly #clones = new Map<string, Clone>();
-  #disk: Disk | undefined;
-  #files: CloneFiles | undefined;
+  #directory: OverlayDirectory<CloneEntry> | undefined;
   #isClosed = false;
 
   constructor(group: ClonedGroup) {
@@ -94,11 +95,10 @@ export class Clones {
   }
 
   /** Once the volumes are open. Throws JnbdError catalog_damaged. */
-  open(disk: Disk, directory: string): void {
-    this.#disk = disk;
-    this.#files = new CloneFiles(disk, directory);
-    for (const entry of this.#files.list()) {
-      const clone = this.#openStores(disk, this.#files, entry);
+  open(directory: OverlayDirectory<CloneEntry>): void {
+    this.#directory = directory;
+    for (const entry of directory.entries()) {
+      const clone = this.#add(entry, directory.open(entry, this.#group.clock));
       clone.isLost = entry.isWhole !== true && !this.#snapshotOf(entry);
       if (clone.failure !== '') this.#raise(clone);
     }
@@ -113,8 +113,7 @@ export class Clones {
   }
 
   *sessions(): Generator<OpenSession> {
-    for (const { volumes } of this.#clones.values())
-      for (const { sessions } of volumes) yield* sessions;
+    for (const { overlay } of this.#clones.values()) yield* overlay.sessions();
   }
 
   /** Those that need that snapshot. */
@@ -122,6 +121,11 @@ export class Clones {
     return this.list.filter(
       ({ isDependent, entry }) => isDependent && entry.snapshot.number === number,
     );
+  }
+
+  /** One of that name was deleted, and is not gone yet. */
+  isLeaving(name: string): boolean {
+    return this.#directory?.isLeaving(name) ?? false;
   }
 
   /** Names are the caller's to check. Throws system errors, and then there is none. */
@@ -139,17 +143,23 @@ export class Clones {
       createdAtMilliseconds,
       volumes,
     };
-    const [disk, files] = this.#opened();
-    files.make(entry);
-    return this.#openStores(disk, files, entry);
+    return this.#add(entry, this.#opened().make(entry, this.#group.clock));
+  }
+
+  #add(entry: CloneEntry, overlay: Overlay): Clone {
+    const clone = new Clone(entry, overlay);
+    this.#clones.set(entry.name, clone);
+    return clone;
   }
 
   /** Nobody has it open. What was written to it is gone. */
   async remove(clone: Clone): Promise<void> {
     this.#clones.delete(clone.name);
-    await clone.copying?.catch(() => undefined);
-    for (const { store } of clone.volumes) await store?.close();
-    this.#opened()[1].remove(clone.name);
+    const { copying } = clone;
+    await this.#opened().remove(
+      clone.overlay,
+      copying?.catch(() => undefined),
+    );
     this.#group.conditions.clear(
       `${this.#group.name}@${clone.name}`,
       'clone_unusable',
@@ -158,13 +168,10 @@ export class Clones {
   }
 
   /** One connection to a volume of a clone. */
-  openSession(clone: Clone, volume: CloneVolume, client: ExportClient): ExportSession {
-    const overlay = this.#overlayOf(clone, volume);
-    const session = new OverlaySession(this.#group, overlay, client, (inner) =>
+  openSession(clone: Clone, volume: OverlayVolume, client: ExportClient): ExportSession {
+    return new OverlaySession(this.#group, clone.overlay, volume, client, (inner) =>
       this.#openUnderlying(clone, volume, inner),
     );
-    volume.sessions.add(session);
-    return session;
   }
 
   /**
@@ -204,8 +211,7 @@ export class Clones {
     this.#isClosed = true;
     const all = [...this.#clones.values()];
     await Promise.allSettled(all.flatMap(({ copying }) => copying ?? []));
-    const stores = all.flatMap(({ volumes }) => volumes.flatMap(({ store }) => store ?? []));
-    await Promise.all(stores.map((store) => store.close()));
+    await Promise.all(all.map(({ overlay }) => overlay.close()));
   }
 
   #copy(clone: Clone): Promise<void> {
@@ -229,30 +235,13 @@ export class Clones {
     }
     if (isClosed()) return;
     const entry: CloneEntry = { ...clone.entry, isWhole: true };
-    this.#opened()[1].write(entry);
+    this.#opened().write(entry);
     clone.entry = entry;
-    for (const { sessions } of clone.volumes) for (const session of sessions) session.becameWhole();
+    clone.overlay.isWhole = true;
+    for (const session of clone.overlay.sessions()) session.becameWhole();
   }
 
-  #openStores(disk: Disk, files: CloneFiles, entry: CloneEntry): Clone {
-    let failure = '';
-    const volumes = entry.volumes.map((volume) => {
-      const path = files.store(entry.name, volume.id);
-      try {
-        const { clock } = this.#group;
-        return new CloneVolume(volume, PrivateStore.open(disk, clock, path, volume.dataBytes));
-      } catch (error) {
-        if (systemErrorCode(error) === undefined) throw error;
-        failure = `${path} cannot be opened: ${messageOf(error)}`;
-        return new CloneVolume(volume, undefined);
-      }
-    });
-    const clone = new Clone(entry, volumes, failure);
-    this.#clones.set(entry.name, clone);
-    return clone;
-  }
-
-  #openUnderlying(clone: Clone, volume: CloneVolume, client: ExportClient): ExportSession {
+  #openUnderlying(clone: Clone, volume: OverlayVolume, client: ExportClient): ExportSession {
     const { name } = this.#group;
     const snapshot = this.#snapshotOf(clone.entry);
     const all = snapshot ? this.#volumesOf(snapshot) : [];
@@ -267,22 +256,7 @@ export class Clones {
     return session;
   }
 
-  #overlayOf(clone: Clone, volume: CloneVolume): OverlayVolume {
-    const { store, metrics, sessions } = volume;
-    const name = this.#nameOf(clone, volume);
-    if (!store) throw new JnbdError('volume_abnormal', `${name}: ${clone.failure}`);
-    return {
-      name,
-      store,
-      metrics,
-      sessions,
-      get isWhole() {
-        return clone.entry.isWhole === true;
-      },
-    };
-  }
-
-  #nameOf(clone: Clone, { entry }: CloneVolume): string {
+  #nameOf(clone: Clone, { entry }: OverlayVolume): string {
     return `${this.#group.name}/${entry.name}@${clone.name}`;
   }
 
@@ -313,8 +287,8 @@ export class Clones {
     });
   }
 
-  #opened(): readonly [Disk, CloneFiles] {
-    if (this.#disk && this.#files) return [this.#disk, this.#files];
+  #opened(): OverlayDirectory<CloneEntry> {
+    if (this.#directory) return this.#directory;
     throw new JnbdError('group_state', `group ${this.#group.name} is not open yet`);
   }
 }

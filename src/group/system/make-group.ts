@@ -5,7 +5,7 @@ import type { Clock } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, systemErrorCode } from '../../platform/errors.ts';
 import { segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
-import { removeClones } from '../snapshots/clone-files.ts';
+import { cloneDirectory } from '../snapshots/clones.ts';
 import { dropPreserved } from '../../volume/preserved-blocks.ts';
 import { removeBases } from '../views/stored-bases.ts';
 import { removeBranches } from './branches.ts';
@@ -112,7 +112,7 @@ export function removeGroupFiles(disk: Disk, files: GroupFiles): void {
   removeBases(disk, files);
   if (disk.isDirectorySync(files.history)) disk.removeDirectorySync(files.history);
   removeBranches(disk, files);
-  removeClones(disk, files.clones);
+  cloneDirectory(disk, files).removeAll();
   for (const name of disk.listSync(files.directory)) {
     const path = `${files.directory}/${name}`;
     if (path !== files.unfinished && !disk.isDirectorySync(path)) disk.removeFileSync(path);

@@ -28,6 +28,7 @@ import {
   type JournalTruths,
   recoverJournal,
 } from '../order/recovery.ts';
+import { cloneDirectory } from '../snapshots/clones.ts';
 import { readViews } from '../views/group-views.ts';
 import { readBases } from '../views/stored-bases.ts';
 import { completeRestart } from './restart-journal.ts';
@@ -112,7 +113,7 @@ export async function openGroup(
     past,
   });
   openVolumes(disk, group, files, changes);
-  group.snapshots.clones.open(disk, files.clones);
+  group.snapshots.clones.open(cloneDirectory(disk, files));
   deleted.start(group);
   if (changes.length > 0) writeCatalog(disk, files.catalog, catalog);
   for (const area of found.areas) {

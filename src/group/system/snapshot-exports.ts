@@ -2,7 +2,8 @@ import { JnbdError } from '../../platform/errors.ts';
 import type { Export, ExportClient, ExportSession } from '../apply/export.ts';
 import { areaName, isHidden } from '../catalog/snapshots.ts';
 import type { Group } from '../order/group.ts';
-import type { Clone, CloneVolume } from '../snapshots/clones.ts';
+import type { OverlayVolume } from '../overlays/overlay.ts';
+import type { Clone } from '../snapshots/clones.ts';
 import { type SnapshotOfVolume, SnapshotSession } from '../snapshots/snapshot-session.ts';
 import { isIncomplete } from '../volumes/missing-contents.ts';
 import { refusalOf } from './export-refusal.ts';
@@ -53,9 +54,9 @@ export class CloneExport implements Export {
   readonly rotational: boolean;
   readonly #group: Group;
   readonly #clone: Clone;
-  readonly #volume: CloneVolume;
+  readonly #volume: OverlayVolume;
 
-  constructor(group: Group, clone: Clone, volume: CloneVolume, rotational: boolean) {
+  constructor(group: Group, clone: Clone, volume: OverlayVolume, rotational: boolean) {
     const { name, dataBytes } = volume.entry;
     this.name = `${group.name}/${name}@${clone.name}`;
     this.description = `volume ${name} of group ${group.name}, writable clone ${clone.name} of snapshot ${clone.entry.snapshot.name}`;
@@ -74,7 +75,7 @@ export class CloneExport implements Export {
 }
 
 /** Why no host may open that volume of the clone now. */
-function cloneRefusal(group: Group, clone: Clone, volume: CloneVolume): JnbdError | undefined {
+function cloneRefusal(group: Group, clone: Clone, volume: OverlayVolume): JnbdError | undefined {
   const name = `${group.name}/${volume.entry.name}@${clone.name}`;
   if (clone.failure !== '') return new JnbdError('volume_abnormal', `${name}: ${clone.failure}`);
   if (group.state !== 'normal') {

@@ -45,6 +45,7 @@ export function createClone(
     refuse('what the group holds is of no one instant before more is applied');
   if (snapshot.number > catalog.number || (isActive && snapshot.number > answerable))
     refuse('it is not everywhere yet where hosts wait for it; try again');
+  if (clones.isLeaving(name)) refuse('one of that name is being deleted; try again');
   if (clones.list.length >= clonesPerGroupMax)
     refuse(`there are ${clonesPerGroupMax} clones, which is the most; delete one`);
   try {
@@ -76,13 +77,11 @@ export async function deleteClone(group: Group, clone: Clone, force: boolean): P
     const text = `clone ${full} is in use by ${session.client.peer}; disconnect it first`;
     throw new JnbdError('volume_in_use', text);
   }
-  const isWritten = clone.volumes.some(
-    ({ store }) => !store || store.next(true, 0, store.blocks) < store.blocks,
-  );
-  if (isWritten && !force) {
+  const { overlay } = clone;
+  if (overlay.isWritten && !force) {
     throw new JnbdError(
       'confirmation_needed',
-      `what was written to clone ${full} (${formatSize(clone.allocatedBytes)}) is on no other system, and lost with it; add --force`,
+      `what was written to clone ${full} (${formatSize(overlay.allocatedBytes)}) is on no other system, and lost with it; add --force`,
     );
   }
   await group.snapshots.clones.remove(clone);

@@ -2,7 +2,7 @@ import type { PrivateStore, StoreUser } from '../../history/private-store.ts';
 import type { ReceiveSlab, ReceiveSlabs } from '../../journal/receive-slab.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { FileExtent } from '../../platform/disk.ts';
-import { messageOf, systemErrorCode } from '../../platform/errors.ts';
+import { JnbdError, messageOf, systemErrorCode } from '../../platform/errors.ts';
 import { blockBytes, MiB } from '../../platform/limits.ts';
 import { extentStateOf } from '../../volume/volume-extents.ts';
 import {
@@ -16,24 +16,14 @@ import {
   readPending,
   type VolumeMetrics,
 } from '../apply/export.ts';
-import type { OpenSession } from '../apply/volume.ts';
+import type { Overlay, OverlayUser, OverlayVolume } from './overlay.ts';
 import { OverlayReads } from './overlay-reads.ts';
 
 /** What is cleared in one turn; then the others have theirs. */
 const clearBytesMax = 64 * MiB;
 
-/** One volume that can be written to over something that cannot: a clone's, or a view's. */
-export interface OverlayVolume {
-  /** For messages: `GROUP/VOLUME@NAME`. */
-  readonly name: string;
-  readonly store: PrivateStore;
-  /** The store has all blocks: nothing underneath is needed, or there, any more. */
-  readonly isWhole: boolean;
-  readonly metrics: VolumeMetrics;
-  readonly sessions: Set<OverlaySession>;
-}
-
 export interface OverlayGroup {
+  readonly name: string;
   readonly clock: Clock;
   readonly slabs: ReceiveSlabs;
   readonly guard: { isShort(bytes: number): boolean; refused(): void };
@@ -62,7 +52,7 @@ const waits = 0;
  * request waits where it was received. Update numbers are the store's: a write is answered at once, FUA and FLUSH
  * once it is durable there.
  */
-export class OverlaySession implements ExportSession, OpenSession, StoreUser {
+export class OverlaySession implements ExportSession, OverlayUser, StoreUser {
   readonly sizeBytes: number;
   readonly readOnly = false;
   readonly client: ExportClient;
@@ -72,6 +62,7 @@ export class OverlaySession implements ExportSession, OpenSession, StoreUser {
   /** Nobody there waits for updates of the group. */
   readonly waitsFor = 0;
   readonly #group: OverlayGroup;
+  readonly #overlay: Overlay;
   readonly #volume: OverlayVolume;
   readonly #store: PrivateStore;
   #underlying: ExportSession | undefined;
@@ -90,19 +81,23 @@ export class OverlaySession implements ExportSession, OpenSession, StoreUser {
   #isOpen = true;
   errorText = '';
 
+  /** Throws volume_abnormal, and what `openUnderlying` does. */
   constructor(
     group: OverlayGroup,
+    overlay: Overlay,
     volume: OverlayVolume,
     client: ExportClient,
     openUnderlying: OpenUnderlying,
   ) {
     this.#group = group;
+    this.#overlay = overlay;
     this.#volume = volume;
+    if (!volume.store) throw new JnbdError('volume_abnormal', this.#text(overlay.failure));
     this.#store = volume.store;
     this.client = client;
     this.metrics = volume.metrics;
     this.sizeBytes = volume.store.dataBytes;
-    this.#underlying = volume.isWhole
+    this.#underlying = overlay.isWhole
       ? undefined
       : openUnderlying({
           peer: client.peer,
@@ -114,7 +109,7 @@ export class OverlaySession implements ExportSession, OpenSession, StoreUser {
             this.becameWhole();
           },
           revoke: (reason) => {
-            if (!volume.isWhole) client.revoke(reason);
+            if (!overlay.isWhole) client.revoke(reason);
           },
         });
     const underlying = (): ExportSession | undefined => this.#underlying;
@@ -123,6 +118,7 @@ export class OverlaySession implements ExportSession, OpenSession, StoreUser {
       if (this.#isOpen) client.readCompleted(token, error);
     });
     this.#store.add(this);
+    volume.sessions.add(this);
   }
 
   get slabs(): ReceiveSlabs {
@@ -160,7 +156,7 @@ export class OverlaySession implements ExportSession, OpenSession, StoreUser {
 
   /** If it is, what is underneath is left, once nothing is read there any more. */
   becameWhole(): void {
-    if (!this.#volume.isWhole || this.#reads.isReadingUnderneath) return;
+    if (!this.#overlay.isWhole || this.#reads.isReadingUnderneath) return;
     this.#underlying?.close();
     this.#underlying = undefined;
   }
@@ -394,6 +390,7 @@ export class OverlaySession implements ExportSession, OpenSession, StoreUser {
   }
 
   #text(what: string): string {
-    return what.includes(this.#volume.name) ? what : `${this.#volume.name}: ${what}`;
+    const name = `${this.#group.name}/${this.#volume.entry.name}@${this.#overlay.name}`;
+    return what.includes(name) ? what : `${name}: ${what}`;
   }
 }
