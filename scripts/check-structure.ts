@@ -51,16 +51,7 @@ export const allowedImports: Readonly<Record<string, readonly string[]>> = {
   platform: [],
 };
 
-const belowVolumes = [
-  'order',
-  'cuts',
-  'followers',
-  'snapshots',
-  'views',
-  'overlays',
-  'apply',
-  'catalog',
-];
+const belowVolumes = 'order cuts followers snapshots views overlays apply catalog'.split(' ');
 const betweenSystems = ['peers', 'transport', 'protocol'];
 
 /** The parts that are divided: their folders, and what files of each may import of the same part beside it. */
