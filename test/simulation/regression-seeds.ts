@@ -122,6 +122,17 @@ export const regressionSeeds: readonly RegressionSeed[] = [
     found: 'an heir that read late that a group was its own took over beside its giver',
   },
   {
+    seed: 225,
+    profile: 'fleet',
+    found: 'what a group that was closed could not read was told of the next one of its id',
+  },
+  {
+    seed: 321,
+    profile: 'fleet',
+    found:
+      'the model wanted kept what was gone when somebody was told of by one that came back (the engine was right)',
+  },
+  {
     seed: 5,
     profile: 'synchronousFleet',
     found:

@@ -35,6 +35,7 @@ export class SourceGroup {
   #isAsked = false;
   #isAskedUrgently = false;
   #isStopping = false;
+  #isClosed = false;
   #trouble: string | undefined;
 
   constructor(
@@ -141,7 +142,8 @@ export class SourceGroup {
 
   /** What would have to be there cannot be read; undefined: something was read. */
   noteTrouble(message: string | undefined): void {
-    if (message === this.#trouble) return;
+    // A group of the same id may be there by now, which what ends here says nothing about.
+    if (message === this.#trouble || this.#isClosed) return;
     this.#trouble = message;
     this.#post({ kind: 'trouble', groupId: this.journal.picture.groupId, message });
   }
@@ -157,6 +159,8 @@ export class SourceGroup {
   }
 
   close(): void {
+    this.noteTrouble(undefined);
+    this.#isClosed = true;
     this.journal.close();
     for (const reader of this.#readers.values()) this.buffers.leave(reader);
     this.#readers.clear();

@@ -29,7 +29,7 @@ export class FleetHolds {
     const { usedBytes } = group.chain;
     if (group === seen.group && released !== seen.released) {
       this.#lookAtFollowers(source, group);
-      this.#lookAtFloor(source, group, Math.max(usedBytes, seen.usedBytes));
+      this.#lookAtFloor(source, group, seen.released, Math.max(usedBytes, seen.usedBytes));
     } else if (group !== seen.group) {
       this.#lookAtFollowers(source, group);
     }
@@ -62,7 +62,7 @@ export class FleetHolds {
   }
 
   /** While there is room, nothing is that somebody needs who may follow it next (SAFETY 15). */
-  #lookAtFloor(source: FleetMember, group: Group, usedBytes: number): void {
+  #lookAtFloor(source: FleetMember, group: Group, before: number, usedBytes: number): void {
     const { followers, chain, watermarks } = group;
     if (usedBytes > chain.capacityBytes * floorShare) return;
     const held = new Set<number>();
@@ -73,6 +73,8 @@ export class FleetHolds {
     }
     for (const { systemId, name, received } of followers.members.list()) {
       if (held.has(systemId) || received >= watermarks.released) continue;
+      // Of those below one that was behind, some of what they need was gone when that one came back.
+      if (received < before) continue;
       this.#report(
         `${source.name} released ${watermarks.released}, and ${name}, which may follow it next, has ${received} as far as it knows`,
       );
