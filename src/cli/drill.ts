@@ -10,11 +10,11 @@ export const command: LocalCommand<'drill'> = {
   kind: 'local',
   name: 'drill',
   async run(input, context, print) {
-    const { group, check, timeout } = verbs.drill.parameters.parse(input);
+    const { group, check, timeout, writable } = verbs.drill.parameters.parse(input);
     const shell = check ?? fileSystemCheck();
     const client = new ControlClient(context.location);
     const name = `drill-${process.pid}-${Date.now()}`;
-    const { view } = await client.change('view create', { group, at: 'latest', name });
+    const { view } = await client.change('view create', { group, at: 'latest', name, writable });
     const path = `${group}@${name}`;
     const startedAt = Date.now();
     let end: CheckEnd;

@@ -1,8 +1,9 @@
 import type { ReadCommand } from './command.ts';
 import { findGroup } from './found.ts';
+import { formatSize } from '../platform/size-text.ts';
 import { table } from './texts.ts';
 
-const head = ['VIEW', 'UPDATE', 'STATE', 'MADE', 'VOLUMES', 'CLIENTS'];
+const head = ['VIEW', 'UPDATE', 'STATE', 'MADE', 'KEEPS', 'VOLUMES', 'CLIENTS'];
 
 export const command: ReadCommand<'view list'> = {
   kind: 'read',
@@ -13,11 +14,12 @@ export const command: ReadCommand<'view list'> = {
       ? 'no views'
       : table(
           head,
-          views.map(({ name, number, state, createdAt, volumes }) => [
+          views.map(({ name, number, state, writable, createdAt, allocatedBytes, volumes }) => [
             name,
             String(number),
-            state,
+            writable ? `${state}, writable` : state,
             createdAt,
+            writable ? formatSize(allocatedBytes) : '-',
             volumes.map((volume) => volume.name).join(', '),
             volumes.flatMap(({ clients }) => clients).join(', ') || '-',
           ]),

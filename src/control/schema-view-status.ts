@@ -29,6 +29,9 @@ export const viewStatus = z.strictObject({
   number: updateNumber.meta({ description: 'it shows all updates up to this one' }),
   createdAt: z.string().meta({ description: 'RFC 3339' }),
   state: z.enum(['opening', 'open', 'ended']),
+  writable: z.boolean(),
+  failure: z.string().meta({ description: 'why it cannot be used; empty: it can' }),
+  allocatedBytes: bytes.meta({ description: 'what was written to it, on disk' }),
   missing: z
     .array(z.string())
     .meta({ description: 'volumes that were deleted since, and are not in it' }),

@@ -22,11 +22,14 @@ export const viewVerbs = {
       group: groupArgument,
       at: argument('--at <POSITION>', positionForms, pastPosition),
       name: option('--name <NAME>', 'what it is called (default at-NUMBER)', groupName),
+      writable: flag('--writable', 'hosts can write to it; that is kept on this system alone'),
     }),
     result: z.strictObject({ result: outcome, group: z.string(), view: viewStatus }),
     details:
       'Each volume is read as GROUP/VOLUME@NAME, while hosts go on writing and whatever role the group has\n' +
-      'here. How far back a view can be is set by: jnbd group configure GROUP --history 24h',
+      'here. How far back a view can be is set by: jnbd group configure GROUP --history 24h\n' +
+      'What is written to a writable one is safe once it was flushed, as on a disk, and takes space. It ends with the\n' +
+      'view: where the journal has no more room for the past, too. What is to stay is better a clone of a snapshot.',
   },
   'view list': {
     kind: 'read',
@@ -37,7 +40,10 @@ export const viewVerbs = {
     kind: 'change',
     parameters: z.strictObject({
       view: viewArgument,
-      force: flag('--force', 'also while clients are connected to it'),
+      force: flag(
+        '--force',
+        'also while clients are connected to it; needed where it was written to, because that is lost',
+      ),
     }),
     result: z.strictObject({ result: outcome }),
   },
@@ -88,6 +94,7 @@ export const viewVerbs = {
         z.string().min(1, { error: 'give a command' }),
       ),
       timeout: option('--timeout <TIME>', 'how long it may take (default 10m)', milliseconds),
+      writable: flag('--writable', 'the check may write to the view, as a mount does'),
     }),
     result: z.strictObject({
       result: z.literal('passed'),

@@ -33,6 +33,15 @@ export const viewMetrics: readonly SnapshotMetric[] = [
     values: ({ name, views }) => one(name, views.list.length),
   },
   {
+    name: 'jnbd_views_written_bytes',
+    help: 'What was written to views that can be written to, on disk.',
+    type: 'gauge',
+    values: ({ name, views }) => {
+      const bytes = views.list.reduce((sum, view) => sum + (view.overlay?.allocatedBytes ?? 0), 0);
+      return one(name, bytes);
+    },
+  },
+  {
     name: 'jnbd_last_proven_recoverable_seconds',
     help: 'How long ago a drill passed; nothing before one did.',
     type: 'gauge',

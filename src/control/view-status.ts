@@ -16,6 +16,9 @@ export function viewStatusOf(group: Group, view: View, doors: SnapshotDoors): Vi
     number,
     createdAt: new Date(createdAtMilliseconds).toISOString(),
     state: view.state,
+    writable: view.isWritable,
+    failure: view.overlay?.failure || view.reason,
+    allocatedBytes: view.overlay?.allocatedBytes ?? 0,
     missing: [...view.missing],
     volumes: view.volumes.map(({ entry, sessions }) => {
       const fullName = `${group.name}/${entry.name}@${name}`;

@@ -24,13 +24,15 @@ export class ViewVerbs {
     this.#sources = sources;
   }
 
-  async create({ group: name, at, name: wanted }: Parameters<'view create'>) {
+  async create({ group: name, at, name: wanted, writable }: Parameters<'view create'>) {
     const { system, disk, report } = this.#sources;
     const group = system.group(name);
     const number = at === 'latest' ? undefined : await pastUpdateAt(disk, group, at);
-    const { view, created } = await group.views.create(wanted, number);
-    if (created)
-      this.#event('view_created', group, view.entry.name, `shows update ${view.entry.number}`);
+    const { view, created } = await group.views.create(wanted, number, writable ?? false);
+    if (created) {
+      const what = `shows update ${view.entry.number}${view.isWritable ? ', and can be written to' : ''}`;
+      this.#event('view_created', group, view.entry.name, what);
+    }
     return {
       result: created ? ('done' as const) : ('already_done' as const),
       group: name,
@@ -38,11 +40,11 @@ export class ViewVerbs {
     };
   }
 
-  delete({ view, force }: Parameters<'view delete'>): Promise<Result<'view delete'>> {
+  async delete({ view, force }: Parameters<'view delete'>): Promise<Result<'view delete'>> {
     const group = this.#sources.system.group(view.group);
-    const deleted = group.views.delete(view.name, force ?? false);
+    const deleted = await group.views.delete(view.name, force ?? false);
     if (deleted) this.#event('view_deleted', group, view.name, 'was deleted');
-    return Promise.resolve({ result: deleted ? 'done' : 'already_done' });
+    return { result: deleted ? 'done' : 'already_done' };
   }
 
   async diff({ group: name, from, to }: Parameters<'view diff'>): Promise<Result<'view diff'>> {

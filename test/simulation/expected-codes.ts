@@ -114,6 +114,7 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   cut_promotion_unfinished: 'elsewhere',
   cut_member_moved: 'elsewhere',
   clone_unusable: 'elsewhere',
+  view_unusable: 'elsewhere',
   snapshot_missed: 'elsewhere',
   history_failed: 'elsewhere',
   history_short: 'elsewhere',

@@ -36,6 +36,7 @@ export type ConditionCode =
   | 'cut_promotion_unfinished'
   | 'cut_member_moved'
   | 'clone_unusable'
+  | 'view_unusable'
   | 'snapshot_missed';
 
 export type Severity = 'warning' | 'error';

@@ -64,6 +64,10 @@ export class GroupFiles {
   get views(): string {
     return `${this.directory}/views`;
   }
+  /** Those that can be written to, and what was written to them. */
+  get writableViews(): string {
+    return `${this.directory}/writable-views`;
+  }
   /** What the last drill said. */
   get proven(): string {
     return `${this.directory}/proven`;

@@ -262,9 +262,8 @@ export class Group {
     this.changes.stop();
     this.cuts.close(this.#failureText);
     this.synchronous.close();
-    this.views.close();
     this.followers.close();
-    await this.#driver?.close();
+    await Promise.all([this.views.close(), this.#driver?.close()]);
     await this.snapshots.close();
     this.follow.close();
     this.#head.close();

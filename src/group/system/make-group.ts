@@ -8,6 +8,7 @@ import { segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
 import { cloneDirectory } from '../snapshots/clones.ts';
 import { dropPreserved } from '../../volume/preserved-blocks.ts';
 import { removeBases } from '../views/stored-bases.ts';
+import { writableViewDirectory } from '../views/writable-views.ts';
 import { removeBranches } from './branches.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { journalAreas, readCatalog, writeCatalog } from '../catalog/catalog.ts';
@@ -113,6 +114,7 @@ export function removeGroupFiles(disk: Disk, files: GroupFiles): void {
   if (disk.isDirectorySync(files.history)) disk.removeDirectorySync(files.history);
   removeBranches(disk, files);
   cloneDirectory(disk, files).removeAll();
+  writableViewDirectory(disk, files).removeAll();
   for (const name of disk.listSync(files.directory)) {
     const path = `${files.directory}/${name}`;
     if (path !== files.unfinished && !disk.isDirectorySync(path)) disk.removeFileSync(path);

@@ -53,6 +53,9 @@ function sealedDamages(disk: Disk, files: GroupFiles, cutsDirectory: string): Da
   const cuts = disk.isDirectorySync(cutsDirectory) ? disk.listSync(cutsDirectory) : [];
   const bases = disk.isDirectorySync(files.history) ? disk.listSync(files.history) : [];
   const clones = disk.isDirectorySync(files.clones) ? disk.listSync(files.clones) : [];
+  const written = disk.isDirectorySync(files.writableViews)
+    ? disk.listSync(files.writableViews)
+    : [];
   const sealed = [
     files.catalog,
     files.follow,
@@ -64,6 +67,7 @@ function sealedDamages(disk: Disk, files: GroupFiles, cutsDirectory: string): Da
     files.views,
     ...bases.map((name) => basePath(`${files.history}/${name}`)),
     ...clones.map((name) => `${files.clones}/${name}/clone`),
+    ...written.map((name) => `${files.writableViews}/${name}/view`),
     ...cuts.filter((name) => name.endsWith('.cut')).map((name) => `${cutsDirectory}/${name}`),
   ];
   const maps = disk.listSync(files.directory).filter((name) => /^dirty-\d+$/.test(name));

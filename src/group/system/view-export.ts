@@ -1,6 +1,8 @@
+import { must } from '../../platform/assert.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { Export, ExportClient, ExportSession } from '../apply/export.ts';
 import type { Group } from '../order/group.ts';
+import { OverlaySession } from '../overlays/overlay-session.ts';
 import type { View, ViewVolume } from '../views/view.ts';
 import { ViewSession } from '../views/view-session.ts';
 
@@ -9,7 +11,7 @@ export class ViewExport implements Export {
   readonly name: string;
   readonly description: string;
   readonly sizeBytes: number;
-  readonly readOnly = true;
+  readonly readOnly: boolean;
   readonly rotational: boolean;
   readonly #group: Group;
   readonly #view: View;
@@ -17,9 +19,11 @@ export class ViewExport implements Export {
 
   constructor(group: Group, view: View, volume: ViewVolume, rotational: boolean) {
     const { name, number } = view.entry;
+    const what = view.isWritable ? `, writable view ${name}` : '';
     this.name = `${group.name}/${volume.entry.name}@${name}`;
-    this.description = `volume ${volume.entry.name} of group ${group.name} as of update ${number}`;
+    this.description = `volume ${volume.entry.name} of group ${group.name} as of update ${number}${what}`;
     this.sizeBytes = volume.entry.sizeBytes;
+    this.readOnly = !view.isWritable;
     this.rotational = rotational;
     this.#group = group;
     this.#view = view;
@@ -27,7 +31,25 @@ export class ViewExport implements Export {
   }
 
   open(client: ExportClient): ExportSession {
-    if (this.#view.state !== 'open') throw new JnbdError('state_refuses', this.#view.reason);
+    const { state, reason, isWritable, overlay } = this.#view;
+    const isOpening = state === 'opening' || (isWritable && !overlay);
+    if (isOpening) throw new JnbdError('state_refuses', `${this.name} is being opened; try again`);
+    if (state === 'ended') throw new JnbdError('state_refuses', reason);
+    if (!overlay) return this.#openPast(client);
+    if (overlay.failure !== '')
+      throw new JnbdError('volume_abnormal', `${this.name}: ${overlay.failure}`);
+    const { id } = this.#volume;
+    const written = overlay.volumes.find(({ entry }) => entry.id === id);
+    return new OverlaySession(
+      this.#group,
+      overlay,
+      must(written, 'what is written has all volumes of the view'),
+      client,
+      (inner) => this.#openPast(inner),
+    );
+  }
+
+  #openPast(client: ExportClient): ExportSession {
     const session = new ViewSession(this.#group, this.#view, this.#volume, client);
     this.#volume.sessions.add(session);
     return session;

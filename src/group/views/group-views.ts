@@ -14,6 +14,7 @@ import type { HistoryGroup, HistoryUsers } from './history-group.ts';
 import type { StoredBase } from './stored-bases.ts';
 import { type Proven, readProven, writeProven } from './proven.ts';
 import { View, type ViewEntry } from './view.ts';
+import { WritableViews } from './writable-views.ts';
 
 interface ViewsFile {
   readonly formatVersion: 1;
@@ -57,6 +58,7 @@ export class GroupViews implements HistoryUsers {
   readonly #files: GroupFiles;
   readonly #baseFiles: BaseFiles;
   readonly #views: View[];
+  readonly #writable: WritableViews;
   /** Views that wait for a base to be made of. */
   #waiting = 0;
   #proven: Proven | undefined;
@@ -67,7 +69,8 @@ export class GroupViews implements HistoryUsers {
     this.#group = group;
     this.#files = files;
     this.#baseFiles = new BaseFiles(deps.disk);
-    this.#views = known.views.map((entry) => new View(entry));
+    this.#writable = new WritableViews({ ...deps, group, files });
+    this.#views = [...known.views.map((entry) => new View(entry)), ...this.#writable.kept()];
     this.#proven = readProven(deps.disk, files.proven);
     this.history = new GroupHistory(deps, group, files, known.bases, this);
   }
@@ -115,43 +118,50 @@ export class GroupViews implements HistoryUsers {
     for (const view of this.#views) {
       void this.#open(view).catch((error: unknown) => {
         if (this.#isClosed) return;
-        this.#lose(view, messageOf(error));
+        const isPossible = this.history.bases.some(({ number }) => number === view.entry.base);
+        if (view.isWritable && isPossible) this.#writable.unusable(view, messageOf(error));
+        else this.#lose(view, messageOf(error));
       });
     }
   }
 
-  close(): void {
+  /** Syncs what was written to views. Sessions were told to go. */
+  async close(): Promise<void> {
     this.#isClosed = true;
     this.history.close();
     for (const view of this.#views) view.end(this.#group.failureText);
     this.#baseFiles.close();
+    await this.#writable.close(this.#views);
   }
 
   /**
-   * Shows update `number`, or what is newest, under that name, or one made of the number. `created` false: it was
-   * there. Rejects with JnbdError: state_refuses, exists_differently, record_unreadable, write_failed, disk_full.
+   * Shows update `number`, or what is newest, under that name, or one made of the number; `isWritable`: what hosts
+   * write to it is kept on this system alone, until it ends. `created` false: it was there. Rejects with JnbdError:
+   * state_refuses, exists_differently, record_unreadable, write_failed, disk_full.
    */
   async create(
     name: string | undefined,
     number: number | undefined,
+    isWritable = false,
   ): Promise<{ readonly view: View; readonly created: boolean }> {
     if (name !== undefined) checkName('view', name);
     const named = name === undefined ? undefined : this.find(name);
-    if (named) return { view: sameView(named, number, this.#group.name), created: false };
+    if (named) return { view: this.#same(named, number, isWritable), created: false };
     this.#checkPossible(number);
     const { at, base } = await this.#position(number);
     const ownName = name ?? `at-${at}`;
     const known = this.find(ownName);
-    if (known) return { view: sameView(known, at, this.#group.name), created: false };
+    if (known) return { view: this.#same(known, at, isWritable), created: false };
     this.#checkName(ownName);
     const createdAtMilliseconds = this.#deps.clock.wallMilliseconds();
-    const view = new View({ name: ownName, number: at, base, createdAtMilliseconds });
+    const view = new View({ name: ownName, number: at, base, createdAtMilliseconds }, isWritable);
     this.#views.push(view);
     try {
       await this.#open(view);
       if (view.state === 'ended') throw new JnbdError('state_refuses', view.reason);
       if (view.volumes.length === 0) throw this.#refusal(`it has no volumes at update ${at}`);
-      this.#write();
+      if (isWritable) this.#writable.make(view);
+      else this.#write();
     } catch (error) {
       this.#forget(view, messageOf(error));
       throw refusedBySystem(error, 'write_failed', `cannot make view ${ownName}`) ?? error;
@@ -160,8 +170,8 @@ export class GroupViews implements HistoryUsers {
     return { view, created: true };
   }
 
-  /** False: there is none. Throws volume_in_use, write_failed, disk_full. */
-  delete(name: string, force: boolean): boolean {
+  /** False: there is none. Rejects with JnbdError: volume_in_use, confirmation_needed, write_failed, disk_full. */
+  async delete(name: string, force: boolean): Promise<boolean> {
     const view = this.find(name);
     if (!view) return false;
     const peers = view.sessions.map(({ client }) => client.peer);
@@ -171,12 +181,15 @@ export class GroupViews implements HistoryUsers {
         `view ${this.#group.name}@${name} is in use by ${peers.join(', ')}; disconnect them first, or add --force`,
       );
     }
+    this.#writable.checkLoss(view, force);
+    const reason = `view ${this.#group.name}@${name} was deleted`;
     try {
-      this.#write(view);
+      if (!view.isWritable) this.#write(view);
+      this.#forget(view, reason);
+      await this.#writable.remove(view);
     } catch (error) {
       throw refusedBySystem(error, 'write_failed', `cannot delete view ${name}`) ?? error;
     }
-    this.#forget(view, `view ${this.#group.name}@${name} was deleted`);
     this.#group.changed();
     return true;
   }
@@ -253,7 +266,22 @@ export class GroupViews implements HistoryUsers {
     throw this.#refusal(`it has ${viewsMax} views already; next: jnbd view delete ${name}@NAME`);
   }
 
+  #same(view: View, number: number | undefined, isWritable: boolean): View {
+    const { name, number: known } = view.entry;
+    const full = `${this.#group.name}@${name}`;
+    const next = `next: jnbd view delete ${full}`;
+    if (number !== undefined && number !== known) {
+      const text = `view ${full} shows update ${known}, not ${number}; ${next}`;
+      throw new JnbdError('exists_differently', text);
+    }
+    if (view.isWritable === isWritable) return view;
+    const text = `view ${full} ${isWritable ? 'cannot' : 'can'} be written to; ${next}`;
+    throw new JnbdError('exists_differently', text);
+  }
+
   #checkName(name: string): void {
+    if (this.#writable.isLeaving(name))
+      throw this.#refusal(`a view ${name} is being deleted; try again`);
     const { living, clones } = this.#group.snapshots;
     const isSnapshot = living.some((snapshot) => snapshot.name === name);
     if (!isSnapshot && !clones.find(name)) return;
@@ -281,15 +309,20 @@ export class GroupViews implements HistoryUsers {
   /** What it shows is not there any more. */
   #lose(view: View, reason: string): void {
     const { name } = view.entry;
-    const text = `view ${this.#group.name}@${name} ended: ${reason}`;
+    const text = `view ${this.#group.name}@${name} ended: ${reason}${this.#writable.lossTextOf(view)}`;
     this.#forget(view, text);
     this.#deps.event('view_ended', text, { group: this.#group.name, view: name });
-    try {
-      this.#write();
-    } catch (error) {
-      // At the next start it finds nothing that it could be made of.
+    // What stays is found at the next start, and nothing that it could be made of.
+    const ignored = (error: unknown): void => {
       if (systemErrorCode(error) === undefined) throw error;
-    }
+    };
+    if (view.isWritable) void this.#writable.remove(view).catch(ignored);
+    else
+      try {
+        this.#write();
+      } catch (error) {
+        ignored(error);
+      }
   }
 
   #forget(view: View, reason: string): void {
@@ -301,16 +334,10 @@ export class GroupViews implements HistoryUsers {
 
   /** Those that are whole. Throws system errors. */
   #write(without?: View): void {
-    const views = this.#views.filter((view) => view !== without && view.state !== 'ended');
+    const views = this.#views.filter(
+      (view) => view !== without && view.state !== 'ended' && !view.isWritable,
+    );
     const file: ViewsFile = { formatVersion: 1, views: views.map(({ entry }) => entry) };
     writeSealedJson(this.#deps.disk, this.#files.views, file);
   }
-}
-
-/** Throws exists_differently. */
-function sameView(view: View, number: number | undefined, group: string): View {
-  const { name, number: known } = view.entry;
-  if (number === undefined || number === known) return view;
-  const text = `view ${group}@${name} shows update ${known}, not ${number}; next: jnbd view delete ${group}@${name}`;
-  throw new JnbdError('exists_differently', text);
 }

@@ -7,6 +7,7 @@ import { indexRecord } from '../../volume/index-record.ts';
 import { CountedVolumeMetrics } from '../apply/volume-metrics.ts';
 import type { OpenSession } from '../apply/volume.ts';
 import type { CatalogVolume } from '../catalog/catalog.ts';
+import type { Overlay } from '../overlays/overlay.ts';
 import type { BaseBits } from './base-bits.ts';
 import type { KeptBase } from './history-group.ts';
 import { type ListingGroup, listUpdates } from './listed-updates.ts';
@@ -56,6 +57,9 @@ const tableNodesMax = 2 ** 15;
 /** All volumes of a group as they were at one update number, while they go on changing. */
 export class View {
   readonly entry: ViewEntry;
+  readonly isWritable: boolean;
+  /** What is written to it; undefined: nothing can be, or not yet. */
+  overlay: Overlay | undefined;
   readonly volumes: ViewVolume[] = [];
   /** Volumes that were there then, and whose contents are not any more. */
   readonly missing: string[] = [];
@@ -63,8 +67,10 @@ export class View {
   /** Why it ended. */
   reason = '';
 
-  constructor(entry: ViewEntry) {
+  constructor(entry: ViewEntry, isWritable = false, overlay?: Overlay) {
     this.entry = entry;
+    this.isWritable = isWritable;
+    this.overlay = overlay;
   }
 
   get state(): ViewState {

@@ -232,13 +232,13 @@ export async function removeClone(model: SnapshotModel, clone: CloneModel): Prom
   assert.equal(model.machine.disk.existsSync(`${clonesPath}/${clone.name}`), false);
 }
 
-/** The process dies in some operation on clones' files. */
-export function dieAtClones(model: SnapshotModel): void {
+/** The process dies in some operation on files of clones, or others below `path`. */
+export function dieAtClones(model: SnapshotModel, path = clonesPath): void {
   const { random, machine } = model.machine;
   machine.faults.add({
     kind: 'death',
     operation: random.pick(['write', 'write', 'sync', 'sync', 'entry'] as const),
-    path: clonesPath,
+    path,
     nth: random.between(1, random.pick([2, 10, 40])),
   });
 }

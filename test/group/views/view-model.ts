@@ -46,12 +46,12 @@ export class ViewModel extends SnapshotModel {
     this.views.push({ name, number: at });
   }
 
-  deleteView(): void {
+  async deleteView(): Promise<void> {
     if (this.views.length === 0) return;
     const [gone] = this.views.splice(this.machine.random.int(this.views.length), 1);
     const { name } = must(gone, 'there is one');
     for (const volume of this.volumes) this.close(`${volume.name}@${name}`);
-    assert.equal(this.past.delete(name, false), true);
+    assert.equal(await this.machine.run(this.past.delete(name, false)), true);
   }
 
   async readView(): Promise<void> {

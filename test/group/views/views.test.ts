@@ -33,7 +33,7 @@ test.each(seeds)('any instant of the window reads what it was (%i)', async (seed
     else if (chance < 50) await model.trim();
     else if (chance < 56) await model.beginBase();
     else if (chance < 64 && model.views.length < 6) await model.createView();
-    else if (chance < 67) model.deleteView();
+    else if (chance < 67) await model.deleteView();
     else if (chance < 90) await model.readView();
     else if (chance < 98) await machine.pass(random.int(400));
     else {
@@ -64,7 +64,7 @@ test.each(seeds)('no crash changes the past (%i)', async (seed) => {
       else if (chance < 60) await model.clear(true);
       else if (chance < 66) await model.beginBase();
       else if (chance < 74 && model.views.length < 5) await model.createView();
-      else if (chance < 78) model.deleteView();
+      else if (chance < 78) await model.deleteView();
       else if (chance < 86) await model.readView();
       else if (chance < 95) await machine.pass(random.int(1000));
       else await model.flush();
@@ -78,7 +78,7 @@ test.each(seeds)('no crash changes the past (%i)', async (seed) => {
     await model.checkViews();
     for (let count = 0; count < 3; count += 1) await model.createView();
     await model.checkViews();
-    while (model.views.length > 2) model.deleteView();
+    while (model.views.length > 2) await model.deleteView();
   }
 });
 
@@ -94,7 +94,7 @@ test('a view of now needs no window, and nothing is kept behind it', async () =>
   await model.checkViews();
   expect(model.past.history.bases).toHaveLength(1);
   await expect(machine.run(model.past.create('before', 1))).rejects.toThrow(/not kept any more/);
-  model.deleteView();
+  await model.deleteView();
   await machine.pass(1000);
   expect(model.past.history.bases).toEqual([]);
   expect(machine.disk.listSync('/data/groups/g/history')).toEqual([]);
