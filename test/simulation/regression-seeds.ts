@@ -133,6 +133,17 @@ export const regressionSeeds: readonly RegressionSeed[] = [
       'the model wanted kept what was gone when somebody was told of by one that came back (the engine was right)',
   },
   {
+    seed: 1262,
+    profile: 'fleet',
+    found:
+      'an heir told that its group was taken back until the one that it followed was written to',
+  },
+  {
+    seed: 1550,
+    profile: 'fleet',
+    found: 'a system that came back from a branch stayed suspended, which nobody could see before',
+  },
+  {
     seed: 5,
     profile: 'synchronousFleet',
     found:

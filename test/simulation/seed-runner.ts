@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { FaultCounter } from './faults.ts';
 import type { ProfileName } from './profiles.ts';
 import { runSeed, stepsOf } from './run-seed.ts';
+import { ProcessDied } from './simulated-process-disk.ts';
 
 /** What is told of a seed that failed. */
 const logLines = 12;
@@ -56,7 +57,13 @@ export async function runHere(
 ): Promise<Record<string, number>> {
   const counter = new FaultCounter();
   const { seed: first, count, steps, profile, verbose, isFirstFailureEnough } = options;
-  for (let seed = first; seed < first + count; seed += 1) {
+  let seed = first;
+  process.on('unhandledRejection', (error) => {
+    // What a dying process does to itself hurts nobody.
+    if (error instanceof ProcessDied) return;
+    throw new Error(`seed ${seed}: nobody looked at an error`, { cause: error });
+  });
+  for (; seed < first + count; seed += 1) {
     const started = performance.now();
     const result = await runSeed(seed, counter, {
       ...(steps === undefined ? {} : { steps }),

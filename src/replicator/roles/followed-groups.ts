@@ -110,7 +110,9 @@ export class FollowedGroups implements SystemWatcher {
       throw new JnbdError('state_refuses', text);
     }
     const { state } = group.follow;
-    const next = followState(wanted, state);
+    // What is diverged follows nobody: no command could have let it go on.
+    const isSuspended = group.role === 'secondary' && (state?.isSuspended ?? false);
+    const next = { ...followState(wanted, state), isSuspended };
     const isToRewind = wanted.rewind && this.find(group)?.state === 'refused';
     const isSame = isSameChoice(state, next) && group.role === 'secondary' && !isToRewind;
     if (isSame) return { group, changed: false };

@@ -177,13 +177,16 @@ export class Inheritance {
       message: `group ${group.name} was handed over to this system, and generation ${takeOver.generation} was begun elsewhere since, says system ${told.name}: it stays secondary here`,
       nextCommand: followCommand({ ...catalog, takenOver: { ...takeOver, fork } }, fork),
     });
-    void this.#untilSettled(group, to);
+    void this.#untilSettled(group, to, takeOver.generation);
   }
 
-  /** Until the records of that generation come, or a command decided otherwise. */
-  async #untilSettled(group: Group, to: number): Promise<void> {
+  /** Until the system that it follows has that generation, or a command decided otherwise. */
+  async #untilSettled(group: Group, to: number, generation: number): Promise<void> {
     const isOpen = (): boolean =>
-      group.role === 'secondary' && group.catalog.handedOver?.to === to && this.#isThere(group);
+      group.role === 'secondary' &&
+      group.catalog.handedOver?.to === to &&
+      this.#isThere(group) &&
+      generationOf(this.#deps.sourceLineage(group) ?? []) < generation;
     while (isOpen()) await this.#pass(retryMilliseconds);
     const text = `group ${group.name} is ${group.role} here`;
     group.conditions.clear(group.name, 'handoff_taken_back', text);

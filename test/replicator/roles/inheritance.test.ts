@@ -48,6 +48,37 @@ describe('an heir that reads late that a group is its own', () => {
     expect(gamma.status().role).toBe('secondary');
   });
 
+  test('has nothing to be told of once it follows who took it back, who has written nothing', async () => {
+    const { fleet, alpha, beta } = await handedOver('heir idle');
+    await alpha.verb('promote', { group: 'g', force: true });
+    fleet.links.mend('alpha', 'beta');
+    fleet.links.mend('beta', 'gamma');
+    await beta.until(() => codes(beta).includes('handoff_taken_back'), 10_000);
+    await beta.verb('follow', { group: 'g', from: alpha.url });
+    await beta.until(() => codes(beta).length === 0, 10_000);
+    expect([alpha, beta].map((system) => system.status().role)).toEqual(['primary', 'secondary']);
+  });
+
+  test('follows on when it has come back from a branch, whatever was suspended before', async () => {
+    const trial = await HistoryTrial.begin('heir suspended');
+    const { alpha, fleet } = trial;
+    (await trial.write(alpha, 20)).close();
+    const beta = await trial.follower('beta', alpha);
+    const gamma = await trial.follower('gamma', alpha);
+    fleet.links.cut('alpha', 'gamma');
+    (await trial.write(alpha, 20)).close();
+    await beta.caughtUp(alpha);
+    await gamma.verb('promote', { group: 'g', force: true });
+    fleet.links.delay('beta', 'gamma', 100);
+    await alpha.verb('handoff', { group: 'g', to: 'beta' });
+    await beta.until(() => beta.group().catalog.handedOver?.name === 'beta');
+    await beta.verb('suspend', { group: 'g' });
+    await beta.until(() => beta.status().role === 'diverged', 20_000);
+    await beta.verb('follow', { group: 'g', from: gamma.url, rewind: true });
+    await beta.caughtUp(gamma);
+    expect(beta.status()).toMatchObject({ role: 'secondary', upstream: { state: 'reading' } });
+  });
+
   test('takes over where the giver is gone, and says so until that one is heard', async () => {
     const { trial, fleet, alpha, beta } = await handedOver('heir alone');
     alpha.kill();

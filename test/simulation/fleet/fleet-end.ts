@@ -112,7 +112,7 @@ async function join(
 ): Promise<void> {
   const { group } = member;
   if (group && group.role !== 'primary') {
-    if (group.follow.state?.isSuspended) {
+    if (group.role === 'secondary' && group.follow.state?.isSuspended) {
       await campaign.verb(member, 'resume', { group: groupName });
     }
     // Following the same source again asks it nothing.
