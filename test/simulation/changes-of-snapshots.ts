@@ -16,9 +16,11 @@ export async function changeSnapshots(campaign: Campaign): Promise<void> {
   if (!group || group.state !== 'normal') return;
   const { living } = group.snapshots;
   if (living.length > 0 && random.chance(0.3 + (living.length >= snapshotsMax ? 1 : 0))) {
-    const { name } = random.pick(living);
-    await simulation.verb('snapshot-delete', { snapshot: `${group.name}@${name}` });
-    simulation.counter.count('snapshot deleted');
+    const { name, number } = random.pick(living);
+    const isUnder = group.snapshots.clones.of(number).length > 0;
+    const refusal = isUnder ? 'volume_in_use' : undefined;
+    await simulation.verb('snapshot-delete', { snapshot: `${group.name}@${name}` }, refusal);
+    simulation.counter.count(isUnder ? 'snapshot kept for a clone' : 'snapshot deleted');
     return;
   }
   const isPossible = shownVolumes(group.volumes).some(

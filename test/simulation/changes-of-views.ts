@@ -1,5 +1,7 @@
 import type { Group } from '../../src/group/order/group.ts';
+import type { View } from '../../src/group/views/view.ts';
 import type { Campaign } from './campaign.ts';
+import { KnownOverlays } from './changes-of-overlays.ts';
 import { readExport } from './changes-of-snapshots.ts';
 
 const viewsMax = 3;
@@ -22,13 +24,30 @@ export class KnownViews {
         await simulation.verb('group-configure', { group: name, history: '2h' });
   }
 
+  /** What that view shows, by volume; undefined: it can be written to. */
+  contentsOf(group: Group, { entry }: View): ReadonlyMap<string, Buffer> | undefined {
+    return this.#contents.get(`${group.catalog.groupId} ${entry.name}`);
+  }
+
+  /** What is overwritten is kept anew from some moment on, which a view looks at. */
+  async begin(campaign: Campaign): Promise<void> {
+    const { simulation, random } = campaign;
+    for (const group of simulation.isServing ? simulation.groups.values() : []) {
+      if (!simulation.isServing || group.state !== 'normal' || random.chance(0.4)) continue;
+      const begun = await simulation.settled(group.views.history.begin());
+      if (begun === 'dead' || begun === 'late') return;
+      if ('error' in begun) simulation.operatingError(begun.error, 'a base');
+      else if (group.state === 'normal') await this.#create(campaign, group);
+    }
+  }
+
   /** Makes a view of some group, or deletes one. */
   async change(campaign: Campaign): Promise<void> {
     const { simulation, random } = campaign;
     if (!simulation.isServing) return;
     const group = random.pick([...simulation.groups.values()]);
     if (!group || group.state !== 'normal') return;
-    const { list } = group.views;
+    const list = group.views.list.filter(({ isWritable }) => !isWritable);
     if (list.length > 0 && random.chance(0.3 + (list.length >= viewsMax ? 1 : 0))) {
       const { name } = random.pick(list).entry;
       await simulation.verb('view-delete', { view: `${group.name}@${name}` });
@@ -38,7 +57,8 @@ export class KnownViews {
     await this.#create(campaign, group);
   }
 
-  async #create({ simulation, random }: Campaign, group: Group): Promise<void> {
+  async #create(campaign: Campaign, group: Group): Promise<void> {
+    const { simulation, random } = campaign;
     const stored = [...group.volumes.values()].filter(
       ({ catalog, state }) =>
         state === 'normal' &&
@@ -47,7 +67,7 @@ export class KnownViews {
         catalog.preserves === undefined,
     );
     if (stored.length === 0) return;
-    const name = `w${simulation.clock.events}`;
+    const name = `v${simulation.clock.events}`;
     const model = simulation.tap.models.get(group.catalog.groupId);
     const from = Math.max(
       group.views.history.from ?? Number.POSITIVE_INFINITY,
@@ -59,7 +79,8 @@ export class KnownViews {
       from <= answerable && random.chance(0.7) ? random.between(from, answerable) : 'latest';
     const image = at === 'latest' ? undefined : model?.imageAt(at);
     const wanted = at === 'latest' ? undefined : at;
-    const made = await simulation.settled(group.views.create(name, wanted));
+    const isWritable = random.chance(0.3);
+    const made = await simulation.settled(group.views.create(name, wanted, isWritable));
     if (made === 'late') simulation.fail(`view ${group.name}@${name} is not made in time`);
     if (made === 'dead' || made === 'late') return;
     if ('error' in made) {
@@ -81,7 +102,8 @@ export class KnownViews {
     for (const { catalog, contents: bytes } of shown.volumes.values())
       if (catalog.preserves === undefined && !catalog.journalOnly)
         contents.set(catalog.name, bytes);
-    this.#contents.set(`${group.catalog.groupId} ${name}`, contents);
+    if (isWritable) KnownOverlays.of(campaign).add('view', group, name, contents);
+    else this.#contents.set(`${group.catalog.groupId} ${name}`, contents);
     simulation.counter.count(at === 'latest' ? 'view of what was newest' : 'view of the past');
   }
 
@@ -90,7 +112,7 @@ export class KnownViews {
     const { simulation, random } = campaign;
     for (const group of simulation.isServing ? simulation.groups.values() : []) {
       for (const view of group.views.list.slice()) {
-        const known = this.#contents.get(`${group.catalog.groupId} ${view.entry.name}`);
+        const known = this.contentsOf(group, view);
         if (!known || !random.chance(0.6) || group.state !== 'normal') continue;
         if (view.state === 'opening') await simulation.until(() => view.state !== 'opening');
         for (const { entry } of view.state === 'open' ? view.volumes : []) {

@@ -5,8 +5,10 @@ import { followMistakes } from './mistakes/follow-mistakes.ts';
 import { journalMistakes } from './mistakes/journal-mistakes.ts';
 import { retentionMistakes } from './mistakes/retention-mistakes.ts';
 import { historyMistakes } from './mistakes/history-mistakes.ts';
+import { overlayMistakes } from './mistakes/overlay-mistakes.ts';
 import { snapshotMistakes } from './mistakes/snapshot-mistakes.ts';
 import { synchronousMistakes } from './mistakes/synchronous-mistakes.ts';
+import { verifyMistakes } from './mistakes/verify-mistakes.ts';
 import type { PlantedMistake } from './mistakes/mistake.ts';
 
 export const plantedMistakes: readonly PlantedMistake[] = [
@@ -19,4 +21,6 @@ export const plantedMistakes: readonly PlantedMistake[] = [
   ...cutMistakes,
   ...snapshotMistakes,
   ...historyMistakes,
+  ...overlayMistakes,
+  ...verifyMistakes,
 ];

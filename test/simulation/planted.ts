@@ -11,6 +11,7 @@ const copied = [
   'src',
   'test/simulation',
   'test/replicator/fleet.ts',
+  'test/journal/test-host.ts',
   'package.json',
   'tsconfig.json',
 ];

@@ -35,13 +35,15 @@ export const profileNames = (Object.keys(profiles) as JournalProfileName[]).filt
 
 /**
  * `fleet`: several systems, in place of one daemon and its hosts; some may be waited for by hosts. `cuts`:
- * several primaries with a secondary each, under one series of markers.
+ * several primaries with a secondary each, under one series of markers. `identity`: a primary and who follows it have the same snapshots, clones of
+ * them, and are compared.
  */
-export type ProfileName = JournalProfileName | 'fleet' | 'synchronousFleet' | 'cuts';
+export type ProfileName = JournalProfileName | 'fleet' | 'synchronousFleet' | 'cuts' | 'identity';
 export const allProfileNames: readonly ProfileName[] = [
   ...profileNames,
   'snapshots',
   'fleet',
   'synchronousFleet',
   'cuts',
+  'identity',
 ];

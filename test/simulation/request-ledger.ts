@@ -50,18 +50,25 @@ export class RequestLedger {
   take(request: HostRequest): LedgerEntry | undefined {
     const entry = this.#entries.get(request);
     this.#entries.delete(request);
-    if (entry && entry.payload === undefined && entry.lastNumber === 0) this.#exchange(entry);
+    const isPartly = entry !== undefined && entry.recordedBytes < entry.length;
+    if (isPartly && entry.payload === undefined) this.#exchange(entry);
     return entry;
   }
 
-  /** Of two requests that ask for the same, nobody can say whose record it was. */
+  /** Of two requests whose rest is the same, nobody can say whose records these were. */
   #exchange(entry: LedgerEntry): void {
+    const at = entry.offset + entry.recordedBytes;
     for (const other of this.#entries.values()) {
-      if (!isSame(other, entry) || other.lastNumber === 0) continue;
-      entry.recordedBytes = other.recordedBytes;
+      const isLike =
+        other.group === entry.group && other.volume === entry.volume && other.kind === entry.kind;
+      const isToSameEnd = other.offset + other.length === entry.offset + entry.length;
+      const further = other.offset + other.recordedBytes;
+      if (!isLike || !isToSameEnd || further <= at || other.offset > at) continue;
+      const { lastNumber } = entry;
+      entry.recordedBytes = further - entry.offset;
       entry.lastNumber = other.lastNumber;
-      other.recordedBytes = 0;
-      other.lastNumber = 0;
+      other.recordedBytes = at - other.offset;
+      other.lastNumber = lastNumber;
       return;
     }
   }

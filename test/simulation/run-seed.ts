@@ -2,6 +2,7 @@ import { Campaign } from './campaign.ts';
 import { cutStepsDefault, runCuts } from './cuts/run-cuts.ts';
 import { cutBlockBytes } from './cuts/cut-ledger.ts';
 import type { FaultCounter } from './faults.ts';
+import { identityStepsDefault, runIdentity } from './identity/run-identity.ts';
 import { fleetStepsDefault, runFleet } from './fleet/run-fleet.ts';
 import { type JournalProfileName, type ProfileName, profileNames, profiles } from './profiles.ts';
 import type { Profile } from './profiles/profile.ts';
@@ -27,6 +28,7 @@ const stepsDefault = 12;
 
 export function stepsOf(profile: ProfileName): number {
   if (profile === 'cuts') return cutStepsDefault;
+  if (profile === 'identity') return identityStepsDefault;
   return profile === 'fleet' || profile === 'synchronousFleet' ? fleetStepsDefault : stepsDefault;
 }
 
@@ -40,6 +42,9 @@ export async function runSeed(
   if (profile === 'cuts') {
     const result = await runCuts(seed, counter, options);
     return { seed, profile, ...result, bytes: result.records * cutBlockBytes };
+  }
+  if (profile === 'identity') {
+    return { seed, profile, ...(await runIdentity(seed, counter, options)) };
   }
   if (profile !== 'fleet' && profile !== 'synchronousFleet') {
     return runJournal(seed, profile, counter, options);

@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { cutKinds } from './cuts/run-cuts.ts';
 import { protectionKinds } from './fleet/fleet-protection.ts';
 import { fleetKinds } from './fleet/fleet-watch.ts';
+import { identityKinds } from './identity/run-identity.ts';
 import { profileNames, type ProfileName } from './profiles.ts';
+import { snapshotKinds } from './profiles/snapshots.ts';
 import { seedsBeside } from './regression-seeds.ts';
 import { type CampaignReport, replayCommand, runInChild, runSeeds } from './seed-runner.ts';
 
@@ -14,6 +16,7 @@ const fleetCount = 200;
 const synchronousCount = 40;
 const cutCount = 8;
 const snapshotCount = 12;
+const identityCount = 30;
 
 /** What the seeds from 0 on came to, each of which was run and held. */
 async function runFirst(seedCount: number, profile?: ProfileName): Promise<CampaignReport> {
@@ -62,8 +65,12 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
 
   test(`keeps every snapshot in ${snapshotCount} seeds`, async () => {
     const { counts } = await runFirst(snapshotCount, 'snapshots');
-    const kinds = ['snapshot made', 'snapshot deleted', 'snapshot read'];
-    expect(kinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
+    expect(snapshotKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
+  }, 900_000);
+
+  test(`has the same everywhere in ${identityCount} seeds, and finds what was damaged`, async () => {
+    const { counts } = await runFirst(identityCount, 'identity');
+    expect(identityKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
   }, 900_000);
 
   test('holds in seeds that found defects before', async () => {

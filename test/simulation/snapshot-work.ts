@@ -8,6 +8,7 @@ import type { Group } from '../../src/group/order/group.ts';
 import { JnbdError } from '../../src/platform/errors.ts';
 import { blockBytes, KiB } from '../../src/platform/limits.ts';
 import type { Campaign } from './campaign.ts';
+import { KnownViews } from './changes-of-views.ts';
 import type { FaultRule } from './faults.ts';
 
 const snapshotsMax = 4;
@@ -15,8 +16,8 @@ const readersMax = 6;
 const pieceBytes = 32 * KiB;
 
 /**
- * What goes on with snapshots while hosts write: some are read piece by piece, others are made, and the device
- * takes its time for what the page cache has not.
+ * What goes on with snapshots and views while hosts write: some are read piece by piece, others are made, what is
+ * overwritten begins to be kept anew, and the device takes its time for what the page cache has not.
  */
 export class SnapshotWork {
   readonly #campaign: Campaign;
@@ -48,16 +49,19 @@ export class SnapshotWork {
         if (number > group.catalog.number) continue;
         for (const { catalog } of shownVolumes(group.volumes)) {
           if (this.#readers.length >= readersMax || random.chance(0.3)) continue;
-          const reader = beginReading(
-            this.#campaign,
-            group,
-            number,
-            catalog.id,
-            `${catalog.name}@${name}`,
-          );
-          if (reader) this.#readers.push(reader);
+          const model = simulation.tap.models.get(group.catalog.groupId);
+          const expected = model?.current.snapshots.contents(number, catalog.id);
+          this.#read(group, `${catalog.name}@${name}`, expected, () => false);
         }
       }
+      for (const view of group.views.list) {
+        const contents = KnownViews.of(this.#campaign).contentsOf(group, view) ?? [];
+        for (const [volume, expected] of contents) {
+          if (this.#readers.length >= readersMax || random.chance(0.5)) continue;
+          this.#read(group, `${volume}@${view.entry.name}`, expected, () => view.state !== 'open');
+        }
+      }
+      if (random.chance(0.4)) this.#beginBase(group, random.fraction() * random.pick([1, 8, 60]));
       const room = snapshotsMax - group.snapshots.living.length;
       for (let left = random.int(Math.max(1, Math.min(3, room + 1))); left > 0; left -= 1) {
         const delay = random.fraction() * random.pick([1, 8, 60]);
@@ -68,6 +72,25 @@ export class SnapshotWork {
         });
       }
     }
+  }
+
+  #read(group: Group, name: string, expected: Buffer | undefined, mayEnd: () => boolean): void {
+    const reader = expected && beginReading(this.#campaign, group, name, expected, mayEnd);
+    if (reader) this.#readers.push(reader);
+  }
+
+  /** At any moment, whatever is being applied. */
+  #beginBase(group: Group, delay: number): void {
+    const { simulation } = this.#campaign;
+    simulation.clock.after(delay, () => {
+      if (!simulation.isServing || group.state !== 'normal') return;
+      void group.views.history.begin().then(
+        () => simulation.counter.count('history begun meanwhile'),
+        (error: unknown) => {
+          if (!simulation.daemon.isDead && !(error instanceof JnbdError)) throw error;
+        },
+      );
+    });
   }
 
   /** Everything that was begun is over, or the daemon is gone. */
@@ -108,14 +131,12 @@ export class SnapshotWork {
 function beginReading(
   { simulation, random }: Campaign,
   group: Group,
-  number: number,
-  volume: number,
   name: string,
+  expected: Buffer,
+  mayEnd: () => boolean,
 ): BackgroundReader | undefined {
-  const model = simulation.tap.models.get(group.catalog.groupId);
-  const expected = model?.current.snapshots.contents(number, volume);
   const found = simulation.daemon.composed.exports.find(`${group.name}/${name}`);
-  if (!expected || !found) return undefined;
+  if (!found || mayEnd()) return undefined;
   const next = (): { readonly offset: number; readonly length: number } => {
     const length = Math.min(
       expected.length,
@@ -128,7 +149,7 @@ function beginReading(
     if (!simulation.daemon.isDead) simulation.report(`group ${group.name}: ${name} ${text}`);
   };
   const reader = new BackgroundReader(expected, next, wrong, {
-    mayFail: () => simulation.excuses.has('disk') || group.state !== 'normal',
+    mayFail: () => simulation.excuses.has('disk') || group.state !== 'normal' || mayEnd(),
     soon: (run) => simulation.clock.after(random.fraction() * 2, run),
     counted: () => simulation.counter.count('snapshot read meanwhile'),
   });

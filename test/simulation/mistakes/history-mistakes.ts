@@ -3,6 +3,32 @@ import type { PlantedMistake } from './mistake.ts';
 /** Rule 30: what apply overwrites, and whoever looks at the past, need of each other. */
 export const historyMistakes: readonly PlantedMistake[] = [
   {
+    name: 'base-ahead-of-apply',
+    rule: 30,
+    does: 'a base begins after a start though files may be ahead of what is applied',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/views/group-history.ts',
+        find: "state !== 'normal' || applied < this.#foundThrough",
+        replace: "state !== 'normal'",
+      },
+    ],
+  },
+  {
+    name: 'base-without-checkpoint',
+    rule: 30,
+    does: 'a base begins though no checkpoint covers what was applied',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/views/group-history.ts',
+        find: "driver.state !== 'idle' || driver.checkpoint.applied !== watermarks.applied",
+        replace: "driver.state !== 'idle'",
+      },
+    ],
+  },
+  {
     name: 'bits-before-contents',
     rule: 30,
     does: 'what was overwritten counts as saved though its contents are not on the device',
@@ -12,6 +38,24 @@ export const historyMistakes: readonly PlantedMistake[] = [
         file: 'volume/preserved-blocks.ts',
         find: '        for (const [, files] of wanting) files.syncContents();\n',
         replace: '',
+      },
+    ],
+  },
+  {
+    name: 'past-not-looked-at-again',
+    rule: 30,
+    does: 'what was read of a volume counts as old though it was overwritten meanwhile',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'history/past-blocks.ts',
+        find: 'for (let at = block; at < end; at += 1) if (hasBit(bits, at)) return false;\n',
+        replace: '',
+      },
+      {
+        file: 'history/view-read.ts',
+        find: 'if (wasRead) this.#lookAgain(part);\n        else',
+        replace: 'if (!wasRead)',
       },
     ],
   },

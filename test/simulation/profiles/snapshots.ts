@@ -4,8 +4,35 @@ import { changeSomething } from '../changes-of-volumes.ts';
 import { changeSnapshots, readSnapshots } from '../changes-of-snapshots.ts';
 import { SnapshotWork } from '../snapshot-work.ts';
 import type { Workload } from '../work-host.ts';
+import { KnownOverlays } from '../changes-of-overlays.ts';
 import { KnownViews } from '../changes-of-views.ts';
 import type { Profile } from './profile.ts';
+
+/** What its campaigns have to bring about. */
+export const snapshotKinds: readonly string[] = [
+  'snapshot made',
+  'snapshot made meanwhile',
+  'snapshot deleted',
+  'snapshot kept for a clone',
+  'snapshot read',
+  'snapshot read meanwhile',
+  'history begun meanwhile',
+  'view of the past',
+  'view of what was newest',
+  'view read',
+  'view deleted',
+  'clone made',
+  'clone written',
+  'clone checked',
+  'clone deleted',
+  'clone there after a crash',
+  'writable view made',
+  'writable view written',
+  'writable view checked',
+  'writable view deleted',
+  'writable view ended',
+  'writable view there after a crash',
+];
 
 /** Snapshots and views of the past come and go and are read while hosts write, and the daemon ends in every way. */
 export const snapshots: Profile = {
@@ -25,11 +52,14 @@ export const snapshots: Profile = {
       });
     }
     const views = KnownViews.of(campaign);
+    const overlays = KnownOverlays.of(campaign);
     await changeSnapshots(campaign);
     await views.change(campaign);
+    await overlays.change();
     const work = new SnapshotWork(campaign);
     work.begin();
     await campaign.traffic(workload(campaign));
+    await overlays.work();
     await work.end();
     await readSnapshots(campaign);
     await views.read(campaign);
@@ -38,10 +68,15 @@ export const snapshots: Profile = {
     await campaign.traffic(workload(campaign));
     if (random.chance(0.2)) await changeSomething(campaign);
     if (random.chance(0.4)) await campaign.rest();
+    await overlays.work();
+    if (random.chance(0.3)) await overlays.check();
     await readSnapshots(campaign);
     if (random.chance(0.2)) simulation.machine.dropCache();
+    overlays.beforeEnd();
     await campaign.end();
     await campaign.restart();
+    await overlays.afterStart();
+    if (random.chance(0.3)) await views.begin(campaign);
     await readSnapshots(campaign);
     await views.read(campaign);
   },
