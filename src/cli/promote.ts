@@ -1,11 +1,23 @@
 import { formatSize } from '../platform/size-text.ts';
 import type { Result } from '../control/schema.ts';
 import type { ChangeCommand } from './command.ts';
+import { takenBackText } from './texts.ts';
 
 export const command: ChangeCommand<'promote'> = {
   kind: 'change',
   name: 'promote',
-  text: ({ result, group, position, lost, loss: known, rollsBack, branch, others, obstacle }) => {
+  text: ({
+    result,
+    group,
+    position,
+    lost,
+    loss: known,
+    rollsBack,
+    branch,
+    rollback,
+    others,
+    obstacle,
+  }) => {
     const isSynchronous = known !== null && group.synchronous.state !== 'none';
     const nothing = isSynchronous ? known.text : 'nothing is known to be lost';
     const loss =
@@ -17,7 +29,12 @@ export const command: ChangeCommand<'promote'> = {
     const cut = branch
       ? `; updates ${branch.first} to ${branch.newest} ${result === 'done' ? 'became' : 'become'} a branch of ${formatSize(branch.bytes)}`
       : '';
-    const kept = `updates up to ${position} are kept${back}, ${loss}${cut}`;
+    const isDone = result === 'done';
+    const taken = rollback
+      ? `; volumes ${isDone ? 'are being' : 'would be'} rolled back to update ${rollback.to} before hosts are let in (taken back: ${takenBackText(rollback.lost)})${isDone ? `; next: jnbd wait ${group.name} --for primary` : ''}`
+      : '';
+    const newest = rollback ? group.watermarks.newest : position;
+    const kept = `updates up to ${newest} are kept${back}, ${loss}${cut}${taken}`;
     if (result === 'done') {
       return `group ${group.name} is primary here, generation ${group.generation}: ${kept}`;
     }

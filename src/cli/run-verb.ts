@@ -28,6 +28,7 @@ const commands: Record<VerbName, () => Promise<AnyCommand>> = {
   'volume show': async () => (await import('./volume-show.ts')).command as AnyCommand,
   'volume resize': async () => (await import('./volume-resize.ts')).command as AnyCommand,
   'volume configure': async () => (await import('./volume-configure.ts')).command as AnyCommand,
+  'volume rollback': async () => (await import('./volume-rollback.ts')).command as AnyCommand,
   'volume delete': async () => (await import('./volume-delete.ts')).command as AnyCommand,
   'pki init': async () => (await import('./pki-init.ts')).command as AnyCommand,
   'pki issue': async () => (await import('./pki-issue.ts')).command as AnyCommand,

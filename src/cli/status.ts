@@ -10,6 +10,7 @@ import {
   historyText,
   lagText,
   protectionText,
+  rollbackText,
   table,
   upstreamText,
   volumeHead,
@@ -61,6 +62,9 @@ function groupTables({ groups, cuts }: Status): string[] {
     ...groups
       .filter(({ history }) => history.fromTime !== null)
       .map((group) => `history of group ${group.name}: ${historyText(group)}`),
+    ...groups
+      .filter(({ rollback }) => rollback !== null)
+      .map((group) => `group ${group.name} is being rolled back: ${rollbackText(group)}`),
     ...groups
       .filter(({ synchronous }) => synchronous.state !== 'none')
       .map((group) => `replies to hosts of group ${group.name} ${protectionText(group)}`),

@@ -1,6 +1,7 @@
 /** How results read. Tables go to terminals and pipes alike: one line a thing, no borders. */
 import Table from 'cli-table3';
 import picocolors from 'picocolors';
+import type { Result } from '../control/schema.ts';
 import type { GroupStatus, SecondaryStatus, VolumeStatus } from '../control/schema-status.ts';
 import { formatSize } from '../platform/size-text.ts';
 
@@ -173,6 +174,23 @@ export function secondaryLine({
       ? lagText(lag.received)
       : `${lagText(lag.received)}; returns with ${formatSize(dirtyBytes)} that changed`,
   ];
+}
+
+/** Of what a rollback takes back. */
+export function takenBackText({
+  updates,
+  bytes,
+  seconds,
+}: NonNullable<Result<'promote'>['rollback']>['lost']): string {
+  return `${updates} updates, ${formatSize(bytes)}, ${seconds.toFixed(1)}s`;
+}
+
+/** Of volumes on their way back to an earlier update. */
+export function rollbackText({ rollback }: GroupStatus): string {
+  if (!rollback) return 'none';
+  const { to, volumes, state, waitsFor, doneBytes, totalBytes } = rollback;
+  const why = waitsFor === '' ? '' : ` (${waitsFor})`;
+  return `${volumes.join(', ')} to update ${to}: ${state}${why}, ${formatSize(doneBytes)} of ${formatSize(totalBytes)}`;
 }
 
 export function lagText({ updates, bytes, seconds }: SecondaryStatus['lag']['received']): string {

@@ -8,6 +8,9 @@ export const command: ChangeCommand<'view create'> = {
     [
       done(result, `view ${group}@${view.name} shows update ${view.number}`),
       ...view.volumes.flatMap(({ uris }) => uris.map((uri) => `  ${uri}`)),
-      ...view.missing.map((name) => `  volume ${name} was deleted since, and is not in it`),
+      ...view.missing.map(
+        (name) =>
+          `  volume ${name} is not in it: it was deleted since, or was being rolled back then`,
+      ),
     ].join('\n'),
 };

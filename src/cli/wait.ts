@@ -43,8 +43,8 @@ export const command: LocalCommand<'wait'> = {
 };
 
 function isReached(group: GroupStatus, { system, cuts }: Status, what: string): boolean {
-  const { role, state, upstream, pairs, watermarks } = group;
-  if (what === 'primary') return role === 'primary' && state === 'normal';
+  const { role, state, upstream, pairs, watermarks, rollback } = group;
+  if (what === 'primary') return role === 'primary' && state === 'normal' && rollback === null;
   if (what.startsWith('applied='))
     return watermarks.applied >= Number(what.slice('applied='.length));
   // Of a group that follows, who follows it in turn is another matter.

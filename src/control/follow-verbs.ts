@@ -2,15 +2,18 @@ import type { Group } from '../group/order/group.ts';
 import { allowFollower } from '../group/system/followers-allowed.ts';
 import { demoteGroup } from '../group/roles/demotion.ts';
 import { expectBranch } from '../group/system/branches.ts';
+import type { Rollbacks } from '../group/system/rollbacks.ts';
 import type { System } from '../group/system/system.ts';
 import { checkHeard, knownLoss, membersToHear } from '../group/roles/known-loss.ts';
 import { promotionObstacle } from '../group/roles/promotion.ts';
 import { checkNumber } from '../group/roles/promotion-at.ts';
-import { updateAt } from '../group/roles/update-at.ts';
+import { goesBack } from '../group/roles/promotion-back.ts';
+import { pastUpdateAt } from '../group/roles/update-at.ts';
 import { isContested } from '../group/order/take-over.ts';
 import { JnbdError } from '../platform/errors.ts';
 import { formatBatchSize, formatPace } from '../platform/pace-settings.ts';
 import type { Following } from './following.ts';
+import { takenBackBy } from './rollback-verbs.ts';
 import type { Parameters, Result } from './schema.ts';
 import type { GroupStatus } from './schema-status.ts';
 import type { StatusReport } from './status.ts';
@@ -19,6 +22,7 @@ export interface FollowVerbSources {
   readonly system: System;
   readonly report: StatusReport;
   readonly following: Following;
+  readonly rollbacks: Rollbacks;
   /** Rejects with hook_refused. */
   readonly beforePromote: (group: Group) => Promise<void>;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
@@ -81,9 +85,12 @@ export class FollowVerbs {
     const { lost, position, rollsBack } = lossOf(group, report.group(group));
     const obstacle =
       group.role === 'primary' ? undefined : promotionObstacle(group, system.systemId);
-    const at = text === undefined ? undefined : await updateAt(system.disk, group, text);
-    const isCut = at !== undefined && at !== group.watermarks.newest && group.role !== 'primary';
+    const at = text === undefined ? undefined : await pastUpdateAt(system.disk, group, text);
+    const isEarlier = at !== undefined && at !== group.watermarks.newest;
+    const isBack = isEarlier && goesBack(group, at);
+    const isCut = isEarlier && !isBack && group.role !== 'primary';
     if (isCut) checkNumber(group, at);
+    const rollback = isBack ? await this.#takenBack(group, at) : null;
     const files = system.filesOf(group);
     const branch = isCut ? expectBranch(system.disk, group, files, at) : undefined;
     const { systemId } = system;
@@ -103,10 +110,21 @@ export class FollowVerbs {
       loss,
       rollsBack,
       branch: branch ? { first: branch.first, newest: branch.newest, bytes: branch.bytes } : null,
+      rollback,
       others: others.map(({ systemId: _, ...each }) => each),
       obstacle: dryRun ? (obstacle?.text ?? null) : null,
       group: report.group(system.group(name)),
     };
+  }
+
+  async #takenBack(group: Group, at: number): Promise<Result<'promote'>['rollback']> {
+    const { system, rollbacks } = this.#sources;
+    try {
+      return await takenBackBy(system.disk, group, await rollbacks.estimate(group, 'all', at));
+    } catch (cause) {
+      if (!(cause instanceof JnbdError)) throw cause;
+      throw notBack(group, at, cause);
+    }
   }
 
   async demote({ group: name }: Parameters<'demote'>): Promise<Result<'demote'>> {
@@ -164,6 +182,18 @@ function synchronousOf({ sync, noSync }: Parameters<'follow'>): boolean | undefi
   if (sync && noSync)
     throw new JnbdError('argument_invalid', 'follow: --sync and --no-sync exclude each other');
   return sync ? true : noSync ? false : undefined;
+}
+
+/** What can be left out, and why the rest cannot be put back. */
+function notBack(group: Group, at: number, cause: JnbdError): JnbdError {
+  try {
+    checkNumber(group, at);
+  } catch (error) {
+    if (!(error instanceof JnbdError)) throw error;
+    const text = `${error.message}; nor can its volumes be rolled back: ${cause.message}`;
+    return new JnbdError('state_refuses', text, { cause });
+  }
+  return cause;
 }
 
 /** What a promotion keeps, and what it loses of what the source is known to have. */

@@ -24,8 +24,9 @@ import {
   milliseconds,
   pace,
   seed,
-  position,
+  pastPosition,
 } from './schema-values.ts';
+import { takenBack } from './schema-rollback-status.ts';
 
 const sourceUrl = z
   .string()
@@ -118,8 +119,8 @@ export const followVerbs = {
       group: groupArgument,
       at: option(
         '--at <POSITION>',
-        'as of an earlier update: NUMBER, GENERATION:NUMBER, a time (RFC 3339), or -10m',
-        position,
+        'as of an earlier update: NUMBER, GENERATION:NUMBER, a time (RFC 3339), -10m, snapshot:NAME or marker:NAME',
+        pastPosition,
       ),
       dryRun: flag('--dry-run', 'show what would be lost, and change nothing'),
       force: flag('--force', 'also when contents are not complete'),
@@ -141,6 +142,10 @@ export const followVerbs = {
         .strictObject({ first: updateNumber, newest: updateNumber, bytes: z.int().nonnegative() })
         .nullable()
         .meta({ description: 'with --at: the updates that become a branch; null: there are none' }),
+      rollback: takenBack.nullable().meta({
+        description:
+          'with --at, where what is behind it is in the volumes: they are rolled back before hosts are let in',
+      }),
       others: z
         .array(
           z.strictObject({
@@ -168,7 +173,9 @@ export const followVerbs = {
     }),
     details:
       'With --at what stands behind that update is saved as a branch first (jnbd branch list, export), and\n' +
-      'without room for it nothing changes; it must not be in the volumes yet: nothing is undone. With\n' +
+      'without room for it nothing changes. Where it is in the volumes already it stays in the history, and the\n' +
+      'volumes are rolled back, as far as the own history or a snapshot reaches: hosts are refused until then\n' +
+      '(jnbd wait GROUP --for primary). With\n' +
       '--dry-run the other systems that have the group are asked whether one has more of it.\n' +
       'Stop the hosts of the old primary first: what they write there afterwards is not here. Clients of\n' +
       'read-only exports are disconnected; they can write once they connect again.',

@@ -16,6 +16,8 @@ export const verbSummaries = {
   'volume show': 'show one volume and how to reach it',
   'volume resize': 'grow a volume',
   'volume configure': 'change the settings of a volume',
+  'volume rollback':
+    'bring a volume, or all volumes of a group, back to what they were at an earlier instant',
   'volume delete': 'delete a volume and its data',
   'pki init': 'make an authority, which certificates of systems are signed by',
   'pki issue': 'make a certificate for a system, as server and as client',

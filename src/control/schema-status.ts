@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { localCutStatus } from './schema-cut-status.ts';
 import { cloneStatus, snapshotStatus } from './schema-snapshot-status.ts';
 import { historyStatus, provenStatus, viewStatus } from './schema-view-status.ts';
+import { rollbackStatus } from './schema-rollback-status.ts';
 import { verificationStatus } from './schema-verify-status.ts';
 
 export const updateNumber = z.int().nonnegative().meta({ description: 'an update number' });
@@ -168,6 +169,9 @@ export const groupStatus = z.strictObject({
     .array(cloneStatus)
     .meta({ description: 'writable clones of snapshots, of this system alone' }),
   views: z.array(viewStatus).meta({ description: 'instants of the past that hosts can read' }),
+  rollback: rollbackStatus
+    .nullable()
+    .meta({ description: 'volumes that go back to an earlier update; null: none do' }),
   lastProven: provenStatus
     .nullable()
     .meta({ description: 'what the last drill said; null: there was none' }),

@@ -205,6 +205,18 @@ export const volumePath = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** `GROUP/VOLUME`, or all volumes of `GROUP`. */
+export const volumesPath = z.string().transform((text, context) => {
+  const [group = '', volume, ...rest] = text.split('/');
+  const isVolume = volume === undefined || namePattern.test(volume);
+  if (rest.length === 0 && namePattern.test(group) && isVolume) return { group, volume };
+  context.addIssue({
+    code: 'custom',
+    message: `'${text}' names neither a group nor a volume; write GROUP or GROUP/VOLUME, each ${nameForm}`,
+  });
+  return z.NEVER;
+});
+
 /** `GROUP@NAME`. */
 function pathIn(what: string) {
   return z.string().transform((text, context) => {

@@ -32,9 +32,10 @@ export const viewStatus = z.strictObject({
   writable: z.boolean(),
   failure: z.string().meta({ description: 'why it cannot be used; empty: it can' }),
   allocatedBytes: bytes.meta({ description: 'what was written to it, on disk' }),
-  missing: z
-    .array(z.string())
-    .meta({ description: 'volumes that were deleted since, and are not in it' }),
+  missing: z.array(z.string()).meta({
+    description:
+      'volumes that are not in it: deleted since, or on their way back to an earlier update then',
+  }),
   volumes: z.array(
     z.strictObject({
       name: z.string(),

@@ -10,6 +10,7 @@ import { followVerbs } from './schema-follow.ts';
 import { pkiVerbs } from './schema-pki.ts';
 import { snapshotVerbs } from './schema-snapshot.ts';
 import { historyOption, viewVerbs } from './schema-view.ts';
+import { rollbackVerbs } from './schema-rollback.ts';
 import { verifyVerbs } from './schema-verify.ts';
 import { systemEvent } from './schema-events.ts';
 import type { VerbName } from './schema-names.ts';
@@ -300,6 +301,7 @@ export const verbs = {
     }),
     result: deleted,
   },
+  ...rollbackVerbs,
   ...pkiVerbs,
   ...followVerbs,
   ...branchVerbs,

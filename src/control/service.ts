@@ -9,7 +9,8 @@ import type { SystemEvent } from './schema-events.ts';
 import { verbSummaries, type VerbName } from './schema-names.ts';
 import type { Status } from './schema-status.ts';
 import type { StatusReport } from './status.ts';
-import type { VerbCall, Verbs } from './verbs.ts';
+import type { VerbCall } from './verb-call.ts';
+import type { Verbs } from './verbs.ts';
 
 const changeVerbs = new Map(
   (Object.keys(verbSummaries) as VerbName[])

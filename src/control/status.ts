@@ -1,9 +1,10 @@
 import type { ExportDirectory } from '../group/apply/export.ts';
 import type { Branch } from '../group/system/branches.ts';
-import { refusalOf } from '../group/system/export-refusal.ts';
+import { hostRefusalOf } from '../group/system/export-refusal.ts';
 import { releaseRuleDefault } from '../group/followers/follower-holds.ts';
 import type { Group } from '../group/order/group.ts';
 import { generationOf } from '../group/catalog/lineage.ts';
+import type { Rollbacks } from '../group/system/rollbacks.ts';
 import type { System } from '../group/system/system.ts';
 import { tailUpdates } from '../group/catalog/taken-over.ts';
 import { shownVolumes, type Volume } from '../group/apply/volume.ts';
@@ -35,6 +36,7 @@ import {
   snapshotsStatus,
   snapshotStatusOf,
 } from './snapshot-status.ts';
+import { rollbackStatusOf } from './rollback-status.ts';
 import { historyStatusOf, lastProvenOf, viewsStatus, viewStatusOf } from './view-status.ts';
 import type { View } from '../group/views/view.ts';
 import type { ViewStatus } from './schema-view-status.ts';
@@ -61,6 +63,7 @@ export interface StatusSources {
   readonly following: Pick<Following, 'upstream'>;
   readonly cutting: Pick<Cutting, 'list'>;
   readonly verifying: Pick<Verifying, 'progress' | 'last'>;
+  readonly rollbacks: Pick<Rollbacks, 'progress'>;
   readonly version: string;
   readonly memoryBytes: number;
   readonly residentBytes: () => number;
@@ -215,6 +218,7 @@ export class StatusReport {
         cloneStatusOf(group, clone, this.#snapshotDoors(doors)),
       ),
       views: viewsStatus(group, this.#snapshotDoors(doors)),
+      rollback: rollbackStatusOf(group, this.#sources.rollbacks),
       lastProven: lastProvenOf(group),
       deletedVolumes: deletedStatus(group),
       pairs: pairsStatus(group, this.#sources.system.name, followed?.resync, lagClock),
@@ -233,16 +237,17 @@ export class StatusReport {
   #volume(group: Group, volume: Volume, doors: Doors): VolumeStatus {
     const { catalog } = volume;
     const fullName = `${group.name}/${catalog.name}`;
-    const refusal = refusalOf(group, volume);
+    const refusal = hostRefusalOf(group, volume);
     const names = refusal ? [] : doors.namesOf(fullName);
     // Of a group that is not served hosts get none of its volumes, however those are.
     const isRefusedByGroup = group.state !== 'normal' && volume.state === 'normal';
+    const isRefused = isRefusedByGroup || volume.rollsBackTo !== undefined;
     return {
       name: catalog.name,
       sizeBytes: catalog.sizeBytes,
       allocatedBytes: allocatedBytes(group, volume),
       state: isRefusedByGroup ? 'abnormal' : shownState(group, volume),
-      failure: isRefusedByGroup ? (refusal?.message ?? '') : volume.failure,
+      failure: isRefused ? (refusal?.message ?? '') : volume.failure,
       journalOnly: catalog.journalOnly,
       maxHosts: catalog.maxHosts,
       backingFile: volume.backingFile === '' ? null : volume.backingFile,
@@ -303,8 +308,9 @@ function deletedStatus({ deleted }: Group): VolumeStatus[] {
 }
 
 /** K2: a normal volume shows what it is to hosts. */
-function shownState(group: Group, { state }: Volume): VolumeStatus['state'] {
+function shownState(group: Group, { state, rollsBackTo }: Volume): VolumeStatus['state'] {
   if (state !== 'normal') return state;
+  if (rollsBackTo !== undefined) return 'unused';
   if (group.role !== 'primary') return 'secondary';
   return group.followers.list().length > 0 ? 'primary' : 'normal';
 }

@@ -1,6 +1,7 @@
 import { configureGroup, checkSyncInterval } from '../group/system/group-settings.ts';
 import type { Group } from '../group/order/group.ts';
 import { type BlockSource, importVolume, openFileSource } from '../group/volumes/import.ts';
+import type { Rollbacks } from '../group/system/rollbacks.ts';
 import type { System } from '../group/system/system.ts';
 import { shownVolumes, type Volume } from '../group/apply/volume.ts';
 import {
@@ -17,13 +18,15 @@ import { BranchVerbs } from './branch-verbs.ts';
 import { CutVerbs } from './cut-verbs.ts';
 import type { Cutting } from './cutting.ts';
 import { FollowVerbs } from './follow-verbs.ts';
+import { rollBack } from './rollback-verbs.ts';
 import { SnapshotVerbs } from './snapshot-verbs.ts';
 import { ViewVerbs } from './view-verbs.ts';
 import { verify } from './verify-verbs.ts';
 import type { Verifying } from './verifying.ts';
 import type { Following } from './following.ts';
-import type { AnswerLine, ChangeVerbName, Parameters, Result } from './schema.ts';
+import type { ChangeVerbName, Parameters, Result } from './schema.ts';
 import type { StatusReport } from './status.ts';
+import type { VerbCall } from './verb-call.ts';
 
 export interface VerbSources {
   readonly system: System;
@@ -32,17 +35,12 @@ export interface VerbSources {
   readonly following: Following;
   readonly cutting: Cutting;
   readonly verifying: Verifying;
+  readonly rollbacks: Rollbacks;
   readonly clock: Clock;
   readonly beforePromote: (group: Group) => Promise<void>;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
   /** Opens an NBD URI to read from. `undefined`: the text is no such URI. */
   readonly openUri: (uri: string) => Promise<BlockSource> | undefined;
-}
-
-/** What a caller gives with a verb that takes long. */
-export interface VerbCall {
-  readonly signal: AbortSignal;
-  readonly progress: (progress: NonNullable<AnswerLine['progress']>) => void;
 }
 
 /** Carries out the verbs that change something. */
@@ -66,6 +64,7 @@ export class Verbs {
     'volume resize': (parameters) => this.#resizeVolume(parameters),
     'volume configure': (parameters) => this.#configureVolume(parameters),
     'volume delete': (parameters) => this.#deleteVolume(parameters),
+    'volume rollback': (parameters, call) => rollBack(this.#sources, parameters, call),
     follow: (parameters) => this.#follow.follow(parameters),
     unfollow: (parameters) => this.#follow.unfollow(parameters),
     suspend: (parameters) => this.#follow.suspend(parameters, true),

@@ -19,7 +19,7 @@ export function viewStatusOf(group: Group, view: View, doors: SnapshotDoors): Vi
     writable: view.isWritable,
     failure: view.overlay?.failure || view.reason,
     allocatedBytes: view.overlay?.allocatedBytes ?? 0,
-    missing: [...view.missing],
+    missing: [...view.missing, ...view.unsettled.map((entry) => entry.name)],
     volumes: view.volumes.map(({ entry, sessions }) => {
       const fullName = `${group.name}/${entry.name}@${name}`;
       const exports = doors.namesOf(fullName);

@@ -17,6 +17,7 @@ import { listBranches } from '../group/system/branches.ts';
 import type { Group } from '../group/order/group.ts';
 import { systemNameOf } from '../group/catalog/names.ts';
 import { SystemExports } from '../group/system/exports.ts';
+import { Rollbacks } from '../group/system/rollbacks.ts';
 import { SnapshotSchedules } from '../group/system/snapshot-schedules.ts';
 import { System, type SystemDependencies } from '../group/system/system.ts';
 import { openNbdSource } from '../nbd/import-source.ts';
@@ -201,7 +202,8 @@ export async function composeDaemon(
     listenPort,
     event,
   });
-  const following = followingOf(system, followed, secondaries, (group, isAsked) =>
+  const rollbacks = new Rollbacks({ clock, event, random: world.random }, system);
+  const following = followingOf(system, followed, secondaries, rollbacks, (group, isAsked) =>
     otherSystems(
       { transport: world.transport, credentials: options.credentials, listenPort },
       system,
@@ -251,6 +253,7 @@ export async function composeDaemon(
     following,
     cutting: cuts,
     verifying,
+    rollbacks,
     version,
     memoryBytes,
     residentBytes: () => watch.residentBytes(),
@@ -289,6 +292,7 @@ export async function composeDaemon(
       following,
       cutting: cuts,
       verifying,
+      rollbacks,
       clock,
       beforePromote,
       event,
@@ -311,6 +315,7 @@ export async function composeDaemon(
   followed.start();
   cuts.start();
   schedules.start();
+  rollbacks.start();
   await primaryWatch.start();
   return {
     system,
@@ -340,6 +345,7 @@ export async function composeDaemon(
     },
     async stop(answerMilliseconds) {
       schedules.close();
+      rollbacks.close();
       cuts.close();
       verifying.close();
       followed.close();

@@ -1,5 +1,6 @@
 import type { Following, UpstreamState } from '../control/following.ts';
 import { knownLoss } from '../group/roles/known-loss.ts';
+import type { Rollbacks } from '../group/system/rollbacks.ts';
 import type { System } from '../group/system/system.ts';
 import { formatSize } from '../platform/size-text.ts';
 import { leaseLeftOf } from '../replicator/follower/source-lease.ts';
@@ -12,6 +13,7 @@ export function followingOf(
   { systemId }: System,
   followed: FollowedGroups,
   secondaries: Secondaries,
+  rollbacks: Rollbacks,
   others: Following['others'],
 ): Following {
   return {
@@ -22,7 +24,7 @@ export function followingOf(
     handOff: (name, to, waitMilliseconds) => followed.handOff(name, to, waitMilliseconds),
     addSecondary: (wish) => secondaries.add(wish),
     removeSecondary: (name, secondary) => secondaries.remove(name, secondary),
-    promote: (name, force, at) => followed.promote(name, force, at),
+    promote: (name, force, at) => followed.promote(name, force, at, rollbacks),
     upstream(group) {
       const follower = followed.find(group);
       if (!follower) return comparing(followed.comparisons.find(group));

@@ -42,6 +42,7 @@ async function read({ system, disk, clock }: SimulatedMachine) {
     following: { upstream: () => undefined },
     cutting: { list: () => [] },
     verifying: nothingVerified,
+    rollbacks: { progress: () => undefined },
     version: '1.2.3',
     memoryBytes: MiB,
     residentBytes: () => MiB,

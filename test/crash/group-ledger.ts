@@ -381,6 +381,9 @@ export class GroupLedger {
       case 'snapshot_deleted':
       case 'snapshots_scheduled':
         throw new Error('nobody makes snapshots of this group');
+      case 'rollback_begun':
+      case 'rollback_ended':
+        throw new Error('nobody rolls this group back');
       case 'protection_changed':
         throw new Error('nobody follows this group');
       case 'handed_over':

@@ -145,7 +145,7 @@ export class Campaign {
     for (const group of simulation.groups.values()) {
       if (group.state !== 'normal') continue;
       for (const volume of shownVolumes(group.volumes)) {
-        if (volume.state !== 'normal') continue;
+        if (volume.state !== 'normal' || volume.rollsBackTo !== undefined) continue;
         for (let count = random.pick([0, 1, 1, 2]); count > 0; count -= 1) {
           simulation.hosts.connect(group.name, volume.catalog.name, workload ?? this.anyWorkload());
         }

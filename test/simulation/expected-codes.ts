@@ -118,6 +118,7 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   snapshot_missed: 'elsewhere',
   history_failed: 'elsewhere',
   history_short: 'elsewhere',
+  rollback_stopped: 'elsewhere',
 };
 
 /** What campaigns have to bring about, as it is counted. */

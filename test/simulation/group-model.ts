@@ -3,6 +3,7 @@ import {
   type CatalogVolume,
   decodeChange,
 } from '../../src/group/catalog/catalog.ts';
+import { changeRollback, type RollbackChange } from '../../src/group/catalog/rollback.ts';
 import { must } from '../../src/platform/assert.ts';
 import { blockBytes } from '../../src/platform/limits.ts';
 import { blocksOf } from '../../src/volume/area-layout.ts';
@@ -103,6 +104,10 @@ export class GroupImage {
         return;
       case 'snapshots_scheduled':
         return;
+      case 'rollback_begun':
+      case 'rollback_ended':
+        this.#rollBack(change);
+        return;
       case 'volume_changed': {
         const volume = must(this.volumes.get(change.volume.id), 'a changed volume is there');
         volume.catalog = change.volume;
@@ -124,10 +129,15 @@ export class GroupImage {
         this.volumes.delete(change.id);
         return;
       case 'protection_changed':
-        throw new Error('nobody follows this group');
       case 'handed_over':
-        throw new Error('nobody hands this group over');
+        throw new Error('nobody follows this group');
     }
+  }
+
+  #rollBack(change: RollbackChange): void {
+    const entries = [...this.volumes.values()].map(({ catalog }) => catalog);
+    for (const entry of changeRollback(entries, change, this.number))
+      must(this.volumes.get(entry.id), 'it is one of them').catalog = entry;
   }
 
   #create(catalog: CatalogVolume): void {
@@ -187,6 +197,8 @@ export class GroupModel {
   promised = 0;
   /** The highest number whose write was answered. */
   answered = 0;
+  /** At the end of the last life. */
+  newestAtEnd = 0;
   #provedDurable = 0;
   /** Until the next start each of their bytes may be seen, or not. */
   readonly ghosts: Ghost[] = [];

@@ -108,6 +108,7 @@ export class HostCrew {
       if (state !== 'normal') continue;
       for (const volume of shownVolumes(volumes)) {
         if (volume.state !== 'normal' || volume.catalog.journalOnly) continue;
+        if (volume.rollsBackTo !== undefined) continue;
         hosts.push(this.connect(name, volume.catalog.name, readingOnly));
       }
     }

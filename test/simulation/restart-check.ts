@@ -129,7 +129,9 @@ export class RestartCheck {
       );
       return;
     }
-    model.rollBack(durable);
+    // What is done in the background may have numbered something before it is looked at here.
+    const isSince = durable >= model.newestAtEnd && model.newest > model.newestAtEnd;
+    model.rollBack(isSince ? model.newest : durable);
     this.#mustHave.delete(model.groupId);
     this.#failedJournals.delete(model.groupId);
     this.#durableSeen.set(model.groupId, durable);

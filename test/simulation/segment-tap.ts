@@ -10,6 +10,7 @@ import { decodeSegmentHeader, type SegmentHeader } from '../../src/journal/segme
 import { recordPayloadBytesMax, segmentHeaderBytes } from '../../src/platform/limits.ts';
 import type { EngineView } from './engine-view.ts';
 import { GroupModel, type ModelRecord, type RecordKind } from './group-model.ts';
+import { RollbackWatch } from './rollback-watch.ts';
 import type { RequestLedger } from './request-ledger.ts';
 import type { DiskObserver } from './simulated-disk.ts';
 import type { SimulatedFile } from './simulated-file.ts';
@@ -43,6 +44,7 @@ export class SegmentTap {
   readonly #checkpoints: ReadonlyMap<string, number>;
   readonly #engine: EngineView;
   readonly #report: (text: string) => void;
+  readonly #rollbacks: RollbackWatch;
   readonly #uses = new Map<string, SegmentUse>();
   /** Records that move to another area are written before the header of their segment. */
   readonly #headless = new Map<string, { file: SimulatedFile; write: Written }[]>();
@@ -70,6 +72,7 @@ export class SegmentTap {
     this.#checkpoints = parts.checkpoints;
     this.#engine = engine;
     this.#report = report;
+    this.#rollbacks = new RollbackWatch(report);
   }
 
   /** The highest number that something in the journal says was durable. */
@@ -91,6 +94,7 @@ export class SegmentTap {
     this.#headless.clear();
     const salts = new Map<SimulatedFile, number | undefined>();
     for (const model of this.#models.values()) {
+      model.newestAtEnd = model.newest;
       for (const record of model.recordsAfter(model.base.number)) this.#undoMoves(record, salts);
     }
   }
@@ -264,20 +268,25 @@ export class SegmentTap {
     this.records += 1;
     this.recordBytes += length;
     let kept: Uint8Array | undefined;
+    if (kind === 'catalog') this.#rollbacks.changed(model, payload);
     const isArea = model.current.volumes.get(volume)?.catalog.preserves !== undefined;
     // Nobody asks for what is preserved: the model says whether it is what it must be.
     if (kind === 'catalog' || (isArea && kind === 'write')) kept = Uint8Array.from(payload);
     else if (!isArea) {
-      const asked = this.#ledger.record(
-        number,
-        model.groupId,
-        volume,
-        kind,
-        offset,
-        length,
-        payload,
-        model.current.snapshots.list.length > 0,
-      );
+      const seen = { number, kind, volume, offset, length, payload };
+      const back = this.#rollbacks.record(model, seen);
+      const asked =
+        back ??
+        this.#ledger.record(
+          number,
+          model.groupId,
+          volume,
+          kind,
+          offset,
+          length,
+          payload,
+          model.current.snapshots.list.length > 0,
+        );
       if (!asked) {
         this.#report(
           `group ${model.name}: nobody asked for update ${number} (${kind} of ${length} bytes at ${offset} of volume ${volume})`,

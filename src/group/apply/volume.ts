@@ -1,4 +1,5 @@
 import type { Disk, DiskFile } from '../../platform/disk.ts';
+import { JnbdError } from '../../platform/errors.ts';
 import type { ApplyVolume } from '../../volume/apply-messages.ts';
 import type { CatalogVolume } from '../catalog/catalog.ts';
 import type { ExportClient } from './export.ts';
@@ -26,6 +27,7 @@ export class Volume {
   #state: VolumeState;
   #failure = '';
   #revision = 0;
+  #rollsBackTo: number | undefined;
   /** A sync of its file failed: it stays abnormal until a restart applies the journal again. */
   syncFailed = false;
 
@@ -34,6 +36,7 @@ export class Volume {
     this.file = file;
     this.backingFile = backingFile;
     this.#state = catalog.state;
+    this.#rollsBackTo = catalog.rollback?.to;
   }
 
   get state(): VolumeState {
@@ -53,6 +56,18 @@ export class Volume {
   /** The catalog has another entry of it: another size, or another setting. */
   describe(entry: CatalogVolume): void {
     this.catalog = entry;
+    this.#rollsBackTo = entry.rollback?.to;
+    this.#revision += 1;
+  }
+
+  /** The update that its contents go back to, or are about to: no host sees or writes them. */
+  get rollsBackTo(): number | undefined {
+    return this.#rollsBackTo;
+  }
+
+  /** Before the catalog says so; undefined: hosts are let in again, unless it does. */
+  rollBackTo(number: number | undefined): void {
+    this.#rollsBackTo = number ?? this.catalog.rollback?.to;
     this.#revision += 1;
   }
 
@@ -77,6 +92,21 @@ export function volumesToApply(volumes: Iterable<Volume>): ApplyVolume[] {
 /** Those that users made: areas of snapshots are volumes, too. */
 export function shownVolumes(volumes: ReadonlyMap<string, Volume>): Volume[] {
   return [...volumes.values()].filter(({ catalog }) => catalog.preserves === undefined);
+}
+
+/** For hosts, and whoever wants what cannot be while volumes go back. Undefined: this one does not. */
+export function rollbackText(group: string, { catalog, rollsBackTo }: Volume): string | undefined {
+  if (rollsBackTo === undefined) return undefined;
+  return `volume ${group}/${catalog.name} is being rolled back to update ${rollsBackTo}`;
+}
+
+/** Throws JnbdError state_refuses. */
+export function refuseRollingBack(group: string, volumes: Iterable<Volume>): void {
+  for (const volume of volumes) {
+    const text = rollbackText(group, volume);
+    if (text !== undefined)
+      throw new JnbdError('state_refuses', `${text}; wait until that is done`);
+  }
 }
 
 /** Of a volume that is gone. `isKept`: somebody else removes the file. */

@@ -7,6 +7,7 @@ import type { Disk } from '../../platform/disk.ts';
 import type { CatalogMarker } from './catalog-markers.ts';
 import type { Lineage } from './lineage.ts';
 import type { Protection, ProtectionChange, SynchronousSettings } from './protection.ts';
+import { changeRollback, type RollbackChange, type VolumeRollback } from './rollback.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
 import {
   type CatalogSnapshot,
@@ -36,6 +37,8 @@ export interface CatalogVolume {
   readonly maxHosts: number;
   /** It is no volume of a user, but the area of a snapshot of that volume, which had so many bytes then. */
   readonly preserves?: { readonly volume: number; readonly dataBytes: number } | undefined;
+  /** Its contents are being put back. */
+  readonly rollback?: VolumeRollback | undefined;
 }
 
 /** Another history of the group that is newer than the own one, and who told of it. */
@@ -128,6 +131,7 @@ export type CatalogChange =
   | { readonly change: 'protection_changed'; readonly protection: ProtectionChange }
   | SnapshotChange
   | ScheduleChange
+  | RollbackChange
   /** Nobody but that system may be primary behind this record (SAFETY 16). */
   | { readonly change: 'handed_over'; readonly to: number; readonly name: string };
 
@@ -179,6 +183,9 @@ export function changeCatalog(catalog: Catalog, change: CatalogChange, number: n
         snapshotSchedule: change.rules,
         snapshotChange: { number, after: lastingNumber(catalog) },
       };
+    case 'rollback_begun':
+    case 'rollback_ended':
+      return { ...catalog, number, volumes: changeRollback(catalog.volumes, change, number) };
     case 'volume_deleted':
     case 'snapshot_deleted': {
       const gone = deletedVolumes(change);
@@ -230,10 +237,16 @@ export function decodeChange(
 
 /** Of a file that those who know no snapshots must not read: they would not preserve, and take areas for volumes. */
 const formatWithSnapshots = 2;
+/** Who knows no rollbacks would let hosts in on volumes that are halfway. */
+const formatWithRollback = 3;
 
 export function writeCatalog(disk: Disk, path: string, catalog: Catalog): void {
-  const isOfFirst = (catalog.snapshots ?? []).length === 0;
-  writeSealedJson(disk, path, { ...catalog, formatVersion: isOfFirst ? 1 : formatWithSnapshots });
+  writeSealedJson(disk, path, { ...catalog, formatVersion: formatOf(catalog) });
+}
+
+function formatOf({ volumes, snapshots = [] }: Catalog): number {
+  if (volumes.some(({ rollback }) => rollback)) return formatWithRollback;
+  return snapshots.length === 0 ? 1 : formatWithSnapshots;
 }
 
 /** Without the snapshots that were made behind that number. What was deleted behind it stays so. */
@@ -255,7 +268,7 @@ export function readCatalog(disk: Disk, path: string): Catalog | undefined {
   const found = readSealedJson<Omit<Catalog, 'formatVersion'> & { readonly formatVersion: number }>(
     disk,
     path,
-    formatWithSnapshots,
+    formatWithRollback,
   );
   return found && { ...found, formatVersion: 1 };
 }

@@ -37,7 +37,8 @@ export type ConditionCode =
   | 'cut_member_moved'
   | 'clone_unusable'
   | 'view_unusable'
-  | 'snapshot_missed';
+  | 'snapshot_missed'
+  | 'rollback_stopped';
 
 export type Severity = 'warning' | 'error';
 

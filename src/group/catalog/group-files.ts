@@ -49,6 +49,10 @@ export class GroupFiles {
   get clones(): string {
     return `${this.directory}/clones`;
   }
+  /** What volumes are to hold again, a directory for each rollback. */
+  get rollbacks(): string {
+    return `${this.directory}/rollbacks`;
+  }
   /** Volumes that the group's source deleted, whose files are still here. */
   get deleted(): string {
     return `${this.directory}/deleted`;

@@ -1,11 +1,11 @@
 import { type ReceiveSlab, type ReceiveSlabs, scratchSlab } from '../../journal/receive-slab.ts';
 import { recordHeaderBytes, recordType } from '../../journal/record.ts';
-import type { FileExtent } from '../../platform/disk.ts';
-import { messageOf, systemErrorCode } from '../../platform/errors.ts';
+import { messageOf } from '../../platform/errors.ts';
 import { recordPayloadBytesMax, slabBytes } from '../../platform/limits.ts';
 import { BlockTable } from '../../volume/block-table.ts';
 import { nodeKind } from '../../volume/node-kind.ts';
 import type { ReadOwner } from '../../volume/volume-read.ts';
+import { isAllocated } from '../apply/allocated-range.ts';
 import type {
   ExportClient,
   ExportSession,
@@ -17,16 +17,11 @@ import type {
 import { addExtent, errno, readPending } from '../apply/export.ts';
 import type { Group } from './group.ts';
 import { acceptsHostWrites } from '../catalog/states.ts';
-import type { OpenSession, Volume } from '../apply/volume.ts';
+import { type OpenSession, rollbackText, type Volume } from '../apply/volume.ts';
 import { preserved } from '../snapshots/preserver.ts';
 
 const slabNodes = BlockTable.nodesFor(slabBytes, true);
 const rangeNodes = BlockTable.nodesFor(recordPayloadBytesMax, false);
-
-/** Of the one file that is asked about. */
-const extent: FileExtent = { storage: 'data', end: 0, work: 0 };
-/** In tenths of a microsecond. Where more would have to be looked at, space counts as not there. */
-const lookWorkMax = 20_000;
 
 /** One host connection to one volume: the write path of the group as a door uses it. */
 export class HostSession implements ExportSession, OpenSession, ReadOwner {
@@ -42,7 +37,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
   #requesting = false;
   #open = true;
 
-  /** `fills`: it may write to a volume that is `unused`, to give it its first contents. */
+  /** `fills`: it may write to a volume that no host may, to give it the contents that it is to have. */
   constructor(group: Group, volume: Volume, client: ExportClient, fills = false) {
     this.#fills = fills;
     this.#group = group;
@@ -99,7 +94,9 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
 
   preserveAhead(writes: WritesAhead): void {
     const { refusesWrites, hosts, snapshots } = this.#group;
-    if (refusesWrites || hosts.isHeld || !acceptsHostWrites(this.#volume.state)) return;
+    const { state, rollsBackTo } = this.#volume;
+    const isShut = !acceptsHostWrites(state) || rollsBackTo !== undefined;
+    if (refusesWrites || hosts.isHeld || isShut) return;
     snapshots.ahead.preserve(this.#volume, writes);
   }
 
@@ -255,6 +252,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
 
   read(offset: number, length: number, bytes: Buffer, start: number, token: number): number {
     const volume = this.#volume;
+    if (this.#isShut()) return errno.ESHUTDOWN;
     if (!volume.file || volume.state === 'abnormal') {
       this.errorText = volume.catalog.journalOnly
         ? `volume ${this.#group.name}/${volume.catalog.name} is journal-only: it stores nothing that could be read`
@@ -289,8 +287,8 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
    * Journal segments are never sent so: used again, their pages would show what is no part of it.
    */
   bytesInFile(offset: number, length: number): number {
-    const { file, state, catalog } = this.#volume;
-    if (!file || state === 'abnormal') return 0;
+    const { file, state, catalog, rollsBackTo } = this.#volume;
+    if (!file || state === 'abnormal' || rollsBackTo !== undefined) return 0;
     const bytes = this.#group.reader.bytesInFile(catalog.id, offset, length);
     try {
       return bytes > 0 && file.isCachedSync(offset, bytes) ? bytes : 0;
@@ -306,6 +304,7 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
   extents(offset: number, length: number, out: ExtentList): number {
     out.count = 0;
     const volume = this.#volume;
+    if (this.#isShut()) return errno.ESHUTDOWN;
     if (!volume.file) {
       out.lengths[0] = length;
       out.states[0] = 0;
@@ -352,6 +351,13 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
     return errno.EIO;
   }
 
+  /** Its contents are on their way back: they are of no one instant. */
+  #isShut(): boolean {
+    if (this.#volume.rollsBackTo === undefined || this.#fills) return false;
+    this.errorText = rollbackText(this.#group.name, this.#volume) ?? '';
+    return true;
+  }
+
   #refusal(offset: number, length: number): number {
     const group = this.#group;
     const volume = this.#volume;
@@ -363,33 +369,16 @@ export class HostSession implements ExportSession, OpenSession, ReadOwner {
       this.errorText = `volume ${group.name}/${volume.catalog.name} is ${volume.state}: ${volume.failure}`;
       return errno.EIO;
     }
+    if (this.#isShut()) return errno.ESHUTDOWN;
     if (group.journalIsFullFor(length + recordHeaderBytes * 2)) {
       this.errorText = `the journal of group ${group.name} is full, and what it holds is still needed`;
       return errno.ENOSPC;
     }
-    if (length > 0 && group.guard.isShort(length) && !this.#isAllocated(offset, length)) {
+    if (length > 0 && group.guard.isShort(length) && !isAllocated(volume.file, offset, length)) {
       group.guard.refused();
       this.errorText = `the file system below volume ${group.name}/${volume.catalog.name} has no room for this write`;
       return errno.ENOSPC;
     }
     return 0;
-  }
-
-  /** Overwriting what has its space already needs no new. */
-  #isAllocated(offset: number, length: number): boolean {
-    const { file } = this.#volume;
-    if (!file) return true;
-    try {
-      const end = offset + length;
-      let work = 0;
-      for (let at = offset; at < end; at = extent.end) {
-        file.extentSync(at, end, extent);
-        work += extent.work;
-        if (extent.storage === 'hole' || work > lookWorkMax) return false;
-      }
-      return true;
-    } catch (error) {
-      return systemErrorCode(error) === undefined;
-    }
   }
 }

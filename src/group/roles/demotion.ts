@@ -1,5 +1,5 @@
 import { JnbdError } from '../../platform/errors.ts';
-import { shownVolumes } from '../apply/volume.ts';
+import { refuseRollingBack, shownVolumes } from '../apply/volume.ts';
 import type { Group } from '../order/group.ts';
 import { changeRole } from '../catalog/states.ts';
 
@@ -19,6 +19,7 @@ function demote(group: Group): boolean {
     const what = state === 'normal' ? role : state;
     throw new JnbdError('state_refuses', `group ${name} is ${what}: ${group.failureText}`);
   }
+  refuseRollingBack(name, group.volumes.values());
   for (const volume of shownVolumes(group.volumes)) {
     if (volume.sessions.size === 0) continue;
     const hosts = [...volume.sessions].map(({ client }) => client.peer).join(', ');

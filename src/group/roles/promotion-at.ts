@@ -1,6 +1,7 @@
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
 import { type Catalog, lastingNumber, withoutSnapshotsBehind } from '../catalog/catalog.ts';
+import { standingRollback } from '../catalog/rollback.ts';
 import { AreaMarks } from '../../volume/area-marks.ts';
 import { RegionSet } from '../../volume/region-set.ts';
 import { readUpdates, type RecordSeen, replay } from '../../volume/replay.ts';
@@ -92,6 +93,12 @@ export function checkNumber(
   if (follow.state?.resync) {
     refuse(
       `a resync is under way, and its volumes are of no one instant; what it was before is had by: jnbd promote ${name}`,
+    );
+  }
+  const rollback = standingRollback(catalog.volumes);
+  if (rollback) {
+    refuse(
+      `its volumes are on their way back to update ${rollback.to}, and of no one instant there; that goes on here with: jnbd promote ${name}`,
     );
   }
   const shows = follow.state?.shows ?? 0;

@@ -2,6 +2,7 @@ import { JnbdError } from '../../platform/errors.ts';
 import { formatSize } from '../../platform/size-text.ts';
 import type { FollowState } from '../catalog/follow-file.ts';
 import type { Group } from '../order/group.ts';
+import { changeRollback, type RollbackPlan } from '../catalog/rollback.ts';
 import { extendLineage, generationOf } from '../catalog/lineage.ts';
 import { missingContentsBytes } from '../volumes/missing-contents.ts';
 import { clearContests, isContested } from '../order/take-over.ts';
@@ -61,9 +62,15 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
  * Every system known to have the group is expected from here on: it finds what it needs when it comes to
  * follow (SAFETY 18). So much may be held in vain by a crash before the catalog is replaced.
  *
- * Throws JnbdError: state_refuses; confirmation_needed where something would be lost; write_failed.
+ * `rollback`: what its volumes are to go back to before hosts are let in. Throws JnbdError: state_refuses;
+ * confirmation_needed where something would be lost; write_failed.
  */
-export function promoteGroup(group: Group, systemId: number, force: boolean): void {
+export function promoteGroup(
+  group: Group,
+  systemId: number,
+  force: boolean,
+  rollback?: Omit<RollbackPlan, 'number'>,
+): void {
   if (group.role === 'primary' && !isContested(group)) return;
   checkPromotion(group, systemId, force);
   const { catalog, changes, watermarks, incarnation } = group;
@@ -75,8 +82,12 @@ export function promoteGroup(group: Group, systemId: number, force: boolean): vo
     incarnation,
     firstNumber: watermarks.newest + 1,
   });
+  const volumes = rollback
+    ? changeRollback(catalog.volumes, { change: 'rollback_begun', ...rollback }, undefined)
+    : catalog.volumes;
   changes.replace({
     ...catalog,
+    volumes,
     role: 'primary',
     lineage,
     handedOver: undefined,
@@ -91,7 +102,10 @@ export function promoteGroup(group: Group, systemId: number, force: boolean): vo
   clearContests(group, `group ${group.name} is primary here in a newer generation`);
   group.follow.remove();
   group.snapshots.space.begin();
+  const entries = new Map(volumes.map((entry) => [entry.id, entry]));
   for (const volume of group.volumes.values()) {
+    const entry = entries.get(volume.catalog.id);
+    if (entry && entry.rollback !== volume.catalog.rollback) volume.describe(entry);
     if (volume.state === 'unused' && volume.catalog.state === 'normal') volume.become('normal');
     // Who reads a snapshot goes on.
     if (volume.catalog.preserves) continue;

@@ -2,8 +2,7 @@ import type { PrivateStore } from '../../history/private-store.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import { blockBytes, MiB } from '../../platform/limits.ts';
-import { extentState } from '../../volume/volume-extents.ts';
-import type { ExportSession, ExtentList } from '../apply/export.ts';
+import { SessionReader } from '../apply/session-reader.ts';
 import type { OpenUnderlying } from '../overlays/overlay-session.ts';
 
 const readBlocksMax = MiB / blockBytes;
@@ -22,7 +21,7 @@ export async function copyUnderlying(
   isClosed: () => boolean,
   isReadable: () => boolean,
 ): Promise<void> {
-  const source = new Underneath(open);
+  const source = new SessionReader(open);
   const { blocks, dataBytes } = store;
   try {
     for (let block = store.next(false, 0, blocks); block < blocks; ) {
@@ -31,14 +30,16 @@ export async function copyUnderlying(
       check(store, name, isClosed);
       // As it is in this turn, the run is not there.
       const runEnd = store.next(true, block, blocks);
-      const zeroes = source.zeroBlocks(block, Math.min(runEnd, block + clearBlocksMax), dataBytes);
+      const zeroes = zeroBlocks(source, block, Math.min(runEnd, block + clearBlocksMax), dataBytes);
       if (zeroes > 0) {
         const end = Math.min((block + zeroes) * blockBytes, dataBytes);
         store.clear(true, block * blockBytes, end - block * blockBytes);
         block += zeroes;
       } else {
         const stop = Math.min(runEnd, block + readBlocksMax);
-        const bytes = await source.read(block * blockBytes, Math.min(stop * blockBytes, dataBytes));
+        const bytes = Buffer.alloc((stop - block) * blockBytes);
+        const end = Math.min(stop * blockBytes, dataBytes);
+        await source.read(block * blockBytes, end - block * blockBytes, bytes);
         check(store, name, isClosed);
         for (let at = block; at < stop; at += 1) store.fill(at, bytes, (at - block) * blockBytes);
         block = stop;
@@ -59,48 +60,10 @@ function check(store: PrivateStore, name: string, isClosed: () => boolean): void
   if (store.failure !== '') throw new JnbdError('write_failed', `${name}: ${store.failure}`);
 }
 
-/** What is underneath, for somebody who waits. */
-class Underneath {
-  readonly #session: ExportSession;
-  readonly #extents: ExtentList = {
-    count: 0,
-    lengths: new Float64Array(1),
-    states: new Uint8Array(1),
-  };
-  #completed: ((error: number) => void) | undefined;
-
-  constructor(open: OpenUnderlying) {
-    this.#session = open({
-      peer: 'this system',
-      admitted: () => undefined,
-      durableReached: () => undefined,
-      durableFailed: () => undefined,
-      readCompleted: (_token, error) => this.#completed?.(error),
-      revoke: () => undefined,
-    });
-  }
-
-  /** How many blocks from there on read as zeroes for sure, and need no look at each. */
-  zeroBlocks(from: number, to: number, dataBytes: number): number {
-    const offset = from * blockBytes;
-    const end = Math.min(to * blockBytes, dataBytes);
-    const extents = this.#extents;
-    if (this.#session.extents(offset, end - offset, extents) !== 0) return 0;
-    if (extents.count === 0 || ((extents.states[0] ?? 0) & extentState.zero) === 0) return 0;
-    const told = Math.min(end, offset + (extents.lengths[0] ?? 0));
-    return told === dataBytes ? to - from : Math.floor(told / blockBytes) - from;
-  }
-
-  async read(offset: number, end: number): Promise<Buffer> {
-    const bytes = Buffer.alloc(Math.ceil((end - offset) / blockBytes) * blockBytes);
-    const isPending = new Promise<number>((resolve) => (this.#completed = resolve));
-    const result = this.#session.read(offset, end - offset, bytes, 0, 0);
-    const error = result < 0 ? await isPending : result;
-    if (error !== 0) throw new JnbdError('read_failed', this.#session.errorText);
-    return bytes;
-  }
-
-  close(): void {
-    this.#session.close();
-  }
+/** How many blocks from there on read as zeroes for sure, and need no look at each. */
+function zeroBlocks(source: SessionReader, from: number, to: number, dataBytes: number): number {
+  const offset = from * blockBytes;
+  const told = source.zeroesThrough(offset, Math.min(to * blockBytes, dataBytes));
+  if (told === offset) return 0;
+  return told === dataBytes ? to - from : Math.floor(told / blockBytes) - from;
 }

@@ -1,9 +1,17 @@
 import { JnbdError } from '../../platform/errors.ts';
-import type { Volume } from '../apply/volume.ts';
+import { rollbackText, type Volume } from '../apply/volume.ts';
 import { acceptsHostWrites } from '../catalog/states.ts';
 import type { Group } from '../order/group.ts';
 
-/** Why no host may open the volume now; undefined: hosts may. */
+/** Why no host may open the volume itself now; undefined: hosts may. */
+export function hostRefusalOf(group: Group, volume: Volume): JnbdError | undefined {
+  const refusal = refusalOf(group, volume);
+  const text = rollbackText(group.name, volume);
+  if (refusal || text === undefined) return refusal;
+  return new JnbdError('state_refuses', `${text}; hosts are let in when that is done`);
+}
+
+/** Why nobody may open what is read of the volume now, its snapshots included. */
 export function refusalOf(group: Group, volume: Volume): JnbdError | undefined {
   if (group.state !== 'normal') {
     return new JnbdError(

@@ -4,7 +4,7 @@ import type { Export, ExportClient, ExportDirectory, ExportSession } from '../ap
 import type { Group } from '../order/group.ts';
 import { HostSession } from '../order/host-session.ts';
 import { isHidden } from './secondary-exports.ts';
-import { refusalOf } from './export-refusal.ts';
+import { hostRefusalOf } from './export-refusal.ts';
 import type { System } from './system.ts';
 import { CloneExport, SnapshotExport, snapshotsOfVolumes } from './snapshot-exports.ts';
 import { shownVolumes, type Volume } from '../apply/volume.ts';
@@ -33,7 +33,7 @@ class VolumeExport implements Export {
   open(client: ExportClient): ExportSession {
     const group = this.#group;
     const volume = this.#volume;
-    const refusal = refusalOf(group, volume);
+    const refusal = hostRefusalOf(group, volume);
     if (refusal) throw refusal;
     const { maxHosts } = volume.catalog;
     if (maxHosts > 0) {

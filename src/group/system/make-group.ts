@@ -5,6 +5,7 @@ import type { Clock } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, systemErrorCode } from '../../platform/errors.ts';
 import { segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
+import { removeStages } from '../volumes/rollback-stage.ts';
 import { cloneDirectory } from '../snapshots/clones.ts';
 import { dropPreserved } from '../../volume/preserved-blocks.ts';
 import { removeBases } from '../views/stored-bases.ts';
@@ -115,6 +116,7 @@ export function removeGroupFiles(disk: Disk, files: GroupFiles): void {
   removeBranches(disk, files);
   cloneDirectory(disk, files).removeAll();
   writableViewDirectory(disk, files).removeAll();
+  removeStages(disk, files);
   for (const name of disk.listSync(files.directory)) {
     const path = `${files.directory}/${name}`;
     if (path !== files.unfinished && !disk.isDirectorySync(path)) disk.removeFileSync(path);

@@ -47,6 +47,9 @@ export class SnapshotSchedules {
     for (const group of this.#system.groups.values()) {
       const { name, catalog, refusesWrites, hosts } = group;
       const isOurs = !refusesWrites && !hosts.isHeld && catalog.snapshotSchedule !== undefined;
+      // What is due is made once it has ended.
+      if ([...group.volumes.values()].some(({ rollsBackTo }) => rollsBackTo !== undefined))
+        continue;
       const failedAt = this.#failedAt.get(name) ?? Number.NEGATIVE_INFINITY;
       const isTime = this.#deps.clock.monotonicMilliseconds() - failedAt >= retryMilliseconds;
       if (isOurs && isTime && !this.#isClosed) await this.#carryOut(group);

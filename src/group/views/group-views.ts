@@ -13,7 +13,7 @@ import { GroupHistory } from './group-history.ts';
 import type { HistoryGroup, HistoryUsers } from './history-group.ts';
 import type { StoredBase } from './stored-bases.ts';
 import { type Proven, readProven, writeProven } from './proven.ts';
-import { View, type ViewEntry } from './view.ts';
+import { nothingText, View, type ViewEntry } from './view.ts';
 import { WritableViews } from './writable-views.ts';
 
 interface ViewsFile {
@@ -76,7 +76,7 @@ export class GroupViews implements HistoryUsers {
   }
 
   get list(): readonly View[] {
-    return this.#views;
+    return this.#views.filter(({ isPassing }) => !isPassing);
   }
 
   get isNeeded(): boolean {
@@ -148,6 +148,7 @@ export class GroupViews implements HistoryUsers {
     const named = name === undefined ? undefined : this.find(name);
     if (named) return { view: this.#same(named, number, isWritable), created: false };
     this.#checkPossible(number);
+    this.#checkCount();
     const { at, base } = await this.#position(number);
     const ownName = name ?? `at-${at}`;
     const known = this.find(ownName);
@@ -159,15 +160,33 @@ export class GroupViews implements HistoryUsers {
     try {
       await this.#open(view);
       if (view.state === 'ended') throw new JnbdError('state_refuses', view.reason);
-      if (view.volumes.length === 0) throw this.#refusal(`it has no volumes at update ${at}`);
+      if (view.volumes.length === 0) throw this.#refusal(nothingText(view));
       if (isWritable) this.#writable.make(view);
       else this.#write();
     } catch (error) {
-      this.#forget(view, messageOf(error));
+      this.forget(view, messageOf(error));
       throw refusedBySystem(error, 'write_failed', `cannot make view ${ownName}`) ?? error;
     }
     this.#group.changed();
     return { view, created: true };
+  }
+
+  /**
+   * As `create`, for somebody in this process alone: no host sees it, nothing is written down, and `forget` ends it.
+   */
+  async glimpse(number: number): Promise<View> {
+    this.#checkPossible(number);
+    const { base } = await this.#position(number);
+    const view = new View({ name: '', number, base, createdAtMilliseconds: 0 });
+    this.#views.push(view);
+    try {
+      await this.#open(view);
+      if (view.state === 'ended') throw new JnbdError('state_refuses', view.reason);
+    } catch (error) {
+      this.forget(view, messageOf(error));
+      throw refusedBySystem(error, 'read_failed', `cannot show update ${number}`) ?? error;
+    }
+    return view;
   }
 
   /** False: there is none. Rejects with JnbdError: volume_in_use, confirmation_needed, write_failed, disk_full. */
@@ -185,7 +204,7 @@ export class GroupViews implements HistoryUsers {
     const reason = `view ${this.#group.name}@${name} was deleted`;
     try {
       if (!view.isWritable) this.#write(view);
-      this.#forget(view, reason);
+      this.forget(view, reason);
       await this.#writable.remove(view);
     } catch (error) {
       throw refusedBySystem(error, 'write_failed', `cannot delete view ${name}`) ?? error;
@@ -252,7 +271,7 @@ export class GroupViews implements HistoryUsers {
   }
 
   #checkPossible(number: number | undefined): void {
-    const { name, state, failureText, catalog, replies, watermarks } = this.#group;
+    const { state, failureText, catalog, replies, watermarks } = this.#group;
     if (state !== 'normal') throw this.#refusal(`it is ${state}: ${failureText}`);
     if (catalog.journalOnly === true) throw this.#refusal('it keeps the journal alone here');
     const { answerable } = replies.gate;
@@ -262,7 +281,11 @@ export class GroupViews implements HistoryUsers {
         `update ${number} ${what} yet; the newest that can be shown is ${answerable}`,
       );
     }
-    if (this.#views.length < viewsMax) return;
+  }
+
+  #checkCount(): void {
+    const { name } = this.#group;
+    if (this.list.length < viewsMax) return;
     throw this.#refusal(`it has ${viewsMax} views already; next: jnbd view delete ${name}@NAME`);
   }
 
@@ -309,8 +332,12 @@ export class GroupViews implements HistoryUsers {
   /** What it shows is not there any more. */
   #lose(view: View, reason: string): void {
     const { name } = view.entry;
+    if (view.isPassing) {
+      this.forget(view, reason);
+      return;
+    }
     const text = `view ${this.#group.name}@${name} ended: ${reason}${this.#writable.lossTextOf(view)}`;
-    this.#forget(view, text);
+    this.forget(view, text);
     this.#deps.event('view_ended', text, { group: this.#group.name, view: name });
     // What stays is found at the next start, and nothing that it could be made of.
     const ignored = (error: unknown): void => {
@@ -325,7 +352,8 @@ export class GroupViews implements HistoryUsers {
       }
   }
 
-  #forget(view: View, reason: string): void {
+  /** Nobody looks at it any more. */
+  forget(view: View, reason: string): void {
     const at = this.#views.indexOf(view);
     if (at >= 0) this.#views.splice(at, 1);
     view.end(reason);
@@ -334,7 +362,7 @@ export class GroupViews implements HistoryUsers {
 
   /** Those that are whole. Throws system errors. */
   #write(without?: View): void {
-    const views = this.#views.filter(
+    const views = this.list.filter(
       (view) => view !== without && view.state !== 'ended' && !view.isWritable,
     );
     const file: ViewsFile = { formatVersion: 1, views: views.map(({ entry }) => entry) };

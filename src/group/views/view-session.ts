@@ -23,8 +23,9 @@ export class ViewSession extends ReadOnlySession {
 
   constructor(group: ViewReadGroup, view: View, volume: ViewVolume, client: ExportClient) {
     const { metrics, entry } = volume;
+    const { name, number } = view.entry;
     super(group, {
-      name: `${group.name}/${entry.name}@${view.entry.name}`,
+      name: `${group.name}/${entry.name}@${name || number}`,
       client,
       metrics,
       sizeBytes: entry.sizeBytes,

@@ -63,6 +63,8 @@ export class View {
   readonly volumes: ViewVolume[] = [];
   /** Volumes that were there then, and whose contents are not any more. */
   readonly missing: string[] = [];
+  /** Volumes that were on their way back to an earlier update then, and of no one instant. */
+  readonly unsettled: CatalogVolume[] = [];
   #state: ViewState = 'opening';
   /** Why it ended. */
   reason = '';
@@ -75,6 +77,11 @@ export class View {
 
   get state(): ViewState {
     return this.#state;
+  }
+
+  /** For a while only, and for nobody outside. */
+  get isPassing(): boolean {
+    return this.entry.name === '';
   }
 
   get sessions(): OpenSession[] {
@@ -105,6 +112,10 @@ export class View {
     const { closed, open } = bases();
     for (const entry of volumes) {
       if (entry.journalOnly || entry.state === 'unused') continue;
+      if (entry.rollback) {
+        this.unsettled.push(entry);
+        continue;
+      }
       const path = pathOf(entry.id);
       if (!disk.existsSync(path)) {
         this.missing.push(entry.name);
@@ -129,4 +140,16 @@ export class View {
     assert(viewTransitions[this.#state].includes(state), `view ${this.#state} -> ${state}`);
     this.#state = state;
   }
+}
+
+/** Why there is nothing to be shown. */
+export function nothingText({ entry, unsettled: [first] }: View): string {
+  if (!first?.rollback) return `it has no volumes at update ${entry.number}`;
+  return unsettledText(entry.number, first);
+}
+
+/** Of a volume that was being rolled back at that update. */
+export function unsettledText(number: number, { name, rollback }: CatalogVolume): string {
+  const before = (rollback?.number ?? number) - 1;
+  return `volume ${name} was being rolled back to update ${rollback?.to} at update ${number}, and of no one instant; before that it is update ${before}`;
 }

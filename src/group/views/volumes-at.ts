@@ -1,4 +1,5 @@
 import { type CatalogChange, type CatalogVolume, decodeChange } from '../catalog/catalog.ts';
+import { changeRollback } from '../catalog/rollback.ts';
 
 /** A change of the catalog as its record has it. */
 export interface ListedChange {
@@ -14,13 +15,14 @@ export function volumesAfter(
 ): readonly CatalogVolume[] {
   let after = volumes;
   for (const { number, payload } of changes)
-    if (number > from) after = changed(after, decodeChange(payload));
+    if (number > from) after = changed(after, decodeChange(payload), number);
   return after;
 }
 
 function changed(
   volumes: readonly CatalogVolume[],
   change: CatalogChange,
+  number: number,
 ): readonly CatalogVolume[] {
   switch (change.change) {
     case 'volume_created':
@@ -29,6 +31,9 @@ function changed(
       return volumes.map((volume) => (volume.id === change.volume.id ? change.volume : volume));
     case 'volume_deleted':
       return volumes.filter(({ id }) => id !== change.id);
+    case 'rollback_begun':
+    case 'rollback_ended':
+      return changeRollback(volumes, change, number);
     default:
       return volumes;
   }

@@ -1,14 +1,10 @@
-import type { ReceiveSlab } from '../../journal/receive-slab.ts';
-import { recordHeaderBytes } from '../../journal/record.ts';
 import type { Disk, DiskFile } from '../../platform/disk.ts';
 import { JnbdError, messageOf } from '../../platform/errors.ts';
-import { blockBytes, slabBytes, slabHeadroomBytes } from '../../platform/limits.ts';
-import type { ExportClient } from '../apply/export.ts';
-import { errno } from '../apply/export.ts';
+import { blockBytes } from '../../platform/limits.ts';
 import type { Group } from '../order/group.ts';
-import { HostSession } from '../order/host-session.ts';
 import type { Volume } from '../apply/volume.ts';
 import { changeVolume } from './volume-changes.ts';
+import { chunkBytes, VolumeWriter } from './volume-writer.ts';
 
 /** Where the first contents of a volume come from. Errors are JnbdError (source_unreadable). */
 export interface BlockSource {
@@ -23,10 +19,6 @@ export interface BlockSource {
   abort(): void;
   close(): Promise<void>;
 }
-
-/** What one record carries, so that one slab holds it and it begins on a block. */
-const chunkBytes =
-  Math.floor((slabBytes - slabHeadroomBytes - recordHeaderBytes) / blockBytes) * blockBytes;
 
 /** Opens a file as a source. */
 export function openFileSource(disk: Disk, path: string): BlockSource {
@@ -70,52 +62,6 @@ export function openFileSource(disk: Disk, path: string): BlockSource {
   };
 }
 
-/** The host that an import is: it waits where a real one would wait. */
-class ImportClient implements ExportClient {
-  readonly peer: string;
-  #failure: JnbdError | undefined;
-  #wake: () => void = () => undefined;
-
-  constructor(peer: string) {
-    this.peer = peer;
-  }
-
-  get failure(): JnbdError | undefined {
-    return this.#failure;
-  }
-
-  /** Resolves at the next call from the session. */
-  woken(): Promise<void> {
-    if (this.#failure) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-    });
-  }
-
-  fail(error: JnbdError): void {
-    this.#failure ??= error;
-    this.#wake();
-  }
-
-  admitted(): void {
-    this.#wake();
-  }
-
-  durableReached(): void {
-    this.#wake();
-  }
-
-  durableFailed(_from: number, _errno: number, text: string): void {
-    this.fail(new JnbdError('journal_failed', text));
-  }
-
-  readCompleted(): void {}
-
-  revoke(reason: string): void {
-    this.fail(new JnbdError('shutting_down', reason));
-  }
-}
-
 export interface ImportProgress {
   readonly signal: AbortSignal;
   /** Called after each stretch: how far the source was gone through. */
@@ -133,28 +79,25 @@ export async function importVolume(
   source: BlockSource,
   progress: ImportProgress,
 ): Promise<void> {
-  const client = new ImportClient(source.name);
-  const session = new HostSession(group, volume, client, true);
+  const writer = new VolumeWriter(group, volume, source.name);
   const abort = (): void => {
-    client.fail(new JnbdError('state_refuses', `the import of ${source.name} was stopped`));
+    writer.fail(new JnbdError('state_refuses', `the import of ${source.name} was stopped`));
     source.abort();
   };
   progress.signal.addEventListener('abort', abort);
-  volume.sessions.add(session);
   try {
     if (progress.signal.aborted) abort();
-    await copyContents(session, client, source, progress.reached);
-    await untilDurable(session, client);
+    await copyContents(writer, source, progress.reached);
+    await writer.durable();
   } finally {
     progress.signal.removeEventListener('abort', abort);
-    session.close();
+    writer.close();
   }
   await changeVolume(group, volume, { state: 'normal' });
 }
 
 async function copyContents(
-  session: HostSession,
-  client: ImportClient,
+  writer: VolumeWriter,
   source: BlockSource,
   reached: (bytes: number) => void,
 ): Promise<void> {
@@ -164,52 +107,13 @@ async function copyContents(
     if (!data) break;
     for (let at = data.start; at < data.end; ) {
       // A stretch begins anywhere; from the second chunk on they begin on blocks.
+      const from = at;
       const length = Math.min(chunkBytes - (at % blockBytes), data.end - at);
-      const slab = await takeSlab(session);
-      try {
-        await source.read(slab.bytes, slabHeadroomBytes + recordHeaderBytes, length, at);
-        await writeChunk(session, client, slab, at, length);
-      } finally {
-        session.retire(slab);
-      }
+      await writer.write(at, length, (bytes, start) => source.read(bytes, start, length, from));
       at += length;
       reached(at);
     }
     position = data.end;
   }
   reached(source.sizeBytes);
-}
-
-async function takeSlab({ slabs }: HostSession): Promise<ReceiveSlab> {
-  for (;;) {
-    const slab = slabs.take();
-    if (slab) return slab;
-    await new Promise<void>((resolve) => slabs.whenFree(resolve));
-  }
-}
-
-async function writeChunk(
-  session: HostSession,
-  client: ImportClient,
-  slab: ReceiveSlab,
-  offset: number,
-  length: number,
-): Promise<void> {
-  let number = 0;
-  while (number === 0) {
-    while (!client.failure && !session.admit(recordHeaderBytes + length)) await client.woken();
-    if (client.failure) throw client.failure;
-    number = session.stampWrite(slab, slabHeadroomBytes, recordHeaderBytes, offset, length);
-    if (number === 0) await client.woken();
-  }
-  const error = number < 0 ? -number : session.commitRun();
-  if (error === 0) return;
-  throw new JnbdError(error === errno.ENOSPC ? 'disk_full' : 'write_failed', session.errorText);
-}
-
-async function untilDurable(session: HostSession, client: ImportClient): Promise<void> {
-  const { newest } = session;
-  session.requestDurable(newest);
-  while (!client.failure && session.durable < newest) await client.woken();
-  if (client.failure) throw client.failure;
 }

@@ -1,6 +1,7 @@
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
+import { refuseRollingBack } from '../apply/volume.ts';
 import { checkName } from '../catalog/names.ts';
 import type { CatalogSnapshot } from '../catalog/snapshots.ts';
 import { CatalogChanges } from '../order/catalog-changes.ts';
@@ -39,6 +40,7 @@ export function prepareSnapshot(
           throw new JnbdError('exists_differently', text);
         }
         refuseNameOfClone(group, name);
+        refuseRollingBack(group.name, group.volumes.values());
         const made = new NewSnapshot(disk, group, files, name);
         await new Promise<void>((over) => prepared(ready(group, made, milliseconds, over)));
       } catch (error) {

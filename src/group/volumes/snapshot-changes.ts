@@ -2,6 +2,7 @@ import type { Disk } from '../../platform/disk.ts';
 import type { ScheduleRule } from '../../platform/schedule-text.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
+import { refuseRollingBack } from '../apply/volume.ts';
 import { checkName } from '../catalog/names.ts';
 import { areasFreedBy, type CatalogSnapshot, hiddenName, isHidden } from '../catalog/snapshots.ts';
 import type { Group } from '../order/group.ts';
@@ -20,6 +21,7 @@ export async function createSnapshot(
   name: string,
 ): Promise<MadeSnapshot> {
   checkName('snapshot', name);
+  refuseRollingBack(group.name, group.volumes.values());
   return makeSnapshot(disk, group, files, () => name);
 }
 
@@ -132,6 +134,11 @@ function checkUnused(group: Group, { number, name }: CatalogSnapshot): void {
       'volume_in_use',
       `snapshot ${group.name}@${name} is what clone ${group.name}@${clone.name} stands over; delete that first: jnbd snapshot delete ${group.name}@${clone.name}`,
     );
+  }
+  for (const volume of group.volumes.values()) {
+    if (volume.rollsBackTo !== number) continue;
+    const text = `volume ${group.name}/${volume.catalog.name} is being rolled back to snapshot ${group.name}@${name}`;
+    throw new JnbdError('volume_in_use', text);
   }
   const [session] = group.snapshots.sessionsOf(number);
   if (!session) return;

@@ -5,10 +5,11 @@ import {
   createdVolumes,
   deletedVolumes,
 } from '../catalog/catalog.ts';
+import type { RollbackChange } from '../catalog/rollback.ts';
 import type { Group } from '../order/group.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { hideIncomplete } from '../order/open-volumes.ts';
-import { Volume } from '../apply/volume.ts';
+import { rollbackText, Volume } from '../apply/volume.ts';
 import { clearVolumeConditions, makeBackingFile } from './volume-changes.ts';
 
 /**
@@ -61,6 +62,10 @@ export class VolumeAdoption {
       );
       return;
     }
+    if (change.change === 'rollback_begun' || change.change === 'rollback_ended') {
+      this.#receivedRollback(number, change);
+      return;
+    }
     // From here on records are of the time of the snapshot, or of one that is without it.
     this.#group.snapshots.changed(number, change);
     if (change.change !== 'volume_changed') {
@@ -79,6 +84,27 @@ export class VolumeAdoption {
         this.#changed(volume);
       },
     );
+  }
+
+  /** Nobody reads here what is behind the record that begins it, before the one that ends it holds. */
+  #receivedRollback(number: number, change: RollbackChange): void {
+    const { changes, name } = this.#group;
+    const begun = change.change === 'rollback_begun' ? change : undefined;
+    for (const id of begun?.volumes ?? []) {
+      const volume = this.#find(id);
+      if (!volume) continue;
+      volume.rollBackTo(begun?.to);
+      const reason = rollbackText(name, volume) ?? '';
+      for (const session of volume.sessions) session.client.revoke(reason);
+    }
+    const describe = (): void => {
+      for (const entry of this.#group.catalog.volumes) {
+        const volume = this.#find(entry.id);
+        if (volume && volume.catalog.rollback !== entry.rollback) volume.describe(entry);
+      }
+      this.#group.changed();
+    };
+    changes.received(number, change, () => undefined, describe);
   }
 
   /** Volumes come or go, several at once where it is a snapshot. */

@@ -9,7 +9,7 @@ import { isHidden } from '../catalog/snapshots.ts';
 import { followersGrown } from './growth.ts';
 import { checkName } from '../catalog/names.ts';
 import { makeChange } from '../order/numbered-change.ts';
-import { Volume } from '../apply/volume.ts';
+import { refuseRollingBack, Volume } from '../apply/volume.ts';
 
 export interface VolumeSettings {
   readonly sizeBytes: number;
@@ -152,6 +152,7 @@ export async function resizeVolume(
     checkPresent(group, volume);
     const before = volume.catalog.sizeBytes;
     if (sizeBytes === before) return false;
+    refuseRollingBack(group.name, [volume]);
     if (sizeBytes < before) {
       throw new JnbdError(
         'volume_shrink',
@@ -214,6 +215,8 @@ export async function deleteVolume(
     const volume = group.volumes.get(name);
     if (!volume || (only && volume !== only)) return false;
     const subject = `${group.name}/${name}`;
+    if (volume.rollsBackTo !== undefined && !volume.catalog.rollback)
+      refuseRollingBack(group.name, [volume]);
     if (volume.sessions.size > 0) throw inUse(subject, volume);
     refuseWherePreserved(group, volume);
     const { state, failure } = volume;

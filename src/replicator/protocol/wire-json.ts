@@ -64,6 +64,14 @@ export const catalogVolumeSchema = z.object({
   preserves: z
     .object({ volume: volumeId, dataBytes: z.int().min(1).max(volumeSizeBytesMax) })
     .optional(),
+  /** Its contents are on their way back to an earlier update. */
+  rollback: z
+    .object({
+      plan: z.string().regex(/^[0-9a-f]{16}$/),
+      to: number48,
+      number: number48.optional(),
+    })
+    .optional(),
 }) satisfies z.ZodType<CatalogVolume>;
 
 export const catalogSnapshotSchema = z.object({

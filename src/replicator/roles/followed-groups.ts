@@ -2,6 +2,7 @@ import type { FollowWish } from '../../group/catalog/follow-wish.ts';
 import type { FollowState } from '../../group/catalog/follow-file.ts';
 import type { Group } from '../../group/order/group.ts';
 import { refuseIncomplete } from '../../group/volumes/missing-contents.ts';
+import type { Rollbacks } from '../../group/system/rollbacks.ts';
 import type { System, SystemWatcher } from '../../group/system/system.ts';
 import { becomeSecondary, isContested, keepNoMore } from '../../group/order/take-over.ts';
 import { must } from '../../platform/assert.ts';
@@ -169,13 +170,16 @@ export class FollowedGroups implements SystemWatcher {
     return true;
   }
 
-  /** False: it was primary already. A resync under way is taken back. Rejects as `promoteGroup`, and then it follows. */
-  async promote(name: string, force: boolean, at?: number): Promise<boolean> {
+  /**
+   * False: it was primary already. A resync under way is taken back; with `by` so is what is in the volumes behind `at`.
+   * Rejects as `promoteGroup`, and then it follows.
+   */
+  async promote(name: string, force: boolean, at?: number, by?: Rollbacks): Promise<boolean> {
     const group = this.#system.group(name);
     if (group.role === 'primary' && !(force && isContested(group))) return false;
     this.#stopFollower(group);
     try {
-      const promoted = await promoteHere(this.#system, group, force, at);
+      const promoted = await promoteHere(this.#system, group, force, at, by);
       const text = `group ${name} is primary here from update ${promoted.watermarks.newest + 1} on`;
       this.#tell('promoted', promoted, text);
       return true;

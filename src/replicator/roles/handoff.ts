@@ -1,3 +1,4 @@
+import { refuseRollingBack } from '../../group/apply/volume.ts';
 import type { FollowState } from '../../group/catalog/follow-file.ts';
 import type { FollowerPlace } from '../../group/catalog/follower-file.ts';
 import type { FollowerCursor } from '../../group/followers/follower-cursor.ts';
@@ -26,6 +27,7 @@ function checkHeir(group: Group, to: string): Heir {
       `group ${group.name} is ${what} here; its primary hands it over`,
     );
   }
+  refuseRollingBack(group.name, group.volumes.values());
   const all = group.followers.list();
   const heir = all.find(({ name }) => name === to);
   if (!heir) {

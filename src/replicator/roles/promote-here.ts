@@ -1,19 +1,27 @@
 import type { Group } from '../../group/order/group.ts';
 import { checkPromotion, expectMembers, promoteGroup } from '../../group/roles/promotion.ts';
+import { goesBack, promoteBack } from '../../group/roles/promotion-back.ts';
 import { planRollBack } from '../../group/roles/resync.ts';
 import { promoteAt } from '../../group/roles/promotion-at.ts';
+import type { Rollbacks } from '../../group/system/rollbacks.ts';
 import type { System } from '../../group/system/system.ts';
 
 /**
  * Makes this system primary of a group that follows nobody now; a resync that was under way is taken back.
- * Resolves with the group, opened again where it had to be. Rejects with what `promoteGroup` throws.
+ * `by`: where `at` is in the volumes already,
+ * they may go back to it behind the promotion. Resolves with the group, opened again where it had to be. Rejects with what `promoteGroup` throws.
  */
 export async function promoteHere(
   system: System,
   group: Group,
   force: boolean,
   at: number | undefined,
+  by?: Rollbacks,
 ): Promise<Group> {
+  if (at !== undefined && by && goesBack(group, at)) {
+    await promoteBack(system, by, group, at, force);
+    return group;
+  }
   if (at !== undefined && at !== group.watermarks.newest) {
     return (await promoteAt(system, group, at, force)).group;
   }

@@ -24,7 +24,7 @@ import { regionsToBring, repairPrimary } from './verify-repair.ts';
 import { type PeerPlace, VerifyPeer } from './verify-peer.ts';
 import { placesToCompare, sourcePlace } from './verify-places.ts';
 import { VerifyRequests } from './verify-requests.ts';
-import { VerifyTurns } from './verify-turns.ts';
+import { CopyTurns } from '../../group/volumes/copy-turns.ts';
 import type { Verification, VerifiedSystem, VerifyWish } from '../../group/system/verification.ts';
 import { compareViews, PeerComparison } from './view-comparison.ts';
 
@@ -55,7 +55,7 @@ const failuresMax = 5;
 export class Verifications {
   readonly #deps: VerificationsDependencies;
   readonly #snapshots: VerificationSnapshots;
-  readonly #turns: VerifyTurns;
+  readonly #turns: CopyTurns;
   readonly #requests: VerifyRequests;
   /** By the id of the group. */
   readonly #jobs = new Map<string, VerifyJob>();
@@ -66,7 +66,7 @@ export class Verifications {
     const { system, clock, isOpenToAll } = deps;
     this.#deps = deps;
     this.#snapshots = new VerificationSnapshots(system, clock);
-    this.#turns = new VerifyTurns(clock);
+    this.#turns = new CopyTurns(clock);
     const source = (group: Group): VerifyPeer => this.#peer(group, sourcePlace(group), () => true);
     const { snapshots, turns } = { snapshots: this.#snapshots, turns: this.#turns };
     this.#requests = new VerifyRequests({ system, snapshots, turns, isOpenToAll, source });

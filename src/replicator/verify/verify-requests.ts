@@ -18,12 +18,12 @@ import {
 import type { IncomingRequest } from '../transport/transport.ts';
 import type { VerificationSnapshots } from './verification-snapshots.ts';
 import type { VerifyPeer } from './verify-peer.ts';
-import type { VerifyTurns } from './verify-turns.ts';
+import type { CopyTurns } from '../../group/volumes/copy-turns.ts';
 
 export interface VerifyRequestsDependencies {
   readonly system: System;
   readonly snapshots: VerificationSnapshots;
-  readonly turns: VerifyTurns;
+  readonly turns: CopyTurns;
   /** Whether systems that showed no certificate may follow (`--insecure`). */
   readonly isOpenToAll: boolean;
   /** The system that a secondary follows: to be closed. Throws state_refuses where it follows nobody. */

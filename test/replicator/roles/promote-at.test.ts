@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { inspectJournal } from '../../../src/journal/inspect.ts';
+import { standingRollback } from '../../../src/group/catalog/rollback.ts';
 import { must } from '../../../src/platform/assert.ts';
 import { MiB } from '../../../src/platform/limits.ts';
 import { HistoryTrial, volumeBytes } from './history-trial.ts';
@@ -154,4 +155,45 @@ describe('promote --at', () => {
       expect(contents.equals(await trial.contents(beta))).toBe(true);
     },
   );
+
+  test.each(Array.from({ length: 8 }, (_, seed) => seed))(
+    'goes back to what is in the volumes, or has done nothing, after a crash at any time, seed %i',
+    async (seed) => {
+      const { trial, beta, alpha, at, newest } = await withPast(`back ${seed}`);
+      const promoting = beta.verb('promote', { group: 'g', at: String(at) });
+      if (seed === 0) await promoting;
+      else {
+        promoting.catch(() => undefined);
+        await trial.pass(trial.fleet.random.fraction() * 60 * seed);
+        if (seed % 2 === 0) beta.losePower();
+        else beta.kill();
+        await beta.start();
+      }
+      const isPrimary = beta.group().role === 'primary';
+      await beta.until(() => standingRollback(beta.group().catalog.volumes) === undefined);
+      const shown = isPrimary ? at : newest;
+      const contents = trial.historyOf(alpha).contents('g/v', volumeBytes, shown);
+      expect(contents.equals(await trial.contents(beta))).toBe(true);
+      expect(beta.status()).toMatchObject({ branches: [], generation: isPrimary ? 2 : 1 });
+      expect(isPrimary || seed > 0).toBe(true);
+      expect(beta.group().watermarks.newest > newest).toBe(isPrimary);
+    },
+  );
 });
+
+/** Everything is applied at beta, which keeps its past; the primary is gone. */
+async function withPast(name: string) {
+  const trial = await HistoryTrial.begin(name);
+  const { alpha } = trial;
+  const beta = await trial.follower('beta', alpha);
+  await beta.verb('group configure', { group: 'g', history: '1h' });
+  await beta.until(() => beta.group().views.history.from !== undefined);
+  const host = await trial.write(alpha, 30);
+  const at = alpha.group().watermarks.newest;
+  for (let i = 0; i < 40; i += 1) await trial.writeOne(host);
+  await host.flush();
+  const { newest } = alpha.group().watermarks;
+  await beta.until(() => beta.group().watermarks.applied === newest);
+  alpha.kill();
+  return { trial, alpha, beta, at, newest };
+}

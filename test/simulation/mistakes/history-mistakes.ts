@@ -99,4 +99,44 @@ export const historyMistakes: readonly PlantedMistake[] = [
       },
     ],
   },
+  {
+    name: 'let-in-halfway',
+    rule: 30,
+    does: 'a start lets hosts in on volumes that are on their way back',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/apply/volume.ts',
+        find: '    this.#state = catalog.state;\n    this.#rollsBackTo = catalog.rollback?.to;\n',
+        replace: '    this.#state = catalog.state;\n',
+      },
+    ],
+  },
+  {
+    name: 'rollback-forgotten',
+    rule: 30,
+    does: 'a start takes a rollback that had begun for one that has ended',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/system/rollbacks.ts',
+        find: '      if (!rollback.findStage()) await gather(rollback);\n      if (standing.number === undefined) await rollback.begin();\n      await rollback.finish();\n',
+        replace:
+          '      rollback.findStage();\n      Object.assign(rollback, { volumes: [] });\n      await rollback.finish();\n',
+      },
+    ],
+  },
+  {
+    name: 'stage-sealed-too-soon',
+    rule: 30,
+    does: 'volumes begin to go back before what they are to hold is on the device',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/volumes/rollback-stage.ts',
+        find: '      await store.settled();\n',
+        replace: '',
+      },
+    ],
+  },
 ];

@@ -6,6 +6,7 @@ import { SnapshotWork } from '../snapshot-work.ts';
 import type { Workload } from '../work-host.ts';
 import { KnownOverlays } from '../changes-of-overlays.ts';
 import { KnownViews } from '../changes-of-views.ts';
+import { finishRollbacks, rollBack } from '../changes-of-rollbacks.ts';
 import type { Profile } from './profile.ts';
 
 /** What its campaigns have to bring about. */
@@ -32,6 +33,8 @@ export const snapshotKinds: readonly string[] = [
   'writable view deleted',
   'writable view ended',
   'writable view there after a crash',
+  'rollback asked for',
+  'rollback done',
 ];
 
 /** Snapshots and views of the past come and go and are read while hosts write, and the daemon ends in every way. */
@@ -72,10 +75,12 @@ export const snapshots: Profile = {
     if (random.chance(0.3)) await overlays.check();
     await readSnapshots(campaign);
     if (random.chance(0.2)) simulation.machine.dropCache();
+    if (random.chance(0.4)) await rollBack(campaign);
     overlays.beforeEnd();
     await campaign.end();
     await campaign.restart();
     await overlays.afterStart();
+    await finishRollbacks(campaign);
     if (random.chance(0.3)) await views.begin(campaign);
     await readSnapshots(campaign);
     await views.read(campaign);

@@ -1,13 +1,16 @@
-import type { Group } from '../../group/order/group.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { CopyRate } from '../../platform/copy-rate.ts';
+import type { Group } from '../order/group.ts';
 
 const creditMin = 4096;
 /** Between two pieces of half a MiB, each of which takes about as long: hosts are served by the same thread. */
 const pauseMilliseconds = 1;
 
-/** How fast a group's volumes and journal are read for verifying: as contents are copied, by whomever it is asked for. */
-export class VerifyTurns {
+/**
+ * How fast a group's volumes and journal are read for verifying, and written while they are rolled back: as contents are
+ * copied, by whomever it is asked for.
+ */
+export class CopyTurns {
   readonly #clock: Clock;
   readonly #rates = new WeakMap<Group, CopyRate>();
 
@@ -15,7 +18,7 @@ export class VerifyTurns {
     this.#clock = clock;
   }
 
-  /** Resolves when so much may be read. */
+  /** Resolves when so much may be read, or written. */
   async take(group: Group, bytes: number): Promise<void> {
     const rate = this.#rateOf(group);
     do {

@@ -1,0 +1,304 @@
+import { assert } from '../../platform/assert.ts';
+import type { Clock } from '../../platform/clock.ts';
+import type { Disk } from '../../platform/disk.ts';
+import { JnbdError, refusedBySystem, systemErrorCode } from '../../platform/errors.ts';
+import type { Volume } from '../apply/volume.ts';
+import type { GroupFiles } from '../catalog/group-files.ts';
+import { type RollbackChange, standingRollback } from '../catalog/rollback.ts';
+import type { Group } from '../order/group.ts';
+import { makeChange } from '../order/numbered-change.ts';
+import type { CopyTurns } from './copy-turns.ts';
+import { RollbackStage } from './rollback-stage.ts';
+import { differingBytes, stageVolume } from './rollback-staging.ts';
+import type { RollbackTarget } from './rollback-target.ts';
+import { storedBytes, writeStore } from './rollback-writing.ts';
+import { VolumeWriter } from './volume-writer.ts';
+
+/**
+ * `staging`: what volumes are to hold is being gathered, and nothing has changed. `writing`: the record that begins it
+ * is numbered, or about to be, and the blocks are on their way through the journal. `waiting`: there is no room for
+ * them now. `ended`: volumes are what they were. `stopped`: here nothing goes on; what the catalog says still holds.
+ */
+export type RollbackState = 'staging' | 'writing' | 'waiting' | 'ended' | 'stopped';
+
+export const rollbackTransitions: Record<RollbackState, readonly RollbackState[]> = {
+  staging: ['writing', 'ended', 'stopped'],
+  writing: ['waiting', 'ended', 'stopped'],
+  waiting: ['writing', 'stopped'],
+  ended: [],
+  stopped: [],
+};
+
+export interface RollbackSurroundings {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly files: GroupFiles;
+  readonly turns: CopyTurns;
+}
+
+const againMilliseconds = 1000;
+
+/** Volumes of a group on their way back to one earlier update, in this process. */
+export class Rollback {
+  readonly group: Group;
+  readonly plan: string;
+  readonly to: number;
+  readonly volumes: readonly Volume[];
+  readonly #surroundings: RollbackSurroundings;
+  #state: RollbackState = 'staging';
+  #stage: RollbackStage | undefined;
+  #writer: VolumeWriter | undefined;
+  #stopped: JnbdError | undefined;
+  /** Why it waits. */
+  waitsFor = '';
+  /** Compared while it is staged, written behind that. */
+  doneBytes = 0;
+  totalBytes = 0;
+
+  constructor(
+    surroundings: RollbackSurroundings,
+    group: Group,
+    plan: string,
+    to: number,
+    volumes: readonly Volume[],
+  ) {
+    this.#surroundings = surroundings;
+    this.group = group;
+    this.plan = plan;
+    this.to = to;
+    this.volumes = volumes;
+  }
+
+  get state(): RollbackState {
+    return this.#state;
+  }
+
+  /** Nothing more is done here, as soon as that can be; whoever waits for it is given the reason. */
+  stop(reason: JnbdError): void {
+    this.#stopped ??= reason;
+    this.#writer?.fail(reason);
+  }
+
+  /**
+   * Gathers what they are to hold. False: they hold it. Rejects with JnbdError, and then nothing is left of it: no room
+   * for it is disk_full, what cannot be read any more state_refuses or record_unreadable.
+   */
+  async stage(target: RollbackTarget): Promise<boolean> {
+    const { disk, clock, files } = this.#surroundings;
+    try {
+      const volumes = this.volumes.map(({ catalog: { id, sizeBytes } }) => {
+        return { id, dataBytes: sizeBytes };
+      });
+      const stage = RollbackStage.make(disk, clock, files, this.plan, this.to, volumes);
+      this.#stage = stage;
+      this.totalBytes = this.#sum(target);
+      for (const volume of this.volumes) {
+        const past = target.volumes.get(volume.catalog.id);
+        const store = stage.store(volume.catalog.id);
+        if (!past || !store) throw this.#changed(volume);
+        await stageVolume(this.group, volume, past, store, (bytes) => this.#compared(bytes));
+      }
+      await stage.seal();
+      this.#check();
+      return this.#storedBytes() > 0;
+    } catch (error) {
+      await this.#dropStage();
+      this.#become('stopped');
+      throw refusedBySystem(error, 'write_failed', 'cannot gather what volumes held') ?? error;
+    }
+  }
+
+  /** There is one for this plan, complete. Throws JnbdError catalog_damaged, system errors. */
+  findStage(): boolean {
+    const { disk, clock, files } = this.#surroundings;
+    this.#stage = RollbackStage.open(disk, clock, files, this.plan);
+    return this.#stage !== undefined;
+  }
+
+  /** It is not wanted, before it began. */
+  async giveUp(): Promise<void> {
+    await this.#dropStage();
+    if (this.#state === 'staging') this.#become('stopped');
+  }
+
+  /** What was gathered is used by whoever finds it in the files. */
+  async leaveStage(): Promise<void> {
+    await this.#stage?.close();
+    this.#become('stopped');
+  }
+
+  /**
+   * Numbers the record behind which no host sees the volumes, and every system knows of the plan. Rejects with
+   * JnbdError; then, unless the journal failed, it has not begun.
+   */
+  begin(): Promise<void> {
+    const { group, plan, to } = this;
+    return group.changes.inTurn(async () => {
+      this.#check();
+      for (const volume of this.volumes) this.#checkSame(volume);
+      const volumes = this.volumes.map(({ catalog }) => catalog.id);
+      await this.#change({ change: 'rollback_begun', plan, to, volumes });
+    });
+  }
+
+  /**
+   * Writes what was gathered, and numbers the record behind which hosts are let in. Waits for room as long as it takes.
+   * Rejects with JnbdError where it cannot go on here now: the group is opened again, or another system is the primary.
+   */
+  async finish(): Promise<void> {
+    this.#become('writing');
+    this.doneBytes = 0;
+    this.totalBytes = this.#storedBytes();
+    try {
+      for (const volume of this.volumes) await this.#write(volume);
+      await this.#end();
+    } catch (error) {
+      this.#become('stopped');
+      await this.#stage?.close();
+      throw error;
+    }
+    this.#become('ended');
+    await this.#dropStage();
+  }
+
+  async #write(volume: Volume): Promise<void> {
+    const { group } = this;
+    const store = this.#stage?.store(volume.catalog.id);
+    // It was deleted meanwhile, or made for fewer than the plan has now.
+    if (!store || group.volumes.get(volume.catalog.name) !== volume) return;
+    const writer = new VolumeWriter(group, volume, `its rollback to update ${this.to}`);
+    this.#writer = writer;
+    try {
+      this.#check();
+      await writeStore(store, writer, {
+        turn: (bytes) => this.#turn(bytes),
+        written: (bytes) => {
+          this.doneBytes += bytes;
+        },
+        again: (failure) => this.#again(failure),
+      });
+    } finally {
+      this.#writer = undefined;
+      writer.close();
+    }
+  }
+
+  async #end(): Promise<void> {
+    const { group, plan } = this;
+    for (;;) {
+      try {
+        await group.changes.inTurn(() => this.#change({ change: 'rollback_ended', plan }));
+        return;
+      } catch (error) {
+        if (!(error instanceof JnbdError)) throw error;
+        await this.#again(error);
+      }
+    }
+  }
+
+  async #change(change: RollbackChange): Promise<void> {
+    const { group } = this;
+    this.#check();
+    await makeChange(group, change);
+    const entries = new Map(group.catalog.volumes.map((entry) => [entry.id, entry]));
+    for (const volume of group.volumes.values()) {
+      const entry = entries.get(volume.catalog.id);
+      if (entry && entry.rollback !== volume.catalog.rollback) volume.describe(entry);
+    }
+    group.changed();
+  }
+
+  /** What was gathered is of the volume as it is. */
+  #checkSame(volume: Volume): void {
+    const { group } = this;
+    const { id, name, sizeBytes } = volume.catalog;
+    const staged = this.#stage?.volumes.find((each) => each.id === id);
+    const isThere = group.volumes.get(name) === volume;
+    if (!isThere || staged?.dataBytes !== sizeBytes) throw this.#changed(volume);
+  }
+
+  #changed({ catalog }: Volume): JnbdError {
+    const text = `volume ${this.group.name}/${catalog.name} was deleted or grown at the same time`;
+    return new JnbdError('state_refuses', text);
+  }
+
+  #storedBytes(): number {
+    let bytes = 0;
+    for (const { id } of this.#stage?.volumes ?? []) {
+      const store = this.#stage?.store(id);
+      if (store) bytes += storedBytes(store);
+    }
+    return bytes;
+  }
+
+  #sum(target: RollbackTarget): number {
+    let bytes = 0;
+    for (const { catalog } of this.volumes) {
+      const past = target.volumes.get(catalog.id);
+      if (past) bytes += 2 * differingBytes(past, catalog.sizeBytes);
+    }
+    return bytes;
+  }
+
+  async #compared(bytes: number): Promise<void> {
+    await this.#turn(bytes);
+    this.doneBytes += bytes;
+  }
+
+  async #turn(bytes: number): Promise<void> {
+    await this.#surroundings.turns.take(this.group, bytes);
+    this.#check();
+  }
+
+  async #again(failure: JnbdError): Promise<void> {
+    this.#check();
+    if (this.#state === 'writing') this.#become('waiting');
+    this.waitsFor = failure.message;
+    await new Promise<void>((resolve) =>
+      this.#surroundings.clock.after(againMilliseconds, resolve),
+    );
+    this.#check();
+    this.#become('writing');
+    this.waitsFor = '';
+  }
+
+  /** Throws JnbdError where it is not to go on here. */
+  #check(): void {
+    if (this.#stopped) throw this.#stopped;
+    const { group } = this;
+    const isReading = this.#state === 'staging' && group.state === 'normal';
+    if (isReading || !group.refusesWrites) return;
+    const text = `the rollback of group ${group.name} stops here: ${group.failureText}`;
+    throw new JnbdError('state_refuses', text);
+  }
+
+  async #dropStage(): Promise<void> {
+    try {
+      await this.#stage?.remove();
+    } catch (error) {
+      // It goes when the group is opened.
+      if (systemErrorCode(error) === undefined) throw error;
+    }
+    this.#stage = undefined;
+  }
+
+  #become(state: RollbackState): void {
+    assert(rollbackTransitions[this.#state].includes(state), `rollback ${this.#state} -> ${state}`);
+    this.#state = state;
+    this.group.changed();
+  }
+}
+
+/** Nobody brings them back any more: they stay as they are. Rejects with JnbdError. */
+export function abandonRollback(group: Group): Promise<void> {
+  return group.changes.inTurn(async () => {
+    const standing = standingRollback(group.catalog.volumes);
+    if (!standing) return;
+    await makeChange(group, { change: 'rollback_ended', plan: standing.plan });
+    for (const volume of group.volumes.values()) {
+      const entry = group.catalog.volumes.find(({ id }) => id === volume.catalog.id);
+      if (entry && volume.catalog.rollback) volume.describe(entry);
+    }
+    group.changed();
+  });
+}
