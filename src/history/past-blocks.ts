@@ -114,7 +114,8 @@ export class PastBlocks {
     const at = Math.floor(block / blocksPerBitPage);
     const page = this.#pages.get(at);
     if (page !== undefined) {
-      this.#loadPlaces(block, page?.[block - at * blocksPerBitPage] || openBase, done);
+      const base = page?.[block - at * blocksPerBitPage] || openBase;
+      this.#loadPlaces(block, this.#directory(base), done);
       return;
     }
     const waiting = this.#loading.get(at);
@@ -126,20 +127,20 @@ export class PastBlocks {
     this.#merge(at, 0, null);
   }
 
+  /** `directory` is the base's that had the block when it was asked for: another one may have begun since. */
   #loadPlaces(
     block: number,
-    base: number,
+    directory: string,
     done: (error: Error | null) => void,
     isAgain = false,
   ): void {
-    const directory = this.#directory(base);
     try {
       this.#files.load(directory, this.#volume, (error) => {
         const isKnown = this.#files.place(directory, this.#volume, block) !== undefined;
         const text = `${directory} does not say where block ${block} of volume ${this.#volume} is`;
         // That may have been on its way before the block was saved.
         if (error || isKnown || isAgain) done(error ?? (isKnown ? null : new Error(text)));
-        else this.#loadPlaces(block, base, done, true);
+        else this.#loadPlaces(block, directory, done, true);
       });
     } catch (error) {
       done(error as Error);

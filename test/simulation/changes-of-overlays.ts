@@ -2,7 +2,7 @@ import type { Group } from '../../src/group/order/group.ts';
 import type { Overlay } from '../../src/group/overlays/overlay.ts';
 import { JnbdError } from '../../src/platform/errors.ts';
 import type { Campaign } from './campaign.ts';
-import type { DaemonEvent } from './simulated-daemon.ts';
+import type { DaemonEvent, SimulatedDaemon } from './simulated-daemon.ts';
 import { WrittenDisk, type WritingMachine } from './written-disk.ts';
 
 const overlaysMax = 3;
@@ -26,6 +26,7 @@ export class KnownOverlays {
   readonly #machine: WritingMachine;
   readonly #known = new Set<KnownOverlay>();
   #eventsBefore: readonly DaemonEvent[] = [];
+  #made = 0;
 
   private constructor(campaign: Campaign) {
     this.#campaign = campaign;
@@ -61,7 +62,8 @@ export class KnownOverlays {
     const possible = group.snapshots.living.filter(({ number }) => number <= group.catalog.number);
     if (possible.length === 0) return;
     const { name: snapshot, number } = random.pick(possible);
-    const name = `c${simulation.clock.events}`;
+    this.#made += 1;
+    const name = `c${this.#made}`;
     const input = { snapshot: `${group.name}@${snapshot}`, writable: name };
     if ((await simulation.verb('snapshot-export', input)) !== 'done') return;
     const model = simulation.tap.models.get(group.catalog.groupId);
@@ -134,14 +136,15 @@ export class KnownOverlays {
   }
 
   /** Before the daemon ends, or once it died. */
-  beforeEnd(): void {
-    this.#eventsBefore = this.#campaign.simulation.daemon.events;
+  beforeEnd(daemon: SimulatedDaemon = this.#campaign.simulation.daemon): void {
+    this.#eventsBefore = daemon.events;
     for (const { disks } of this.#known) for (const disk of disks) disk.forgetHost();
   }
 
   /** Each is what was flushed, or anything later. */
   async afterStart(): Promise<void> {
     const { simulation } = this.#campaign;
+    this.#checkLost();
     for (const known of this.#known) {
       const { kind, name, group } = known;
       if (!simulation.isServing || simulation.groups.get(group)?.state !== 'normal') continue;
@@ -161,6 +164,17 @@ export class KnownOverlays {
         this.#count(kind, 'there after a crash');
       });
     }
+  }
+
+  /** A start takes no view, unless what it is made of was being let go when the life before ended. */
+  #checkLost(): void {
+    const { simulation } = this.#campaign;
+    const wasShortened = this.#eventsBefore.some(({ code }) => code.startsWith('history_'));
+    if (wasShortened || simulation.daemon.isDead) return;
+    const lost = simulation.daemon.events.find(
+      ({ code, message }) => code === 'view_ended' && message.includes('made of is not kept'),
+    );
+    if (lost) simulation.fail(`after a start: ${lost.message}`);
   }
 
   /** Nothing is asked of one that is gone, and whoever dies meanwhile is nobody's fault. */

@@ -10,6 +10,7 @@ const all = new WeakMap<Campaign, KnownViews>();
 /** What views must show: by group, view and volume. */
 export class KnownViews {
   readonly #contents = new Map<string, ReadonlyMap<string, Buffer>>();
+  #made = 0;
 
   static of(campaign: Campaign): KnownViews {
     const known = all.get(campaign) ?? new KnownViews();
@@ -22,6 +23,14 @@ export class KnownViews {
     for (const name of simulation.groups.keys())
       if (random.chance(0.7))
         await simulation.verb('group-configure', { group: name, history: '2h' });
+  }
+
+  /** The setting is another one, and nobody waits for what that brings about. */
+  async reconfigure({ simulation, random }: Campaign, history: 'off' | '2h'): Promise<void> {
+    for (const group of simulation.isServing ? simulation.groups.values() : []) {
+      if (!simulation.isServing || group.state !== 'normal' || random.chance(0.5)) continue;
+      await simulation.verb('group-configure', { group: group.name, history });
+    }
   }
 
   /** What that view shows, by volume; undefined: it can be written to. */
@@ -67,7 +76,8 @@ export class KnownViews {
         catalog.preserves === undefined,
     );
     if (stored.length === 0) return;
-    const name = `v${simulation.clock.events}`;
+    this.#made += 1;
+    const name = `v${this.#made}`;
     const model = simulation.tap.models.get(group.catalog.groupId);
     const from = Math.max(
       group.views.history.from ?? Number.POSITIVE_INFINITY,

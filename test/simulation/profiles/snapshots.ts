@@ -55,6 +55,8 @@ export const snapshots: Profile = {
       });
     }
     const views = KnownViews.of(campaign);
+    const isReconfigured = random.chance(0.3);
+    if (isReconfigured) await views.reconfigure(campaign, 'off');
     const overlays = KnownOverlays.of(campaign);
     await changeSnapshots(campaign);
     await views.change(campaign);
@@ -76,12 +78,19 @@ export const snapshots: Profile = {
     await readSnapshots(campaign);
     if (random.chance(0.2)) simulation.machine.dropCache();
     if (random.chance(0.4)) await rollBack(campaign);
+    // It begins behind what is applied, in this life or in the next one.
+    if (isReconfigured) await views.reconfigure(campaign, '2h');
     overlays.beforeEnd();
     await campaign.end();
     await campaign.restart();
     await overlays.afterStart();
+    const { daemon } = simulation;
     await finishRollbacks(campaign);
-    if (random.chance(0.3)) await views.begin(campaign);
+    if (simulation.daemon !== daemon) {
+      overlays.beforeEnd(daemon);
+      await overlays.afterStart();
+    }
+    if (isReconfigured || random.chance(0.3)) await views.begin(campaign);
     await readSnapshots(campaign);
     await views.read(campaign);
   },
