@@ -57,6 +57,8 @@ export class RollbackStage {
     const directory = directoryOf(files, plan);
     const stores = new Map<number, PrivateStore>();
     try {
+      // A life that ended while it made one may have left something.
+      removeStage(disk, directory);
       disk.makeDirectorySync(directory);
       for (const { id, dataBytes } of volumes) {
         const path = storePath(directory, id);

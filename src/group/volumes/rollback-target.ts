@@ -95,9 +95,7 @@ function* preservedRanges(
     blocks.find(block, dataEnd, place);
     if (!place.isLive) yield rangeOf(block, place.end, sizeBytes);
   }
-  // The block that it ended in may have been written behind its end.
-  const rest = Math.floor(dataBytes / blockBytes);
-  if (sizeBytes > dataBytes) yield rangeOf(Math.max(rest, dataEnd), endBlock, sizeBytes);
+  if (endBlock > dataEnd) yield rangeOf(dataEnd, endBlock, sizeBytes);
 }
 
 function rangeOf(from: number, to: number, sizeBytes: number): ByteRange {

@@ -116,6 +116,56 @@ test('to a snapshot, without any window, and back again', async () => {
   expect(machine.disk.existsSync('/data/groups/g/rollbacks')).toBe(false);
 });
 
+test('a stage that is not complete any more is made anew of the own past', async () => {
+  const model = await started('no stage');
+  const { machine } = model;
+  for (let at = 0; at < 10; at += 1) await model.write();
+  await model.flush();
+  const to = machine.group().watermarks.newest;
+  for (let at = 0; at < 60; at += 1) await model.write();
+  await model.flush();
+  await model.begin(to);
+  const isWriting = (): boolean => {
+    const running = model.rollbacks.progress(machine.group());
+    return running?.state === 'writing' && running.doneBytes > 0;
+  };
+  await machine.until(isWriting);
+  machine.kill();
+  model.forgetHosts();
+  await machine.start();
+  const all = '/data/groups/g/rollbacks';
+  const [plan] = machine.disk.listSync(all);
+  machine.disk.removeFileSync(`${all}/${plan}/stage`);
+  model.watch();
+  const before = machine.clock.monotonicMilliseconds();
+  await model.settle();
+  // At once, and not when it is tried again.
+  expect(machine.clock.monotonicMilliseconds() - before).toBeLessThan(30_000);
+  await model.checkAll();
+  expect(model.counts.resumed).toBe(1);
+  expect(machine.disk.existsSync(all)).toBe(false);
+});
+
+test('to a snapshot of a volume that ended within a block and grew', async () => {
+  const model = new RollbackModel('grown', volumes);
+  const { machine } = model;
+  await model.start({ journalCapacityBytes: 256 * MiB });
+  model.watch();
+  await model.create();
+  const { number } = must(model.snapshots[0], 'it was made');
+  const { resizeVolume } = await import('../../../src/group/volumes/volume-changes.ts');
+  const b = must(machine.group().volumes.get('b'), 'b');
+  await machine.run(resizeVolume(machine.group(), b, MiB));
+  const wide = new TestHost(machine, 'g/b');
+  await wide.write(513 * KiB + 512, machine.random.bytes(512));
+  await wide.write(768 * KiB, machine.random.bytes(512));
+  wide.close();
+  expect(await model.rollBack(number, ['b'])).toBe(true);
+  const now = new TestHost(machine, 'g/b');
+  const found = (await now.read(0, MiB)) as Buffer;
+  expect(found.every((byte) => byte === 0)).toBe(true);
+});
+
 test('grown since, made since, deleted since', async () => {
   const model = await started('catalog');
   const { machine } = model;
