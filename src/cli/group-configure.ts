@@ -6,9 +6,10 @@ export const command: ChangeCommand<'group configure'> = {
   name: 'group configure',
   text: ({ result, group }) => {
     const { name, journal, secondaryExports, deleteDelaySeconds, synchronous, history } = group;
+    const isOn = group.checksums.state !== 'off';
     return done(
       result,
-      `group ${name}: on full ${journal.onFull}, sync interval ${journal.syncIntervalMilliseconds}ms, areas ${journal.areaLayout}, release ${journal.release}, secondary exports ${secondaryExports}, delete delay ${deleteDelaySeconds}s, ${synchronousText(synchronous)}, history ${promiseText(history)}`,
+      `group ${name}: on full ${journal.onFull}, sync interval ${journal.syncIntervalMilliseconds}ms, areas ${journal.areaLayout}, release ${journal.release}, secondary exports ${secondaryExports}, delete delay ${deleteDelaySeconds}s, ${synchronousText(synchronous)}, history ${promiseText(history)}, checksums ${isOn ? 'on' : 'off'}`,
     );
   },
 };

@@ -2,6 +2,7 @@ import { formatSize } from '../platform/size-text.ts';
 import type { ReadCommand } from './command.ts';
 import { findGroup } from './found.ts';
 import {
+  checksumsText,
   conditionLines,
   deletedLines,
   historyText,
@@ -54,6 +55,7 @@ export const command: ReadCommand<'group show'> = {
         ['snapshots', snapshotsText(group)],
         ['history', historyText(group)],
         ...(group.rollback ? [['rollback', rollbackText(group)] as [string, string]] : []),
+        ['checksums', checksumsText(group)],
         ['replies', protectionText(group)],
         ['synchronous', synchronousText(group.synchronous)],
         ['release', `what every follower has ${journal.release}`],

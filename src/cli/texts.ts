@@ -140,6 +140,17 @@ function provenText({
   return `a check of update ${number} failed at ${at}, ${before}`;
 }
 
+/** Whether both sides are shown to hold the same. */
+export function checksumsText({ checksums, role }: GroupStatus): string {
+  const { state, agreedAt, agreedTime, differing } = checksums;
+  if (state === 'off') return 'off';
+  const building = state === 'building' ? '; being built' : '';
+  if (role === 'primary') return `on${building}`;
+  const different = differing.length === 0 ? '' : `; ${differing.join(', ')} differ`;
+  const agreed = agreedAt === null ? 'none yet' : `update ${agreedAt}, at ${agreedTime}`;
+  return `on; same as the source at ${agreed}${different}${building}`;
+}
+
 /** Whether what hosts are answered is on followers too. */
 export function protectionText({ synchronous }: GroupStatus): string {
   const { state, sinceUpdate, since, members, needed, lost } = synchronous;

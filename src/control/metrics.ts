@@ -20,6 +20,7 @@ import type { CopyClock } from './copy-clock.ts';
 import type { LagClock } from './lag-clock.ts';
 import type { ProcessWatch } from './process-watch.ts';
 import { snapshotMetrics } from './snapshot-metrics.ts';
+import { checksumMetrics } from './checksum-status.ts';
 import { viewMetrics } from './view-metrics.ts';
 import { verifyMetrics } from './verify-status.ts';
 import type { Verifying } from './verifying.ts';
@@ -219,7 +220,11 @@ export class Metrics {
     for (const { name, help, values } of told) {
       this.#add(name, help, 'gauge', () => [...system.groups.values()].flatMap(values));
     }
-    for (const { name, help, type, values } of [...snapshotMetrics, ...viewMetrics]) {
+    for (const { name, help, type, values } of [
+      ...snapshotMetrics,
+      ...viewMetrics,
+      ...checksumMetrics,
+    ]) {
       this.#add(name, help, type, () => [...system.groups.values()].flatMap(values));
     }
     for (const { name, help, type, values } of cutMetrics(this.#sources.cutting)) {

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { localCutStatus } from './schema-cut-status.ts';
 import { cloneStatus, snapshotStatus } from './schema-snapshot-status.ts';
+import { checksumStatus } from './schema-checksum-status.ts';
 import { historyStatus, provenStatus, viewStatus } from './schema-view-status.ts';
 import { rollbackStatus } from './schema-rollback-status.ts';
 import { verificationStatus } from './schema-verify-status.ts';
@@ -162,6 +163,7 @@ export const groupStatus = z.strictObject({
     description: 'what hosts get of its volumes while it is secondary here',
   }),
   history: historyStatus.meta({ description: 'the window of the past that can be shown' }),
+  checksums: checksumStatus.meta({ description: 'whether volumes are shown to be the same' }),
   volumes: z.array(volumeStatus),
   snapshots: z.array(snapshotStatus).meta({ description: 'in the order in which they were made' }),
   snapshotSchedule: z.string().meta({ description: 'as it is typed; none' }),

@@ -80,6 +80,11 @@ const secondaryExportsOption = option(
   'volumes of a secondary: read-only (default; they change under whoever reads them) or hidden',
   secondaryExports,
 );
+const checksumsOption = option(
+  '--checksums <WHAT>',
+  'checksums of volumes, by which source and followers show that they hold the same: on (default) or off',
+  z.enum(['on', 'off']),
+);
 const deleteDelayOption = option(
   '--delete-delay <TIME>',
   'how long a follower keeps the file of a volume that was deleted at its source (default 10m)',
@@ -230,6 +235,7 @@ export const verbs = {
       secondaryExports: secondaryExportsOption,
       deleteDelay: deleteDelayOption,
       history: historyOption,
+      checksums: checksumsOption,
       ...synchronousOptions,
     }),
     result: groupChanged,

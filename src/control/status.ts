@@ -37,6 +37,7 @@ import {
   snapshotStatusOf,
 } from './snapshot-status.ts';
 import { rollbackStatusOf } from './rollback-status.ts';
+import { checksumStatusOf } from './checksum-status.ts';
 import { historyStatusOf, lastProvenOf, viewsStatus, viewStatusOf } from './view-status.ts';
 import type { View } from '../group/views/view.ts';
 import type { ViewStatus } from './schema-view-status.ts';
@@ -211,6 +212,7 @@ export class StatusReport {
         (catalog.deleteDelayMilliseconds ?? deleteDelayMillisecondsDefault) / 1000,
       secondaryExports: catalog.secondaryExports ?? 'read-only',
       history: historyStatusOf(group),
+      checksums: checksumStatusOf(group),
       volumes: shownVolumes(group.volumes).map((volume) => this.#volume(group, volume, doors)),
       snapshots: snapshotsStatus(group, this.#snapshotDoors(doors)),
       snapshotSchedule: formatSchedule(catalog.snapshotSchedule ?? []),

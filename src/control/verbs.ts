@@ -134,7 +134,7 @@ export class Verbs {
     if (Object.values(settings).every((value) => value === undefined)) {
       throw new JnbdError(
         'argument_invalid',
-        'group configure: say what to change: --on-full, --areas, --sync-interval, --release, --copy-rate, --branch-budget, --secondary-exports, --delete-delay, --history, --sync-wait, --sync-timeout or --on-sync-loss',
+        'group configure: say what to change: --on-full, --areas, --sync-interval, --release, --copy-rate, --branch-budget, --secondary-exports, --delete-delay, --history, --checksums, --sync-wait, --sync-timeout or --on-sync-loss',
       );
     }
     const changed = configureGroup(group, {
@@ -147,6 +147,7 @@ export class Verbs {
       secondaryExports: settings.secondaryExports,
       deleteDelayMilliseconds: settings.deleteDelay,
       history: settings.history,
+      checksums: settings.checksums === undefined ? undefined : settings.checksums === 'on',
       synchronous: {
         ...(settings.syncWait === undefined ? {} : { wait: settings.syncWait }),
         ...(settings.syncTimeout === undefined

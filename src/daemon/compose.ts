@@ -70,6 +70,8 @@ export interface DaemonOptions {
   readonly rename?: string | undefined;
   readonly version: string;
   readonly memoryBytes: number;
+  /** For tests: infinite where no points of checksums are to be numbered. */
+  readonly checksumPointMilliseconds?: number;
   readonly nbdAddresses: readonly ListenAddress[];
   /** By which other machines know this one; stands in URIs where an address means any of its own. */
   readonly hostName?: string;
@@ -122,6 +124,7 @@ export async function composeDaemon(
     name: options.name ?? systemNameOf(options.hostName ?? ''),
     rename: options.rename,
     memoryBytes,
+    checksumPointMilliseconds: options.checksumPointMilliseconds,
   });
   const { name, rename } = options;
   if (name !== undefined && name !== system.name && rename === undefined) {

@@ -12,6 +12,8 @@ export interface Checkpoint {
   /** Where the record after `applied` stands, or would. */
   readonly sequence: number;
   readonly offset: number;
+  /** The checksums of the volumes' blocks were kept, and synced, with all that was applied. */
+  readonly hasChecksums?: boolean;
 }
 
 export const checkpointCodec: SlotCodec<Checkpoint> = {
@@ -23,6 +25,7 @@ export const checkpointCodec: SlotCodec<Checkpoint> = {
     slot.writeUIntLE(checkpoint.released, slotFieldsAt + 8, 6);
     slot.writeUIntLE(checkpoint.sequence, slotFieldsAt + 16, 6);
     slot.writeUInt32LE(checkpoint.offset, slotFieldsAt + 24);
+    slot.writeUInt8(checkpoint.hasChecksums === true ? 1 : 0, slotFieldsAt + 30);
   },
   read: (slot, groupId) => ({
     groupId,
@@ -30,6 +33,7 @@ export const checkpointCodec: SlotCodec<Checkpoint> = {
     released: slot.readUIntLE(slotFieldsAt + 8, 6),
     sequence: slot.readUIntLE(slotFieldsAt + 16, 6),
     offset: slot.readUInt32LE(slotFieldsAt + 24),
+    hasChecksums: slot.readUInt8(slotFieldsAt + 30) === 1,
   }),
 };
 

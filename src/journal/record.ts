@@ -20,6 +20,8 @@ export const recordType = {
   marker: 5,
   /** That every member of the cut held behind such a marker: `length` bytes. */
   commit: 6,
+  /** Where the checksums of volumes are compared: `length` bytes, as `point-record.ts` has them. */
+  point: 7,
   /** Not numbered: `length` bytes behind the header mean nothing. */
   pad: 0x80,
   /** Not numbered: everything up to `number` was durable when this was written. */
@@ -45,7 +47,7 @@ const offsetAt = 22;
 const lengthHighAt = 28;
 
 export function isNumbered(type: number): boolean {
-  return type >= recordType.write && type <= recordType.commit;
+  return type >= recordType.write && type <= recordType.point;
 }
 
 /** Of the types that there are. */

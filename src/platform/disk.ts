@@ -18,6 +18,7 @@ export type FileRole =
   | 'checkpoint'
   | 'catalog'
   | 'volume'
+  | 'checksums'
   | 'lock'
   | 'incarnation'
   | 'area'

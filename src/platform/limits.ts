@@ -47,6 +47,9 @@ export const memoryBytesMin = 64 * MiB;
 export const journalCapacityBytesDefault = 8 * GiB;
 export const journalCapacityBytesMin = 4 * segmentBytes;
 
+/** From the first update behind a point of the checksums to the next point. */
+export const checksumPointMillisecondsDefault = 5000;
+
 /** So many updates may be at a follower at most that their source does not have durably yet. */
 export const aheadUpdatesMax = 1024;
 

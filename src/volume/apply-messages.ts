@@ -1,4 +1,5 @@
 import type { Checkpoint } from '../journal/checkpoint.ts';
+import type { VolumeSum } from '../journal/point-record.ts';
 import type { BlockRange } from './range-map.ts';
 import type { Preserving } from './preserved-blocks.ts';
 import type { PreservedVolume } from './preserved-files.ts';
@@ -41,6 +42,8 @@ export type ToApply =
       readonly baseSequence: number;
       readonly segments: readonly ApplySegment[];
       readonly volumes: readonly ApplyVolume[];
+      /** It ends with a point of the checksums: the answer has the sums. */
+      readonly isPoint: boolean;
     }
   /** Syncs what was applied so far, then writes this checkpoint. Applying goes on meanwhile. */
   | { readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint }
@@ -81,6 +84,14 @@ export type ToApply =
   | { readonly kind: 'cover_volumes'; readonly volumes: readonly PreservedVolume[] }
   /** Bases of the history, oldest first, that nobody needs any more; of the newest one nothing is saved any more. */
   | { readonly kind: 'drop_bases'; readonly directories: readonly string[] }
+  /** Checksums are kept from now on, or not any more; `isKept`: those that are there can be believed. */
+  | {
+      readonly kind: 'keep_checksums';
+      readonly directory: string;
+      readonly place: { readonly isKept: boolean } | undefined;
+    }
+  /** Goes on with the checksums that are not complete; these are all volumes that have any. */
+  | { readonly kind: 'work_on_checksums'; readonly volumes: readonly ApplyVolume[] }
   | RecordListing
   | RegionWork
   /** Nothing of this volume will be applied any more: its file is closed. */
@@ -89,13 +100,26 @@ export type ToApply =
 /**
  * `sync`: the volume's page cache can no longer be believed; only a restart helps (SAFETY 4).
  * `checkpoint`: the volumes are synced; the same may be asked for again. `history`: what was to be overwritten
- * could not be saved, and was not overwritten.
+ * could not be saved, and was not overwritten. `checksums`: one could not be written, nor removed.
  */
-export type ApplyFailurePart = 'segment' | 'volume' | 'sync' | 'checkpoint' | 'history';
+export type ApplyFailurePart =
+  | 'segment'
+  | 'volume'
+  | 'sync'
+  | 'checkpoint'
+  | 'history'
+  | 'checksums';
 
 /** Answers come in the order of what they answer; a failed `sync` is told as `failed`. */
 export type FromApply =
-  | { readonly kind: 'applied' }
+  /** `sums`: of a point. */
+  | { readonly kind: 'applied'; readonly sums: readonly VolumeSum[] | undefined }
+  /** `failure`: some could not be kept, and were given up; they are built anew when they are worked on again. */
+  | {
+      readonly kind: 'checksums_worked';
+      readonly isComplete: boolean;
+      readonly failure: string | undefined;
+    }
   /** `failure`: the volume's file could not be written. */
   | { readonly kind: 'copied'; readonly failure: string | undefined }
   | { readonly kind: 'synced' }

@@ -2,7 +2,8 @@ import type { Checkpoint } from '../journal/checkpoint.ts';
 import { CheckpointFile } from '../journal/checkpoint.ts';
 import { must } from '../platform/assert.ts';
 import type { Disk, DiskFile } from '../platform/disk.ts';
-import { systemErrorCode } from '../platform/errors.ts';
+import { messageOf, systemErrorCode } from '../platform/errors.ts';
+import { MiB } from '../platform/limits.ts';
 import type { WorkerPort } from '../platform/worker-port.ts';
 import { ApplyError, guard } from './apply-error.ts';
 import { mapRangeOf } from './area-layout.ts';
@@ -15,11 +16,15 @@ import { nodeKind } from './node-kind.ts';
 import { PreservedBlocks } from './preserved-blocks.ts';
 import { doRegionWork } from './region-work.ts';
 import { tableArrays } from './table-arrays.ts';
+import { VolumeChecksums } from './volume-checksums.ts';
 import { VolumeWriter } from './volume-writer.ts';
 import { BaseWork } from './base-work.ts';
 import { listRecords } from './record-list.ts';
 import { hashVolume } from './unit-hashes.ts';
 import { DirtyRegions, writeBackAndSync } from './write-back.ts';
+
+/** Of volumes whose checksums are not complete: what stands in the way of a batch meanwhile. */
+const checksumBytesAtOnce = 4 * MiB;
 
 /**
  * Journal to volumes, off the thread that serves hosts: takes one frozen table, writes the newest
@@ -40,6 +45,7 @@ export class ApplyWorker {
   /** What follows each sync that was asked for; the first one's is under way. */
   readonly #syncs: (() => void)[] = [];
   readonly #base: BaseWork;
+  readonly #checksums: VolumeChecksums;
   #checkpointPath = '';
   #preserved: PreservedBlocks | undefined;
   #checkpoint: CheckpointFile | undefined;
@@ -49,7 +55,10 @@ export class ApplyWorker {
     this.#port = port;
     this.#payloads = new JournalPayloads(disk);
     this.#base = new BaseWork(disk);
-    this.#writer = new VolumeWriter(this.#payloads);
+    this.#checksums = new VolumeChecksums(disk);
+    this.#writer = new VolumeWriter(this.#payloads, (volume, bytes, start, length, offset) =>
+      this.#checksums.written(volume, bytes, start, length, offset),
+    );
     port.receive((message) => this.#handle(message));
   }
 
@@ -59,6 +68,7 @@ export class ApplyWorker {
     this.#checkpoint?.close();
     this.#preserved?.close();
     this.#base.close();
+    this.#checksums.close();
     this.#volumes.clear();
   }
 
@@ -76,7 +86,14 @@ export class ApplyWorker {
           return;
         case 'apply':
           this.#apply(message);
-          this.#port.post({ kind: 'applied' });
+          this.#port.post({
+            kind: 'applied',
+            sums: message.isPoint ? this.#checksums.sums() : undefined,
+          });
+          return;
+        case 'keep_checksums':
+        case 'work_on_checksums':
+          this.#port.post(this.#workOnChecksums(message));
           return;
         case 'copy':
           this.#copy(message);
@@ -146,8 +163,12 @@ export class ApplyWorker {
       const file = this.#volumeFile(volume.id, volume.path);
       this.#keep(volume.id, () => this.#preserved?.want(volume.id, offset, length));
       this.#dirty.note(volume.id, offset, contents ? length : 0);
-      if (contents) guard('volume', volume.id, () => file.writeSync(contents, 0, length, offset));
-      else this.#writer.clear(file, { kind: nodeKind.hole, volume: volume.id, offset, length });
+      this.#checksums.begin();
+      if (contents) {
+        guard('volume', volume.id, () => file.writeSync(contents, 0, length, offset));
+        this.#checksums.written(volume.id, contents, 0, length, offset);
+      } else this.#clear(file, { kind: nodeKind.hole, volume: volume.id, offset, length });
+      this.#checksums.finish((id) => this.#volumes.get(id));
     } catch (error) {
       if (!(error instanceof ApplyError)) throw error;
       failure = error.message;
@@ -191,8 +212,17 @@ export class ApplyWorker {
 
   #runSync(): void {
     const dirty = this.#dirty.take();
+    const checksums = this.#checksums.takeDirty();
     const next = (): void => {
       const part = dirty.shift();
+      const unsynced = part ? undefined : checksums.shift();
+      if (unsynced) {
+        unsynced((error) => {
+          if (error) this.#fail(new ApplyError('sync', error.volume, error.cause));
+          else next();
+        });
+        return;
+      }
       if (!part) {
         this.#syncs.shift()?.();
         if (this.#syncs.length > 0) this.#runSync();
@@ -222,7 +252,8 @@ export class ApplyWorker {
       guard('checkpoint', undefined, () => {
         const { groupId } = checkpoint;
         this.#checkpoint ??= CheckpointFile.open(this.#disk, this.#checkpointPath, groupId).file;
-        this.#checkpoint.writeSync(checkpoint);
+        const hasChecksums = this.#checksums.isOn;
+        this.#checkpoint.writeSync({ ...checkpoint, hasChecksums });
       });
       this.#port.post({ kind: 'checkpointed', applied: checkpoint.applied });
     } catch (error) {
@@ -234,6 +265,7 @@ export class ApplyWorker {
     const writer = this.#writer;
     writer.begin();
     this.#marks.begin();
+    this.#checksums.begin();
     const volumes = new Map(message.volumes.map((volume) => [volume.id, volume]));
     const segments = new Map(message.segments.map((segment) => [segment.sequence, segment]));
     let file: DiskFile | undefined;
@@ -270,11 +302,35 @@ export class ApplyWorker {
         const segment = must(segments.get(sequence), `apply was given segment ${sequence}`);
         writer.data(file, step, segment);
       } else {
-        writer.clear(file, step);
+        this.#clear(file, step);
       }
     });
     writer.finish();
     guard('volume', undefined, () => this.#marks.finish());
+    this.#checksums.finish((id) => this.#volumes.get(id));
+  }
+
+  #clear(file: DiskFile, step: Pick<ApplyStep, 'kind' | 'volume' | 'offset' | 'length'>): void {
+    this.#writer.clear(file, step);
+    this.#checksums.zeroed(step.volume, step.offset, step.length);
+  }
+
+  #workOnChecksums(
+    message: ToApply & { kind: 'keep_checksums' | 'work_on_checksums' },
+  ): FromApply & { kind: 'checksums_worked' } {
+    const kind = 'checksums_worked';
+    try {
+      if (message.kind === 'keep_checksums') {
+        this.#checksums.keep(message.directory, message.place);
+        return { kind, isComplete: !message.place, failure: undefined };
+      }
+      const open = ({ id, path }: ApplyVolume): DiskFile => this.#volumeFile(id, path);
+      const worked = this.#checksums.work(message.volumes, open, checksumBytesAtOnce);
+      return { kind, ...worked };
+    } catch (error) {
+      if (!(error instanceof ApplyError) && systemErrorCode(error) === undefined) throw error;
+      return { kind, isComplete: false, failure: messageOf(error) };
+    }
   }
 
   /** A batch that is done again after a crash finds its blocks there, and what it wrote is not taken for old. */

@@ -106,6 +106,11 @@ export class BlockIndex {
     return this.#frozen.find((table) => table.lastNumber >= number) ?? this.#active;
   }
 
+  /** There is a table that takes the place of the active one. */
+  get canFreeze(): boolean {
+    return this.#spare.length > 0 || this.#created < indexTablesMax;
+  }
+
   /** What the active table holds is one batch of apply from now on. */
   freeze(): boolean {
     if (this.#active.isEmpty) return false;

@@ -20,6 +20,15 @@ const wantedShare = 1 / 4;
 /** One punch of 16 MiB of allocated blocks takes milliseconds: larger ones are done in parts. */
 const punchBytesMax = 16 * MiB;
 
+/** `bytes[start, start + length)` are at `offset` of the volume. */
+export type Written = (
+  volume: number,
+  bytes: Uint8Array,
+  start: number,
+  length: number,
+  offset: number,
+) => void;
+
 /** The short payloads that begin in one part of a segment. */
 interface Window {
   readonly segment: ApplySegment;
@@ -34,6 +43,7 @@ interface Window {
  */
 export class VolumeWriter {
   readonly #payloads: JournalPayloads;
+  readonly #written: Written;
   readonly #staging = new Uint8Array(stagingBytes);
   /** Room for a payload that begins at the end of a window. */
   readonly #window = new Uint8Array(windowBytes + shortBytes);
@@ -43,8 +53,10 @@ export class VolumeWriter {
   #offset = 0;
   #bytes = 0;
 
-  constructor(payloads: JournalPayloads) {
+  /** `written` is told of all data that is in a volume's file. */
+  constructor(payloads: JournalPayloads, written: Written) {
     this.#payloads = payloads;
+    this.#written = written;
   }
 
   /** Forgets what a table left that failed. */
@@ -139,6 +151,7 @@ export class VolumeWriter {
   #write(file: DiskFile, { volume, offset, length }: ApplyStep, at: number): void {
     this.#flush();
     guard('volume', volume, () => file.writeSync(this.#window, at, length, offset));
+    this.#written(volume, this.#window, at, length, offset);
   }
 
   #stageFromWindow(file: DiskFile, { volume, offset, length }: ApplyStep, at: number): void {
@@ -179,5 +192,6 @@ export class VolumeWriter {
     if (bytes === 0 || !file) return;
     this.#bytes = 0;
     guard('volume', this.#volume, () => file.writeSync(this.#staging, 0, bytes, this.#offset));
+    this.#written(this.#volume, this.#staging, 0, bytes, this.#offset);
   }
 }

@@ -297,6 +297,8 @@ export class GroupLedger {
       this.#change(payload);
       return;
     }
+    // The primary's own, of the checksums of its volumes.
+    if (type === recordType.point) return;
     const volume = this.#volumesById.get(header.volume);
     const kind = kinds[type];
     if (!volume || kind === undefined) {

@@ -14,7 +14,14 @@ function newMachine(seed = 1): SimulatedDisk {
 }
 
 function checkpoint(applied: number): Checkpoint {
-  return { groupId, applied, released: applied - 1, sequence: applied * 3, offset: 4096 + applied };
+  return {
+    groupId,
+    applied,
+    released: applied - 1,
+    sequence: applied * 3,
+    offset: 4096 + applied,
+    hasChecksums: applied % 2 === 0,
+  };
 }
 
 function codeOf(run: () => unknown): string {
@@ -40,6 +47,7 @@ test('the newest checkpoint is read back, with numbers of 48 bits', () => {
     released: 2 ** 48 - 2,
     sequence: 2 ** 47,
     offset: 2 ** 24,
+    hasChecksums: true,
   };
   CheckpointFile.create(disk, path, checkpoint(1));
   expect(readBack(disk)).toEqual(checkpoint(1));

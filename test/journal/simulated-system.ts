@@ -71,7 +71,8 @@ export class SimulatedMachine {
         throw error;
       },
     };
-    const options = { name: 'test', memoryBytes };
+    const checksumPointMilliseconds = Number.POSITIVE_INFINITY;
+    const options = { name: 'test', memoryBytes, checksumPointMilliseconds };
     this.#system = await this.run(System.open(deps, this.directory, options));
     return this.#system;
   }

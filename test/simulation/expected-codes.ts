@@ -90,6 +90,8 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   journal_failed: 'ends',
   identity_broken: 'elsewhere',
   damage_found: 'elsewhere',
+  checksum_differs: 'elsewhere',
+  checksums_failed: 'elsewhere',
   journal_damaged: 'stays',
   journal_full: 'ends',
   journal_unreadable: 'elsewhere',

@@ -1,4 +1,5 @@
 import { applyMistakes } from './mistakes/apply-mistakes.ts';
+import { checksumMistakes } from './mistakes/checksum-mistakes.ts';
 import { cutMistakes } from './mistakes/cut-mistakes.ts';
 import { failureMistakes } from './mistakes/failure-mistakes.ts';
 import { followMistakes } from './mistakes/follow-mistakes.ts';
@@ -23,4 +24,5 @@ export const plantedMistakes: readonly PlantedMistake[] = [
   ...historyMistakes,
   ...overlayMistakes,
   ...verifyMistakes,
+  ...checksumMistakes,
 ];

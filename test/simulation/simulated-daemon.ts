@@ -141,6 +141,8 @@ const options: Omit<DaemonOptions, 'dataDirectory' | 'listen'> = {
   name: undefined,
   version: '0.0.0',
   memoryBytes: 64 * MiB,
+  // Numbers are those of what was asked for; where points are wanted they are asked for, too.
+  checksumPointMilliseconds: Number.POSITIVE_INFINITY,
   nbdAddresses: [nbdAddress],
   nbd: {},
   answerOthers: () => Promise.resolve(jsonAnswer(404, {})),

@@ -272,6 +272,7 @@ export class UnappliedModel {
         lastNumber,
       })),
       volumes: this.volumes.map(({ id, path }) => ({ id, path })),
+      isPoint: true,
     });
     const answer = must(this.port.answers[0], 'the worker answered');
     if (answer.kind !== 'applied') return 'failed';

@@ -8,7 +8,7 @@ import type { Preserving } from '../../volume/preserved-blocks.ts';
 import type { ApplySegment, ApplyVolume, FromApply, ToApply } from '../../volume/apply-messages.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
 import type { BlockTable } from '../../volume/block-table.ts';
-import { ApplyRequests } from './apply-requests.ts';
+import { type ApplyPoints, ApplyRequests } from './apply-requests.ts';
 
 /**
  * A batch starts when this many blocks changed, or this long after the first one did: the larger it
@@ -74,6 +74,7 @@ export class ApplyDriver {
   readonly #watermarks: Watermarks;
   readonly #retention: Retention;
   readonly #groupId: string;
+  readonly #points: ApplyPoints;
   readonly #owner: ApplyOwner;
   #state: ApplyState = 'idle';
   #timer: Timer | undefined;
@@ -111,6 +112,7 @@ export class ApplyDriver {
     checkpointSequence: number;
     preserving: Preserving | undefined;
     base: Preserving | undefined;
+    points: ApplyPoints;
     owner: ApplyOwner;
   }) {
     this.#clock = deps.clock;
@@ -120,6 +122,7 @@ export class ApplyDriver {
     this.#watermarks = deps.watermarks;
     this.#retention = deps.retention;
     this.#groupId = deps.groupId;
+    this.#points = deps.points;
     this.#owner = deps.owner;
     this.#checkpointed = this.#watermarks.applied;
     this.#checkpointSequence = deps.checkpointSequence;
@@ -270,6 +273,7 @@ export class ApplyDriver {
       baseSequence: table.baseSequence,
       segments,
       volumes: this.#owner.volumes(),
+      isPoint: this.#points.isPoint(table.lastNumber),
     });
   }
 
@@ -336,12 +340,15 @@ export class ApplyDriver {
       must(this.#syncs.shift(), 'a sync was under way')(undefined);
       return;
     }
+    assert(message.kind === 'applied', `apply answers ${message.kind}`);
     this.#become('idle');
     const table = must(this.#index.oldestFrozen, 'a table was being applied');
     this.#appliedSequence = table.endSequence;
     this.#appliedOffset = table.endOffset;
-    this.#watermarks.setApplied(table.lastNumber);
+    const { lastNumber } = table;
+    this.#watermarks.setApplied(lastNumber);
     this.#index.applied();
+    if (message.sums) this.#points.applied(lastNumber, message.sums);
     if (this.#failing) {
       this.#failing = false;
       this.#owner.applyRecovered('table');

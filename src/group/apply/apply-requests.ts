@@ -1,3 +1,4 @@
+import type { VolumeSum } from '../../journal/point-record.ts';
 import { must } from '../../platform/assert.ts';
 import type { WorkerPort } from '../../platform/worker-port.ts';
 import type { ApplyVolume, FromApply, ToApply } from '../../volume/apply-messages.ts';
@@ -10,6 +11,9 @@ import type { RegionAnswer, RegionWork } from '../../volume/region-work.ts';
 
 type ContentsAnswer = FromApply & { readonly kind: 'copied' | 'hashed' | 'preserved' };
 
+/** `failure`: why some are not kept. */
+type ChecksumsWorked = (isComplete: boolean, failure: string | undefined) => void;
+
 export type ListedRecords = RecordListingAnswer;
 
 /** Or why they could not be made. */
@@ -17,6 +21,14 @@ export type Hashed = (FromApply & { kind: 'hashed' })['hashes'];
 
 /** Undefined: it was done. */
 export type PreserveFailure = (FromApply & { kind: 'preserved' })['failure'];
+
+/** Where the checksums of volumes are compared. */
+export interface ApplyPoints {
+  /** Whether a table that ends there ends with a point. */
+  isPoint(number: number): boolean;
+  /** Such a table was applied: what the volumes hold, of those where that is known. */
+  applied(number: number, sums: readonly VolumeSum[]): void;
+}
 
 /** What is asked of the apply worker beside applying. It answers in order. */
 export class ApplyRequests {
@@ -26,6 +38,7 @@ export class ApplyRequests {
   readonly #preserves: ((failure: PreserveFailure) => void)[] = [];
   readonly #regionWork: ((answer: RegionAnswer | undefined) => void)[] = [];
   readonly #bases: ((failure: string | undefined) => void)[] = [];
+  readonly #checksums: ChecksumsWorked[] = [];
   readonly #listings: ((answer: RecordListingAnswer) => void)[] = [];
 
   constructor(port: WorkerPort<ToApply, FromApply>) {
@@ -96,6 +109,22 @@ export class ApplyRequests {
     this.#port.post({ kind: 'drop_bases', directories });
   }
 
+  /** Checksums are kept from now on, those that are there believed or not; undefined: not any more. */
+  keepChecksums(
+    directory: string,
+    place: { readonly isKept: boolean } | undefined,
+    done: ChecksumsWorked,
+  ): void {
+    this.#checksums.push(done);
+    this.#port.post({ kind: 'keep_checksums', directory, place });
+  }
+
+  /** Goes on with checksums that are not complete, a few MiB of volumes at a time. */
+  workOnChecksums(volumes: readonly ApplyVolume[], done: ChecksumsWorked): void {
+    this.#checksums.push(done);
+    this.#port.post({ kind: 'work_on_checksums', volumes });
+  }
+
   listRecords(
     segments: readonly ScannedSegment[],
     from: number,
@@ -130,6 +159,12 @@ export class ApplyRequests {
       case 'base_begun':
       case 'bases_dropped':
         must(this.#bases.shift(), 'a base began, or was dropped')(message.failure);
+        return true;
+      case 'checksums_worked':
+        must(this.#checksums.shift(), 'checksums were worked on')(
+          message.isComplete,
+          message.failure,
+        );
         return true;
       case 'records_listed':
       case 'records_not_listed':

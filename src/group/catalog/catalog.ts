@@ -104,6 +104,8 @@ export interface Catalog {
   readonly deleteDelayMilliseconds?: number;
   /** What hosts get of volumes while the group is secondary here; where it does not say, `read-only`. */
   readonly secondaryExports?: SecondaryExports;
+  /** Whether checksums of its volumes are kept here; where it does not say, they are. */
+  readonly checksums?: boolean;
   /** How far back this system can show the group; where it does not say, as far as somebody looks at it. */
   readonly history?: HistoryLimit | undefined;
   /** Contents of volumes go to followers at most this fast; where it does not say, without a bound. */

@@ -10,6 +10,8 @@ export type ConditionCode =
   | 'journal_failed'
   | 'identity_broken'
   | 'damage_found'
+  | 'checksum_differs'
+  | 'checksums_failed'
   | 'journal_damaged'
   | 'journal_full'
   | 'journal_unreadable'

@@ -64,6 +64,10 @@ export class GroupFiles {
   base(number: number): string {
     return `${this.history}/${number}`;
   }
+  /** Of the blocks of volumes: a file for each volume. */
+  get checksums(): string {
+    return `${this.directory}/checksums`;
+  }
   /** Which instants of its past are shown to hosts. */
   get views(): string {
     return `${this.directory}/views`;

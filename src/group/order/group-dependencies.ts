@@ -23,4 +23,6 @@ export interface GroupLimits {
   /** Nodes of one table of the index; a power of two up to 2^20. */
   readonly tableNodesMax: number;
   readonly unsyncedBytesMax: number;
+  /** Between two points of the checksums, while anything is written. */
+  readonly checksumPointMilliseconds: number;
 }

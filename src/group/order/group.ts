@@ -15,6 +15,7 @@ import type { BlockIndex } from '../../volume/block-index.ts';
 import { VolumeExtents } from '../../volume/volume-extents.ts';
 import { VolumeReader } from '../../volume/volume-read.ts';
 import { ApplyDriver } from '../apply/apply-driver.ts';
+import { ChecksumPoints } from '../apply/checksum-points.ts';
 import { ApplyTroubles } from '../apply/apply-troubles.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { CatalogChanges } from './catalog-changes.ts';
@@ -70,6 +71,7 @@ export class Group {
   readonly cuts: GroupCuts;
   readonly snapshots: GroupSnapshots;
   readonly views: GroupViews;
+  readonly checksums: ChecksumPoints;
   readonly areas: readonly Area[];
   readonly follow: FollowFile;
   readonly deleted: DeletedVolumes;
@@ -128,6 +130,7 @@ export class Group {
     this.snapshots = new GroupSnapshots(this, catalog.snapshots ?? []);
     this.cuts = new GroupCuts(deps, this, opened.cuts);
     this.views = new GroupViews(deps, this, files, opened.past);
+    this.checksums = new ChecksumPoints(this, files, limits);
     this.#troubles = new ApplyTroubles(this.conditions, files, this.name, this.volumes);
     this.#watch = new JournalWatch(deps.clock, this);
     this.synchronous.start();
@@ -202,7 +205,7 @@ export class Group {
     this.snapshots.space.begin();
   }
 
-  startApply(checkpointSequence: number): ApplyDriver {
+  startApply(found: { readonly sequence: number; readonly hasChecksums: boolean }): ApplyDriver {
     const { clock, startApply, fatal } = this.#deps;
     this.#driver = new ApplyDriver({
       clock,
@@ -213,8 +216,9 @@ export class Group {
       retention: this.retention,
       groupId: this.catalog.groupId,
       checkpointPath: this.#files.checkpoint,
-      checkpointSequence,
+      checkpointSequence: found.sequence,
       preserving: preservingOf(this.#files, this.follow.state),
+      points: this.checksums,
       base: this.views.history.preserving,
       owner: {
         volumes: () => volumesToApply([...this.volumes.values(), ...this.deleted.applying()]),
@@ -232,6 +236,7 @@ export class Group {
         applyRecovered: (part) => this.#troubles.recovered(part),
       },
     });
+    this.checksums.start(found.hasChecksums);
     // Segments with nothing but marks behind the checkpoint, as a life without writes leaves them.
     this.#driver.releaseSegments();
     return this.#driver;

@@ -181,6 +181,9 @@ export function recoverJournal(
         index.active.note(header.number, sequence, payloadOffset + header.payloadBytes);
         // What a cut holds back is applied marker by marker.
         if (catalog.holdsApply === true && cut?.kind === 'marker') index.freeze();
+      } else if (header.type === recordType.point) {
+        // Volumes may hold more already: there is nothing to compare.
+        index.active.note(header.number, sequence, payloadOffset + header.payloadBytes);
       } else {
         indexRecord(index.active, header, sequence, payloadOffset, !stored.has(header.volume));
       }

@@ -42,6 +42,7 @@ export async function promoteAt(
     const files = system.filesOf(group);
     const branch = await saveBranch({ disk: system.disk, clock }, group, files, number);
     await group.views.history.end(`group ${group.name} was promoted as of update ${number}`);
+    group.checksums.contentsShow(number);
     await applyThrough(system.disk, group, number);
     const kept = lineageThrough(catalog.lineage, number);
     await followers.leaveBehindWith(new RegionSet(), positionOf(kept, number), number);

@@ -18,6 +18,7 @@ export interface GroupChanges {
   readonly secondaryExports?: SecondaryExports | undefined;
   readonly deleteDelayMilliseconds?: number | undefined;
   readonly history?: HistoryLimit | 'off' | undefined;
+  readonly checksums?: boolean | undefined;
   /** Of these, what is to change. */
   readonly synchronous?: Partial<SynchronousSettings>;
 }
@@ -68,6 +69,7 @@ export function configureGroup(group: Group, changes: GroupChanges): boolean {
   group.journal.setSyncInterval(changed.syncIntervalMilliseconds);
   group.followers.releaseRuleChanged();
   group.views.history.settingChanged();
+  group.checksums.settingChanged();
   disconnectHidden(group);
   group.changed();
   return true;
@@ -75,7 +77,8 @@ export function configureGroup(group: Group, changes: GroupChanges): boolean {
 
 function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
   const { copyBytesPerSecond: rate, release, branchBudgetBytes, secondaryExports } = changes;
-  const { deleteDelayMilliseconds } = changes;
+  const { deleteDelayMilliseconds, checksums } = changes;
+  const { checksums: hadChecksums = true } = catalog;
   const { copyBytesPerSecond: _, ...others } = catalog;
   const synchronous = { ...(catalog.synchronous ?? synchronousDefaults), ...changes.synchronous };
   const known = catalog.synchronous ?? synchronousDefaults;
@@ -93,6 +96,7 @@ function changedSettings(catalog: Catalog, changes: GroupChanges): Catalog {
     ...(branchBudgetBytes === undefined ? {} : { branchBudgetBytes }),
     ...(secondaryExports === undefined ? {} : { secondaryExports }),
     ...(deleteDelayMilliseconds === undefined ? {} : { deleteDelayMilliseconds }),
+    ...(checksums === undefined || checksums === hadChecksums ? {} : { checksums }),
     ...(isSame ? {} : { synchronous }),
     ...(typeof rate === 'number' ? { copyBytesPerSecond: rate } : {}),
   };

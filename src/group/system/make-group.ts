@@ -7,6 +7,7 @@ import { JnbdError, systemErrorCode } from '../../platform/errors.ts';
 import { segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
 import { removeStages } from '../volumes/rollback-stage.ts';
 import { cloneDirectory } from '../snapshots/clones.ts';
+import { removeChecksums } from '../../volume/volume-checksums.ts';
 import { dropPreserved } from '../../volume/preserved-blocks.ts';
 import { removeBases } from '../views/stored-bases.ts';
 import { writableViewDirectory } from '../views/writable-views.ts';
@@ -113,6 +114,7 @@ export function removeGroupFiles(disk: Disk, files: GroupFiles): void {
   dropPreserved(disk, files.preserved);
   removeBases(disk, files);
   if (disk.isDirectorySync(files.history)) disk.removeDirectorySync(files.history);
+  removeChecksums(disk, files.checksums);
   removeBranches(disk, files);
   cloneDirectory(disk, files).removeAll();
   writableViewDirectory(disk, files).removeAll();

@@ -134,7 +134,8 @@ export async function openGroup(
   removeOrphans(disk, group, files);
   removeResyncLeft(disk, files, group.follow.state);
   if (group.role === 'primary') group.changes.extendLineage(stretch);
-  group.startApply(checkpoint.sequence);
+  const { sequence, hasChecksums = false } = checkpoint;
+  group.startApply({ sequence, hasChecksums });
   await beginIncarnation(deps.clock, group, outcome.lastNumber);
   return group;
 }

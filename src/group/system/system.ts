@@ -2,19 +2,15 @@ import { ReceiveSlabPool } from '../../journal/receive-slab.ts';
 import type { Disk, FileLock } from '../../platform/disk.ts';
 import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
 import {
+  checksumPointMillisecondsDefault,
   journalCapacityBytesDefault,
   journalCapacityBytesMin,
-  memoryBytesMin,
-  slabBytes,
   syncIntervalMillisecondsDefault,
-  unsyncedBytesMaxDefault,
 } from '../../platform/limits.ts';
 import { formatExactSize, formatSize } from '../../platform/size-text.ts';
-import { indexTablesMax } from '../../volume/block-index.ts';
-import { nodeBytes } from '../../volume/table-arrays.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { closedGroup } from '../catalog/closed-group.ts';
-import { lockDirectory, type SystemIdentity, type SystemNames } from '../catalog/data-directory.ts';
+import { lockDirectory, type SystemIdentity } from '../catalog/data-directory.ts';
 import type { GroupDependencies, GroupLimits } from '../order/group-dependencies.ts';
 import { shownVolumes } from '../apply/volume.ts';
 import type { Group } from '../order/group.ts';
@@ -25,33 +21,18 @@ import {
   makeGroupFiles,
   removeGroupFiles,
 } from './make-group.ts';
+import {
+  divideMemory,
+  groupLimits,
+  type MemoryShares,
+  type SystemOptions,
+} from './memory-shares.ts';
 import { checkName } from '../catalog/names.ts';
 import { checkPaths, checkSame, type GroupSettings } from '../catalog/new-group.ts';
 import { keepClones } from './kept-clones.ts';
 import { openGroup } from './open-group.ts';
 import { planRestart, type RestartPlan } from './restart-journal.ts';
 import { type GroupOrigin, secondaryBeginning, secondaryCatalog } from './secondary-group.ts';
-
-/** How the memory budget is divided; what is left is for reads on their way out. */
-export interface MemoryShares {
-  readonly slabs: number;
-  readonly indexBytes: number;
-  readonly replyBytes: number;
-}
-
-export function divideMemory(memoryBytes: number): MemoryShares {
-  if (memoryBytes < memoryBytesMin) {
-    throw new JnbdError(
-      'argument_invalid',
-      `--memory ${formatExactSize(memoryBytes)} is too little; at least ${formatSize(memoryBytesMin)}`,
-    );
-  }
-  return {
-    slabs: Math.floor((memoryBytes * 0.4) / slabBytes),
-    indexBytes: Math.floor(memoryBytes * 0.4),
-    replyBytes: Math.floor(memoryBytes * 0.2),
-  };
-}
 
 const openAgainMilliseconds = 5000;
 
@@ -71,6 +52,7 @@ export class System {
   /** Told when a group is opened later than the system, and before it is closed earlier. */
   readonly watchers = new Set<SystemWatcher>();
   readonly #deps: GroupDependencies;
+  readonly #checksumPointMilliseconds: number;
   readonly #lock: FileLock;
   readonly #identity: SystemIdentity;
   /** Names of groups that are being made or deleted. */
@@ -84,6 +66,7 @@ export class System {
   private constructor(
     deps: SystemDependencies,
     directory: string,
+    { checksumPointMilliseconds = checksumPointMillisecondsDefault }: SystemOptions,
     memory: MemoryShares,
     lock: FileLock,
     identity: SystemIdentity,
@@ -92,6 +75,7 @@ export class System {
     this.memory = memory;
     this.pool = new ReceiveSlabPool(memory.slabs);
     this.#deps = { ...deps, pool: this.pool, systemId: identity.systemId };
+    this.#checksumPointMilliseconds = checksumPointMilliseconds;
     this.#lock = lock;
     this.#identity = identity;
   }
@@ -113,11 +97,11 @@ export class System {
   static async open(
     deps: SystemDependencies,
     directory: string,
-    options: SystemNames & { readonly memoryBytes: number },
+    options: SystemOptions,
   ): Promise<System> {
     const memory = divideMemory(options.memoryBytes);
     const { lock, identity } = lockDirectory(deps, directory, options);
-    const system = new System(deps, directory, memory, lock, identity);
+    const system = new System(deps, directory, options, memory, lock, identity);
     try {
       await system.#openGroups();
     } catch (error) {
@@ -337,15 +321,9 @@ export class System {
   }
 
   #groupLimits(): GroupLimits {
+    const { memory, pool } = this;
     const count = this.groups.size + 1;
-    const nodes = Math.min(2 ** 20, this.memory.indexBytes / count / indexTablesMax / nodeBytes);
-    return {
-      tableNodesMax: 2 ** Math.max(12, Math.floor(Math.log2(nodes))),
-      unsyncedBytesMax: Math.min(
-        unsyncedBytesMaxDefault,
-        Math.floor(this.pool.bytesMax / 2 / count),
-      ),
-    };
+    return groupLimits(memory, pool.bytesMax, count, this.#checksumPointMilliseconds);
   }
 
   #newCatalog(

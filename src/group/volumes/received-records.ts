@@ -1,4 +1,5 @@
 import { type CutRecord, decodeCutRecord, isCutRecord } from '../../journal/cut-record.ts';
+import { decodePoint, type PointSums } from '../../journal/point-record.ts';
 import type { ReceiveSlab } from '../../journal/receive-slab.ts';
 import type { RecordHeader, RecordSegment } from '../../journal/record.ts';
 import {
@@ -105,6 +106,7 @@ export class ReceivedRecords implements Parked {
     const payload = slab.bytes.subarray(payloadAt, payloadAt + header.payloadBytes);
     const change = isChange ? this.#decodeChange(payload) : undefined;
     const cut = isCutRecord(header.type) ? this.#decodeCut(payload) : undefined;
+    const point = header.type === recordType.point ? this.#decodePoint(payload) : undefined;
     if (changesVolume(header.type)) this.#checkPlace();
     if (change?.change === 'snapshot_deleted' && header.number > this.#group.catalog.number)
       this.#group.snapshots.clones.checkDeletable(change.number);
@@ -126,8 +128,13 @@ export class ReceivedRecords implements Parked {
     }
     const { number, volume, offset, length, headerBytes, payloadBytes } = header;
     replies.received(number, volume, offset, length, headerBytes + payloadBytes);
-    this.#group.snapshots.received(volume, offset, length);
+    if (point) {
+      index.active.note(number, sequence, payloadOffset + payloadBytes);
+      this.#group.checksums.received(number, point);
+      return;
+    }
     const changesBlocks = this.#group.storing.has(volume);
+    this.#group.snapshots.received(volume, offset, length);
     // A slab was admitted: of ranges it has more than of writes.
     index.makeRoom(length, sequence);
     indexRecord(index.active, header, sequence, payloadOffset, !changesBlocks);
@@ -156,6 +163,11 @@ export class ReceivedRecords implements Parked {
   #decodeCut(payload: Uint8Array): CutRecord {
     const { type, number } = this.#header;
     return decodeCutRecord(type, payload) ?? this.#refuse(number, 'is no marker, and no commit');
+  }
+
+  #decodePoint(payload: Uint8Array): PointSums {
+    const { number } = this.#header;
+    return decodePoint(payload) ?? this.#refuse(number, 'is no point of checksums');
   }
 
   #checkPlace(): void {

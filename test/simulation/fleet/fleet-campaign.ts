@@ -21,6 +21,8 @@ export type VerbOutcome = 'done' | 'refused' | 'dead';
 
 const hangMilliseconds = 300_000;
 const logLinesMax = 200;
+/** Points are as frequent as batches, now and then more so. */
+const checksumPointMilliseconds = 100;
 
 /** What another system, or the way to it, may say instead of yes. */
 export const peerCodes: readonly ErrorCode[] = [
@@ -229,7 +231,7 @@ export class FleetCampaign {
   async start(member: FleetMember): Promise<void> {
     for (let attempt = 0; attempt < 10; attempt += 1) {
       if (member.isServing) return;
-      const daemon = member.system.begin();
+      const daemon = member.system.begin({ checksumPointMilliseconds });
       member.launched();
       const starting = this.#settle(daemon.starting);
       const isOver = await this.until(() => starting.isOver || daemon.isDead);

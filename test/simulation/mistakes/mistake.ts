@@ -32,6 +32,7 @@ export const ruleTitles = {
   28: 'what a write replaces is preserved',
   29: 'areas of snapshots',
   30: 'what apply overwrites is kept',
+  31: 'running checksums',
   32: 'proof of identity',
 } as const;
 
