@@ -293,12 +293,8 @@ export class GroupLedger {
     const { type, number } = header;
     this.#beginLife();
     this.#updates += 1;
-    if (type === recordType.catalog) {
-      this.#change(payload);
-      return;
-    }
-    // The primary's own, of the checksums of its volumes.
-    if (type === recordType.point) return;
+    if (type === recordType.catalog) this.#change(payload);
+    if (type === recordType.catalog || type === recordType.point) return;
     const volume = this.#volumesById.get(header.volume);
     const kind = kinds[type];
     if (!volume || kind === undefined) {
