@@ -1,9 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
-const slowSuites = ['simulation', 'fuzz', 'interop', 'crash', 'sync', 'cuts'];
-
 /** These start daemons, tools and kernels, which wait for each other and for disks half of the time. */
-const waitingSuites = new Set(['interop', 'crash', 'sync', 'cuts']);
+const waitingSuites = ['interop', 'crash', 'sync', 'cuts', 'snapshots', 'views', 'verify'];
+const slowSuites = ['simulation', 'fuzz', ...waitingSuites];
 
 /** Timeouts are for one test; a suite that uses all processors runs its files one after the other. */
 export default defineConfig({
@@ -27,7 +26,7 @@ export default defineConfig({
         test: {
           name: suite,
           include: [`test/${suite}/**/*.test.ts`],
-          fileParallelism: waitingSuites.has(suite),
+          fileParallelism: waitingSuites.includes(suite),
           maxWorkers: 2,
           testTimeout: 300_000,
           hookTimeout: 60_000,
