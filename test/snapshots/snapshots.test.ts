@@ -15,7 +15,7 @@ const rounds = 10;
 const snapshotsMax = 6;
 
 let directory: TemporaryDirectory;
-let systems: PastSystem[] = [];
+const systems: PastSystem[] = [];
 let history: RecordedHistory | undefined;
 
 beforeAll(build, 240_000);
