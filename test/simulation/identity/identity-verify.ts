@@ -1,7 +1,9 @@
 import type { Result } from '../../../src/control/schema.ts';
 import { chainOf } from '../../../src/group/catalog/snapshots.ts';
+import { isNumbered } from '../../../src/journal/record.ts';
+import { SegmentReader } from '../../../src/journal/segment-reader.ts';
 import { JnbdError } from '../../../src/platform/errors.ts';
-import { blockBytes } from '../../../src/platform/limits.ts';
+import { blockBytes, segmentHeaderBytes } from '../../../src/platform/limits.ts';
 import type { FleetSystem } from '../../replicator/fleet.ts';
 import { groupName, type IdentityCampaign, volumes } from './identity-campaign.ts';
 
@@ -63,11 +65,12 @@ export async function flipAndRepair(campaign: IdentityCampaign): Promise<void> {
   // A primary compares with all who follow it, and is repaired from one.
   const right = systems[at === 0 ? 1 : at - 1];
   if (!damaged || !right) return;
-  // A follower takes for its clones what they lack before it is repaired, and ends its views.
-  const isInTheWay = [...campaign.clones].some(
-    ({ system, kind }) => system === damaged || (kind === 'view' && system !== campaign.primary),
+  // A follower takes for its clones what they lack before it is repaired, and ends its views; what is kept of the past
+  // of a primary is what was damaged.
+  const isInTheWay = [...campaign.clones].some(({ system, kind }) =>
+    kind === 'view' ? at > 0 || system === damaged : at > 0 && system === damaged,
   );
-  if (isInTheWay && at > 0) return;
+  if (isInTheWay) return;
   const flipped = flip(campaign, damaged);
   campaign.note(`${damaged.host}: a bit flips in ${JSON.stringify(flipped)}`);
   const asked = random.chance(0.5) || at > 1 ? damaged : systems[1 - Math.min(1, at)];
@@ -161,6 +164,8 @@ function flipIn({ disk }: FleetSystem, path: string, offset: number): void {
   file.closeSync();
 }
 
+const zero = Buffer.alloc(0);
+
 /** A bit of what is kept beside volumes: its file is named. */
 export async function flipBeside(campaign: IdentityCampaign): Promise<void> {
   const { random, systems, counter } = campaign;
@@ -172,20 +177,40 @@ export async function flipBeside(campaign: IdentityCampaign): Promise<void> {
   const sealed = [files.catalog, files.follow, files.followers, files.members].filter((path) =>
     system.disk.existsSync(path),
   );
-  const isJournal = random.chance(0.5) && current.endOffset > 8192;
+  const records = random.chance(0.5) ? retainedRecords(system) : [];
+  const isJournal = records.length > 0;
   const path = isJournal ? current.file.path : random.pick(sealed);
-  const offset = isJournal ? 4096 + random.int(current.endOffset - 4096) : random.int(40);
-  const before = system.disk.readFileSync(path, 'catalog');
+  const [start, end] = isJournal ? random.pick(records) : [0, 40];
+  const offset = random.between(start, end - 1);
   flipIn(system, path, offset);
+  const flipped = system.disk.readFileSync(path, 'catalog');
   campaign.note(`${system.host}: a bit flips at ${offset} of ${path}`);
   const found = await system.run(begin(system, {}), 300_000);
-  const after = system.disk.readFileSync(path, 'catalog');
-  const isAnew = !isJournal && before?.length !== after?.length;
   const isNamed = found.damages.some(
     ({ file, system: host }) => file === path && host === system.host,
   );
-  if (!isNamed && !isAnew)
+  // The daemon may have written it anew, before or since.
+  const now = system.disk.readFileSync(path, 'catalog');
+  const isSame = isJournal || Buffer.compare(now ?? zero, flipped ?? zero) === 0;
+  if (!isNamed && isSame)
     campaign.fail(`a bit at ${offset} of ${path} is not named: ${JSON.stringify(found)}`);
-  if (isNamed) flipIn(system, path, offset);
+  if (isSame) flipIn(system, path, offset);
   counter.count(isJournal ? 'flipped in a journal' : 'flipped in a sealed file');
+}
+
+/** Where the records stand, in the newest segment, that the journal keeps and calls durable. */
+function retainedRecords(system: FleetSystem): [start: number, end: number][] {
+  const { chain, watermarks } = system.group();
+  const { file, header } = chain.current;
+  const reader = new SegmentReader(system.disk);
+  reader.open(file);
+  const found: [number, number][] = [];
+  for (let at = segmentHeaderBytes; reader.recordAt(at, header.salt) === 'record'; ) {
+    const { type, number, headerBytes, payloadBytes } = reader.header;
+    const end = at + headerBytes + payloadBytes;
+    const isKept = number > watermarks.released && number <= watermarks.durable;
+    if (isNumbered(type) && isKept) found.push([at, end]);
+    at = end;
+  }
+  return found;
 }

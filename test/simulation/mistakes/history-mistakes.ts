@@ -16,19 +16,6 @@ export const historyMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
-    name: 'base-without-checkpoint',
-    rule: 30,
-    does: 'a base begins though no checkpoint covers what was applied',
-    profile: 'snapshots',
-    edits: [
-      {
-        file: 'group/views/group-history.ts',
-        find: "driver.state !== 'idle' || driver.checkpoint.applied !== watermarks.applied",
-        replace: "driver.state !== 'idle'",
-      },
-    ],
-  },
-  {
     name: 'bits-before-contents',
     rule: 30,
     does: 'what was overwritten counts as saved though its contents are not on the device',
