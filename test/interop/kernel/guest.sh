@@ -79,6 +79,7 @@ for fs in ext4 xfs; do
   write_files "$fs" before 40 || failed "writing to $fs"
   check_files "$fs"
 done
+cp /tmp/ext4/written /tmp/ext4/first
 echo "@@ connected"
 read -r _
 
@@ -107,27 +108,34 @@ for round in 1 2; do
   done
 done
 
-# A snapshot while ext4 is written to. Its clone is a disk of its own: the kernel replays what the filesystem's
-# journal had at that instant, and every file that was there by then is there.
+# Of export $1, an ext4 as it was at an earlier instant: what file $2 lists is there, and it can be written to.
+check_past() {
+  nbd-client -N "$1" 10.0.2.2 "$PORT" /dev/nbd2 -timeout 30 -b 4096 > /tmp/past 2>&1 ||
+    failed "nbd-client for $1: $(cat /tmp/past)"
+  mkdir -p /mnt/past
+  mount -t ext4 -o noatime /dev/nbd2 /mnt/past || failed "mount $1"
+  sed 's,/mnt/ext4/,/mnt/past/,' "$2" > /tmp/expected
+  md5sum -c /tmp/expected > /tmp/checked 2>&1 ||
+    failed "$1 lost data: $(grep -v ': OK$' /tmp/checked | head -n 5)"
+  head -c 1048576 /dev/urandom > /mnt/past/own || failed "writing to $1"
+  umount /mnt/past || failed "umount $1"
+  e2fsck -fn /dev/nbd2 > /tmp/check 2>&1 || { tail -n 20 /tmp/check; failed "$1 is not clean"; }
+  nbd-client -d /dev/nbd2 > /dev/null 2>&1 || failed "disconnecting $1"
+}
+
+# A snapshot while ext4 is written to, and a view of how it was before both deaths. A clone of the one, and the
+# other, are disks of their own: the kernel replays what the filesystem's journal had at that instant, and every file
+# that was there by then is there.
 write_files ext4 live 100000 & writer=$!
 before=$(count ext4)
 while [ "$(count ext4)" -lt $((before + 10)) ]; do usleep 20000; done
 cp /tmp/ext4/written /tmp/ext4/by-then
 echo "@@ snapshot"
-read -r clone
+read -r clone view
 if [ -n "$clone" ]; then
   before=$(count ext4)
-  nbd-client -N "$clone" 10.0.2.2 "$PORT" /dev/nbd2 -timeout 30 -b 4096 > /tmp/clone 2>&1 ||
-    failed "nbd-client for $clone: $(cat /tmp/clone)"
-  mkdir -p /mnt/clone
-  mount -t ext4 -o noatime /dev/nbd2 /mnt/clone || failed "mount $clone"
-  sed 's,/mnt/ext4/,/mnt/clone/,' /tmp/ext4/by-then > /tmp/expected
-  md5sum -c /tmp/expected > /tmp/checked 2>&1 ||
-    failed "$clone lost data: $(grep -v ': OK$' /tmp/checked | head -n 5)"
-  head -c 1048576 /dev/urandom > /mnt/clone/own || failed "writing to $clone"
-  umount /mnt/clone || failed "umount $clone"
-  e2fsck -fn /dev/nbd2 > /tmp/check 2>&1 || { tail -n 20 /tmp/check; failed "$clone is not clean"; }
-  nbd-client -d /dev/nbd2 > /dev/null 2>&1 || failed "disconnecting $clone"
+  check_past "$clone" /tmp/ext4/by-then
+  check_past "$view" /tmp/ext4/first
   while [ "$(count ext4)" -lt $((before + 5)) ]; do usleep 20000; done
 fi
 touch /tmp/enough

@@ -19,13 +19,11 @@ const volumes = { ext4: 512 * MiB, xfs: 512 * MiB };
 /** Files of 32 MiB are deleted on each; what the filesystem keeps for itself is far below the rest. */
 const givenBackBytes = 24 * MiB;
 
-/** The server hears of a closed connection a moment later. */
-async function deleteSnapshot(daemon: Daemon | undefined, name: string): Promise<void> {
-  const dataDirectory = daemon?.dataDirectory ?? '';
+/** Of the kind `snapshot` or `view`. The server hears of a closed connection a moment later. */
+async function deletePast({ dataDirectory }: Daemon, kind: string, name: string): Promise<void> {
   let said = '';
   const isDeleted = async (): Promise<boolean> => {
-    const words = ['snapshot', 'delete', name, '--force', '--data', dataDirectory];
-    const { code, stderr } = await jnbd(words);
+    const { code, stderr } = await jnbd([kind, 'delete', name, '--force', '--data', dataDirectory]);
     said = stderr;
     return code === 0;
   };
@@ -46,6 +44,8 @@ describe.skipIf(missing.length > 0)('the Linux kernel on our volumes', () => {
   it('keeps ext4 and XFS whole through two SIGKILLs and gives trimmed space back', async () => {
     directory = temporaryDirectory('kernel');
     server = await startSubject({ directory: directory.path, volumes });
+    const daemon = server instanceof Daemon ? server : undefined;
+    await daemon?.client('group', 'configure', 'g', '--history', '1h');
     const image = join(directory.path, 'initramfs');
     const plan = { script: 'guest.sh', settings: `PORT=${server.port}\n`, programs: guestPrograms };
     writeFileSync(image, await guestImage({ ...plan, fileSystems: ['ext4', 'xfs'] }));
@@ -54,6 +54,9 @@ describe.skipIf(missing.length > 0)('the Linux kernel on our volumes', () => {
 
     await guest.expect('up', 60);
     await guest.expect('connected', 60);
+    // Records have the time to the millisecond.
+    const first = new Date().toISOString();
+    await sleep(5);
     guest.tell('go');
 
     for (const milliseconds of [30, 250]) {
@@ -68,14 +71,17 @@ describe.skipIf(missing.length > 0)('the Linux kernel on our volumes', () => {
     }
 
     await guest.expect('snapshot', 30);
-    const daemon = server instanceof Daemon ? server : undefined;
     await daemon?.client('snapshot', 'create', 'g@live');
     await daemon?.client('snapshot', 'export', 'g@live', '--writable', 'lab');
-    guest.tell(daemon ? 'ext4@lab' : '');
-    const [byThen, inAll] = (await guest.expect('cloned', 60)).split(' ').map(Number);
+    await daemon?.client('view', 'create', 'g', '--at', first, '--name', 'first', '--writable');
+    guest.tell(daemon ? 'ext4@lab ext4@first' : '');
+    const [byThen, inAll] = (await guest.expect('cloned', 120)).split(' ').map(Number);
     expect(inAll).toBeGreaterThan((byThen ?? 0) + (daemon ? 4 : 0));
-    // TRIM would leave alone what a snapshot needs.
-    for (const name of daemon ? ['g@lab', 'g@live'] : []) await deleteSnapshot(daemon, name);
+    if (daemon) {
+      await deletePast(daemon, 'view', 'g@first');
+      // TRIM would leave alone what a snapshot needs.
+      for (const name of ['g@lab', 'g@live']) await deletePast(daemon, 'snapshot', name);
+    }
     guest.tell('go');
 
     await guest.expect('filled', 90);
@@ -103,5 +109,5 @@ describe.skipIf(missing.length > 0)('the Linux kernel on our volumes', () => {
     }
     guest.tell('go');
     await guest.expect('done', 60);
-  }, 180_000);
+  }, 240_000);
 });
