@@ -167,7 +167,10 @@ export class ApplyWorker {
       if (contents) {
         guard('volume', volume.id, () => file.writeSync(contents, 0, length, offset));
         this.#checksums.written(volume.id, contents, 0, length, offset);
-      } else this.#clear(file, { kind: nodeKind.hole, volume: volume.id, offset, length });
+      } else {
+        this.#writer.clear(file, { kind: nodeKind.hole, volume: volume.id, offset, length });
+        this.#checksums.zeroed(volume.id, offset, length);
+      }
       this.#checksums.finish((id) => this.#volumes.get(id));
     } catch (error) {
       if (!(error instanceof ApplyError)) throw error;
@@ -302,17 +305,13 @@ export class ApplyWorker {
         const segment = must(segments.get(sequence), `apply was given segment ${sequence}`);
         writer.data(file, step, segment);
       } else {
-        this.#clear(file, step);
+        writer.clear(file, step);
+        this.#checksums.zeroed(step.volume, step.offset, step.length);
       }
     });
     writer.finish();
     guard('volume', undefined, () => this.#marks.finish());
     this.#checksums.finish((id) => this.#volumes.get(id));
-  }
-
-  #clear(file: DiskFile, step: Pick<ApplyStep, 'kind' | 'volume' | 'offset' | 'length'>): void {
-    this.#writer.clear(file, step);
-    this.#checksums.zeroed(step.volume, step.offset, step.length);
   }
 
   #workOnChecksums(

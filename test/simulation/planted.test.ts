@@ -22,6 +22,7 @@ const quick: readonly (readonly [name: string, profile: ProfileName])[] = [
   ['journal-only-forgotten-by-a-restart', 'journalOnly'],
   ['sent-before-durable', 'fleet'],
   ['bits-not-applied', 'snapshots'],
+  ['trim-keeps-the-sum', 'fleet'],
   ['difference-not-named', 'identity'],
 ];
 

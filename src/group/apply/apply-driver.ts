@@ -346,7 +346,7 @@ export class ApplyDriver {
     this.#appliedSequence = table.endSequence;
     this.#appliedOffset = table.endOffset;
     const { lastNumber } = table;
-    this.#watermarks.setApplied(lastNumber);
+    this.#watermarks.setApplied(table.lastNumber);
     this.#index.applied();
     if (message.sums) this.#points.applied(lastNumber, message.sums);
     if (this.#failing) {

@@ -1,6 +1,5 @@
 import type { Catalog } from '../../../src/group/catalog/catalog.ts';
 import type { ExportClient, ExportSession } from '../../../src/group/apply/export.ts';
-import type { AgreedPoint } from '../../../src/group/apply/checksum-points.ts';
 import type { Group } from '../../../src/group/order/group.ts';
 import {
   agreesAt,
@@ -50,9 +49,6 @@ export class FleetMember {
   #comparedAt: number | undefined;
   #isAlive = false;
   #isStarting = false;
-  /** How often checksums showed that it holds what its source has. */
-  agreedPoints = 0;
-  #agreed: AgreedPoint | undefined;
   /** A sync failed in this life: the page cache may have what the device has not. */
   hasFailedSync = false;
   /** Its group was being made or deleted when it died: it is there, or not. */
@@ -237,9 +233,7 @@ export class FleetMember {
   }
 
   /** Nothing but a mistake makes volumes differ here: there is no alarm, ever (SAFETY 31). */
-  #lookAtChecksums({ conditions, checksums }: Group): void {
-    this.agreedPoints += checksums.agreed === this.#agreed ? 0 : 1;
-    this.#agreed = checksums.agreed;
+  #lookAtChecksums({ conditions }: Group): void {
     if (!conditions.has(groupName, 'checksum_differs')) return;
     const found = conditions.list().find(({ code }) => code === 'checksum_differs');
     this.#report(`${found?.message}`);

@@ -85,22 +85,9 @@ export const checksumMistakes: readonly PlantedMistake[] = [
     profile: 'fleet',
     edits: [
       {
-        file: 'volume/apply.ts',
-        find: '    const checksums = this.#checksums.takeDirty();\n',
-        replace: '    const checksums = this.#checksums.takeDirty().slice(0, 0);\n',
-      },
-    ],
-  },
-  {
-    name: 'checksums-of-another-journal',
-    rule: 31,
-    does: 'checksums are believed though the journal began anew, and volumes were put back',
-    profile: 'fleet',
-    edits: [
-      {
-        file: 'journal/checkpoint.ts',
-        find: '    hasChecksums: slot.readUInt8(slotFieldsAt + 30) === 1,\n',
-        replace: '    hasChecksums: slot.readUInt8(slotFieldsAt + 30) < 2,\n',
+        file: 'volume/volume-checksums.ts',
+        find: '    file.dataSync((failure) => {\n',
+        replace: '    ((run: (error: Error | null) => void) => run(null))((failure) => {\n',
       },
     ],
   },
