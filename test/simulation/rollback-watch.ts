@@ -44,7 +44,8 @@ export class RollbackWatch {
     const target = this.#targets.get(keyOf(rollback.plan, volume));
     if (target) {
       const held = Buffer.alloc(length);
-      target.copy(held, 0, offset, offset + length);
+      // What is behind its end then is zeroes now.
+      if (offset < target.length) target.copy(held, 0, offset, offset + length);
       const isHeld = kept ? held.equals(kept) : held.every((byte) => byte === 0);
       if (!isHeld)
         this.#report(
