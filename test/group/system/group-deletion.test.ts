@@ -24,6 +24,8 @@ test('a deletion that failed is done when it is asked for again', async () => {
   const machine = new SimulatedMachine('again');
   const system = await machine.start();
   await machine.createGroup({ journalDirectories: ['/areas/a'] });
+  // Its checksums have their directory.
+  await machine.pass(100);
   const path = '/data/groups/g';
   machine.machine.faults.add({ kind: 'write_error', operation: 'entry', path, times: 1 });
   await expect(machine.run(system.deleteGroup('g', true))).rejects.toThrow('EIO');
