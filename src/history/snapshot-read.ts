@@ -15,6 +15,11 @@ export interface SnapshotPlace {
 export interface SnapshotBlocks {
   /** Where `block` is, and which up to `end` are with it. Throws where the snapshot cannot be read any more. */
   find(block: number, end: number, place: SnapshotPlace): void;
+  /**
+   * The same for what was read before: a later snapshot may have come meanwhile whose files are not there yet. Nothing
+   * is applied behind it before they are, so of what the volumes' files held it has nothing.
+   */
+  findAgain(block: number, end: number, place: SnapshotPlace): void;
 }
 
 export function emptyPlace(): SnapshotPlace {
@@ -111,7 +116,7 @@ class SnapshotRead implements ReadOwner {
     for (const { from, to } of this.#live.splice(0)) {
       const end = Math.ceil(to / blockBytes);
       for (let block = Math.floor(from / blockBytes); block < end; ) {
-        this.#blocks.find(block, end, place);
+        this.#blocks.findAgain(block, end, place);
         const stop = place.end;
         if (!place.isLive) {
           this.#readRange(Math.max(from, block * blockBytes), Math.min(to, stop * blockBytes));

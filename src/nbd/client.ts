@@ -129,6 +129,8 @@ export class NbdClient {
   /** Sends a request as it is and returns whatever comes back, errors included. */
   async request(request: RawRequest): Promise<ClientReply> {
     const { reply, head, body } = this.prepare(request);
+    // Where it cannot be sent the answer fails too, and nobody comes to wait for that.
+    reply.catch(() => undefined);
     await this.stream.write(head, body);
     return reply;
   }

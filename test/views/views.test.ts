@@ -7,9 +7,9 @@ import { RecordedHistory } from '../snapshots/recorded-history.ts';
 import { build } from '../support/built-program.ts';
 import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
 
-const positions = 240;
+const positions = 200;
 /** One system is killed in the middle of every so many. */
-const positionsPerKill = 24;
+const positionsPerKill = 25;
 const pauseMillisecondsMax = 60;
 /** Of hosts, so that the journal has room for all that they write. */
 const writePauseMilliseconds = 20;

@@ -154,12 +154,17 @@ export class SnapshotRecords {
   blocks(number: number, volume: Volume): SnapshotBlocks {
     let list = this.#list;
     let chain = chainOf(list, number, volume.catalog.id);
+    const now = (): readonly number[] => {
+      if (list !== this.#list) chain = chainOf(this.#list, number, volume.catalog.id);
+      list = this.#list;
+      if (!chain) throw new Error('the snapshot was deleted');
+      return chain;
+    };
     return {
-      find: (block, end, place) => {
-        if (list !== this.#list) chain = chainOf(this.#list, number, volume.catalog.id);
-        list = this.#list;
-        if (!chain) throw new Error('the snapshot was deleted');
-        this.#find(chain, volume, block, end, place);
+      find: (block, end, place) => this.#find(now(), volume, block, end, place),
+      findAgain: (block, end, place) => {
+        const there = now().filter((area) => this.#group.volumes.has(areaName(area)));
+        this.#find(there, volume, block, end, place);
       },
     };
   }

@@ -1,4 +1,3 @@
-import { dirname } from 'node:path/posix';
 import { PrivateStore } from '../../history/private-store.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
@@ -115,7 +114,7 @@ export class RollbackStage {
   async remove(): Promise<void> {
     await this.close();
     removeStage(this.#disk, this.#directory);
-    const all = dirname(this.#directory);
+    const all = this.#directory.slice(0, this.#directory.lastIndexOf('/'));
     if (this.#disk.listSync(all).length === 0) this.#disk.removeDirectorySync(all);
   }
 }
