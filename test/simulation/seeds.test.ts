@@ -17,6 +17,8 @@ const synchronousCount = 41;
 const cutCount = 8;
 const snapshotCount = 12;
 const identityCount = 30;
+/** The first in which a follower has to copy for a clone for so long that it says so. */
+const rareIdentitySeeds = [108];
 
 /** What the seeds from 0 on came to, each of which was run and held. */
 async function runFirst(seedCount: number, profile?: ProfileName): Promise<CampaignReport> {
@@ -35,16 +37,25 @@ async function runFirst(seedCount: number, profile?: ProfileName): Promise<Campa
   return report;
 }
 
+/** What came to happen in these, each of which held. */
+async function runRare(
+  seeds: readonly number[],
+  profile?: ProfileName,
+): Promise<Record<string, number>> {
+  const rare: Record<string, number> = {};
+  for (const seed of seeds) {
+    const report = await runSeeds({ seed, count: 1, ...(profile && { profile }) }, () => undefined);
+    expect(report.seeds.map(({ failure }) => failure)).toEqual([undefined]);
+    for (const [kind, times] of Object.entries(report.counts))
+      rare[kind] = (rare[kind] ?? 0) + times;
+  }
+  return rare;
+}
+
 describe('the whole daemon on a disk that loses, tears, rots, fails and fills', () => {
   test(`holds what it promised in ${count} seeds, and everything that can go wrong did`, async () => {
     const { seeds, counts } = await runFirst(count);
-    const rare: Record<string, number> = {};
-    for (const seed of rareSeeds) {
-      const report = await runSeeds({ seed, count: 1 }, () => undefined);
-      expect(report.seeds.map(({ failure }) => failure)).toEqual([undefined]);
-      for (const [kind, times] of Object.entries(report.counts))
-        rare[kind] = (rare[kind] ?? 0) + times;
-    }
+    const rare = await runRare(rareSeeds);
     expect([...new Set(seeds.map(({ profile }) => profile))].sort()).toEqual(
       [...profileNames].sort(),
     );
@@ -75,7 +86,8 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
 
   test(`has the same everywhere in ${identityCount} seeds, and finds what was damaged`, async () => {
     const { counts } = await runFirst(identityCount, 'identity');
-    expect(identityKinds.filter((kind) => (counts[kind] ?? 0) === 0)).toEqual([]);
+    const rare = await runRare(rareIdentitySeeds, 'identity');
+    expect(identityKinds.filter((kind) => !counts[kind] && !rare[kind])).toEqual([]);
   }, 900_000);
 
   test('holds in seeds that found defects before', async () => {
