@@ -30,11 +30,6 @@ export class BlockSum implements ChecksumSum {
     return this.#high;
   }
 
-  clear(): void {
-    this.#low = 0;
-    this.#high = 0;
-  }
-
   /** Of the block, `before` goes and `after` comes. */
   change(block: number, before: number, after: number): void {
     if (before !== 0) {

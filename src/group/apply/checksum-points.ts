@@ -271,9 +271,9 @@ export class ChecksumPoints implements ApplyPoints {
     const hasNews = this.#points.get(number) ?? false;
     this.#points.delete(number);
     // Of one that could not be kept nobody told.
-    const isKnown = ({ catalog }: Volume): boolean =>
-      sums.some(({ volume }) => volume === catalog.id);
-    if (this.#isComplete && !this.#checked.every(isKnown)) this.#workAgain();
+    const known = new Set(sums.map(({ volume }) => volume));
+    if (this.#isComplete && !this.#checked.every(({ catalog }) => known.has(catalog.id)))
+      this.#workAgain();
     if (!this.#isExact(number)) return;
     // Of one that is deleted apply may have left something out.
     const there = new Set([...this.#group.volumes.values()].map(({ catalog }) => catalog.id));

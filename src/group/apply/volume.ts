@@ -115,3 +115,18 @@ export function dropFile(disk: Disk, { file, backingFile }: Volume, isKept: bool
   if (backingFile === '' || isKept) return;
   if (disk.existsSync(backingFile)) disk.removeFileSync(backingFile);
 }
+
+/** Tells volumes what the catalog says by now of their way back to an earlier update. */
+export function describeRollbacks({
+  catalog,
+  volumes,
+}: {
+  readonly catalog: { readonly volumes: readonly CatalogVolume[] };
+  readonly volumes: ReadonlyMap<string, Volume>;
+}): void {
+  const entries = new Map(catalog.volumes.map((entry) => [entry.id, entry]));
+  for (const volume of volumes.values()) {
+    const entry = entries.get(volume.catalog.id);
+    if (entry && entry.rollback !== volume.catalog.rollback) volume.describe(entry);
+  }
+}

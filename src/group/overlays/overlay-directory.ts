@@ -2,6 +2,7 @@ import { PrivateStore } from '../../history/private-store.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { messageOf, systemErrorCode } from '../../platform/errors.ts';
+import { contentsPath } from '../../volume/preserved-files.ts';
 import { readSealedJson, writeSealedJson } from '../catalog/sealed-json.ts';
 import { Overlay, OverlayVolume, type OverlayVolumeEntry } from './overlay.ts';
 
@@ -113,7 +114,7 @@ export class OverlayDirectory<Entry extends OverlayEntry> {
   }
 
   #store(name: string, volume: number): string {
-    return `${this.#directory}/${name}/${String(volume).padStart(4, '0')}.blocks`;
+    return contentsPath(`${this.#directory}/${name}`, volume);
   }
 
   /** The entry goes first, so that a crash leaves no overlay without its contents. */

@@ -1,6 +1,7 @@
 import { JnbdError } from '../../platform/errors.ts';
 import { formatSize } from '../../platform/size-text.ts';
 import type { FollowState } from '../catalog/follow-file.ts';
+import { describeRollbacks } from '../apply/volume.ts';
 import type { Group } from '../order/group.ts';
 import { changeRollback, type RollbackPlan } from '../catalog/rollback.ts';
 import { extendLineage, generationOf } from '../catalog/lineage.ts';
@@ -102,10 +103,8 @@ export function promoteGroup(
   clearContests(group, `group ${group.name} is primary here in a newer generation`);
   group.follow.remove();
   group.snapshots.space.begin();
-  const entries = new Map(volumes.map((entry) => [entry.id, entry]));
+  describeRollbacks(group);
   for (const volume of group.volumes.values()) {
-    const entry = entries.get(volume.catalog.id);
-    if (entry && entry.rollback !== volume.catalog.rollback) volume.describe(entry);
     if (volume.state === 'unused' && volume.catalog.state === 'normal') volume.become('normal');
     // Who reads a snapshot goes on.
     if (volume.catalog.preserves) continue;

@@ -21,13 +21,10 @@ export interface RollbackEstimate {
 
 /** Throws JnbdError state_refuses. */
 export function checkRollsBack(group: Group): void {
-  const { name, state, role, failureText, catalog } = group;
-  const refuse = (why: string): never => {
-    throw new JnbdError('state_refuses', `group ${name} cannot be rolled back: ${why}`);
-  };
-  if (state !== 'normal') refuse(`it is ${state}: ${failureText}`);
-  if (role === 'diverged') refuse(failureText);
-  if (catalog.journalOnly === true) refuse('it keeps the journal alone here');
+  const { state, role, failureText, catalog } = group;
+  if (state !== 'normal') throw refusal(group, `it is ${state}: ${failureText}`);
+  if (role === 'diverged') throw refusal(group, failureText);
+  if (catalog.journalOnly === true) throw refusal(group, 'it keeps the journal alone here');
 }
 
 /** Throws JnbdError state_refuses, volume_abnormal. */
@@ -37,18 +34,16 @@ export function estimateRollback(
   target: RollbackTarget,
 ): RollbackEstimate {
   const { number, missing, atMilliseconds } = target;
-  const refuse = (why: string): never => {
-    throw new JnbdError('state_refuses', `group ${group.name} cannot be rolled back: ${why}`);
-  };
   const all = shownVolumes(group.volumes);
   const candidates = wanted === 'all' ? all : all.filter((volume) => volume === wanted);
   const [unsettled] = target.unsettled.filter(({ id }) =>
     candidates.some(({ catalog }) => catalog.id === id),
   );
-  if (unsettled) refuse(unsettledText(number, unsettled));
+  if (unsettled) throw refusal(group, unsettledText(number, unsettled));
   const volumes = candidates.filter(({ catalog }) => target.volumes.has(catalog.id));
   if (volumes.length === 0) {
-    refuse(
+    throw refusal(
+      group,
       wanted === 'all'
         ? `none of its volumes was there at update ${number}, or stores anything`
         : `volume ${wanted.catalog.name} was not there at update ${number}, or stores nothing`,
@@ -87,4 +82,8 @@ export function checkComplete(group: Group, volumes: readonly Volume[]): void {
     'state_refuses',
     `group ${group.name} cannot be rolled back so: ${names} would stay halfway to update ${first.rollsBackTo}; roll back the whole group, to an update at which all of these were there`,
   );
+}
+
+function refusal({ name }: Group, why: string): JnbdError {
+  return new JnbdError('state_refuses', `group ${name} cannot be rolled back: ${why}`);
 }

@@ -2,6 +2,7 @@ import { PrivateStore } from '../../history/private-store.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError } from '../../platform/errors.ts';
+import { contentsPath } from '../../volume/preserved-files.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { readSealedJson, writeSealedJson } from '../catalog/sealed-json.ts';
 
@@ -60,7 +61,7 @@ export class RollbackStage {
       removeStage(disk, directory);
       disk.makeDirectorySync(directory);
       for (const { id, dataBytes } of volumes) {
-        const path = storePath(directory, id);
+        const path = contentsPath(directory, id);
         PrivateStore.make(disk, path, dataBytes);
         stores.set(id, PrivateStore.open(disk, clock, path, dataBytes));
       }
@@ -85,7 +86,7 @@ export class RollbackStage {
     if (!entry) return undefined;
     const stores = new Map<number, PrivateStore>();
     for (const { id, dataBytes } of entry.volumes)
-      stores.set(id, PrivateStore.open(disk, clock, storePath(directory, id), dataBytes));
+      stores.set(id, PrivateStore.open(disk, clock, contentsPath(directory, id), dataBytes));
     return new RollbackStage(disk, directory, entry, stores);
   }
 
@@ -121,10 +122,6 @@ export class RollbackStage {
 
 function directoryOf(files: GroupFiles, plan: string): string {
   return `${files.rollbacks}/${plan}`;
-}
-
-function storePath(directory: string, volume: number): string {
-  return `${directory}/${String(volume).padStart(4, '0')}.blocks`;
 }
 
 /** All but that of a plan that stands. Throws system errors. */

@@ -2,7 +2,7 @@ import { assert } from '../../platform/assert.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, refusedBySystem, systemErrorCode } from '../../platform/errors.ts';
-import type { Volume } from '../apply/volume.ts';
+import { describeRollbacks, type Volume } from '../apply/volume.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { type RollbackChange, standingRollback } from '../catalog/rollback.ts';
 import type { Group } from '../order/group.ts';
@@ -197,15 +197,8 @@ export class Rollback {
   }
 
   async #change(change: RollbackChange): Promise<void> {
-    const { group } = this;
     this.#check();
-    await makeChange(group, change);
-    const entries = new Map(group.catalog.volumes.map((entry) => [entry.id, entry]));
-    for (const volume of group.volumes.values()) {
-      const entry = entries.get(volume.catalog.id);
-      if (entry && entry.rollback !== volume.catalog.rollback) volume.describe(entry);
-    }
-    group.changed();
+    await makeRollbackChange(this.group, change);
   }
 
   /** What was gathered is of the volume as it is. */
@@ -294,11 +287,12 @@ export function abandonRollback(group: Group): Promise<void> {
   return group.changes.inTurn(async () => {
     const standing = standingRollback(group.catalog.volumes);
     if (!standing) return;
-    await makeChange(group, { change: 'rollback_ended', plan: standing.plan });
-    for (const volume of group.volumes.values()) {
-      const entry = group.catalog.volumes.find(({ id }) => id === volume.catalog.id);
-      if (entry && volume.catalog.rollback) volume.describe(entry);
-    }
-    group.changed();
+    await makeRollbackChange(group, { change: 'rollback_ended', plan: standing.plan });
   });
+}
+
+async function makeRollbackChange(group: Group, change: RollbackChange): Promise<void> {
+  await makeChange(group, change);
+  describeRollbacks(group);
+  group.changed();
 }

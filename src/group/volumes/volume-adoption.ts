@@ -9,7 +9,7 @@ import type { RollbackChange } from '../catalog/rollback.ts';
 import type { Group } from '../order/group.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { hideIncomplete } from '../order/open-volumes.ts';
-import { rollbackText, Volume } from '../apply/volume.ts';
+import { describeRollbacks, rollbackText, Volume } from '../apply/volume.ts';
 import { clearVolumeConditions, makeBackingFile } from './volume-changes.ts';
 
 /**
@@ -98,10 +98,7 @@ export class VolumeAdoption {
       for (const session of volume.sessions) session.client.revoke(reason);
     }
     const describe = (): void => {
-      for (const entry of this.#group.catalog.volumes) {
-        const volume = this.#find(entry.id);
-        if (volume && volume.catalog.rollback !== entry.rollback) volume.describe(entry);
-      }
+      describeRollbacks(this.#group);
       this.#group.changed();
     };
     changes.received(number, change, () => undefined, describe);
