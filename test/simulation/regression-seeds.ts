@@ -144,6 +144,12 @@ export const regressionSeeds: readonly RegressionSeed[] = [
     found: 'a system that came back from a branch stayed suspended, which nobody could see before',
   },
   {
+    seed: 2085,
+    profile: 'fleet',
+    found:
+      'the model wanted kept what a copy never had, for a system expected there (the engine was right)',
+  },
+  {
     seed: 5,
     profile: 'synchronousFleet',
     found:

@@ -8,6 +8,10 @@ interface Seen {
   group: Group | undefined;
   released: number;
   usedBytes: number;
+  /** Of the followers, when they were looked at last. */
+  revision: number;
+  /** What was gone when a system that does not follow yet was expected, which nothing holds for it any more. */
+  readonly goneBefore: Map<number, number>;
 }
 
 /** Looks after every event whether what was released is needed by somebody. */
@@ -27,11 +31,12 @@ export class FleetHolds {
     const seen = this.#of(source);
     const { released } = group.watermarks;
     const { usedBytes } = group.chain;
+    this.#noteExpected(seen, group);
     if (group === seen.group && released !== seen.released) {
-      this.#lookAtFollowers(source, group);
+      this.#lookAtFollowers(source, group, seen);
       this.#lookAtFloor(source, group, seen.released, Math.max(usedBytes, seen.usedBytes));
     } else if (group !== seen.group) {
-      this.#lookAtFollowers(source, group);
+      this.#lookAtFollowers(source, group, seen);
     }
     seen.group = group;
     seen.released = released;
@@ -41,20 +46,44 @@ export class FleetHolds {
   #of(source: FleetMember): Seen {
     let seen = this.#seen.get(source);
     if (!seen) {
-      seen = { group: undefined, released: 0, usedBytes: 0 };
+      seen = {
+        group: undefined,
+        released: 0,
+        usedBytes: 0,
+        revision: -1,
+        goneBefore: new Map(),
+      };
       this.#seen.set(source, seen);
     }
     return seen;
   }
 
+  /** A system that was made primary may itself have begun behind what another one has. */
+  #noteExpected(seen: Seen, group: Group): void {
+    const { followers, watermarks } = group;
+    if (group === seen.group && followers.revision === seen.revision) return;
+    seen.revision = followers.revision;
+    const expected = followers.list().filter(({ isExpected }) => isExpected);
+    for (const { systemId } of expected) {
+      if (!seen.goneBefore.has(systemId)) seen.goneBefore.set(systemId, watermarks.released);
+    }
+    for (const systemId of seen.goneBefore.keys()) {
+      if (!expected.some((each) => each.systemId === systemId)) seen.goneBefore.delete(systemId);
+    }
+  }
+
   /** What a registered follower does not have is not released (invariant 5). */
-  #lookAtFollowers(source: FleetMember, { followers, watermarks: { released } }: Group): void {
+  #lookAtFollowers(
+    source: FleetMember,
+    { followers, watermarks: { released } }: Group,
+    { goneBefore }: Seen,
+  ): void {
     for (const { systemId, name, state } of followers.list()) {
       const follower = this.#members.find((each) => each.systemId === systemId);
       const isItsSource = follower?.sourceSystemId === source.systemId;
       if (!follower || !isItsSource || state === 'behind' || follower.isCompared) continue;
       const { durable = released } = follower;
-      if (durable >= released) continue;
+      if (Math.max(durable, goneBefore.get(systemId) ?? 0) >= released) continue;
       this.#report(
         `${source.name} released ${released}, and ${name}, which is ${state}, has ${durable}`,
       );
