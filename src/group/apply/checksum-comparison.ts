@@ -3,13 +3,6 @@ import { areSameSums, type PointSums } from '../../journal/point-record.ts';
 /** So many points are remembered that one side alone has told of: hours of a follower that is behind. */
 const pointsMax = 4096;
 
-/** What was found at one point, of the volumes that both sides know there. */
-export interface ComparedPoint {
-  readonly number: number;
-  readonly same: readonly number[];
-  readonly different: readonly number[];
-}
-
 /** What a volume had at the last point that agreed, and at the first one that did not. */
 export interface ChecksumDifference {
   /** 0: none agreed before that is known of. */
@@ -32,13 +25,13 @@ export class ChecksumComparison {
     return this.#differences;
   }
 
-  /** What is here exactly behind that update. */
-  own(point: PointSums): ComparedPoint | undefined {
+  /** What is here exactly behind that update; its number where something was compared. */
+  own(point: PointSums): number | undefined {
     return this.#meet(point, this.#own, this.#told);
   }
 
-  /** What the source had exactly behind that update. */
-  told(point: PointSums): ComparedPoint | undefined {
+  /** What the source had exactly behind that update; its number where something was compared. */
+  told(point: PointSums): number | undefined {
     return this.#meet(point, this.#told, this.#own);
   }
 
@@ -52,31 +45,29 @@ export class ChecksumComparison {
     point: PointSums,
     mine: Map<number, PointSums>,
     others: Map<number, PointSums>,
-  ): ComparedPoint | undefined {
-    const other = others.get(point.number);
+  ): number | undefined {
+    const { number } = point;
+    const other = others.get(number);
     if (!other) {
-      mine.set(point.number, point);
+      mine.set(number, point);
       const [oldest] = mine.keys();
       if (mine.size > pointsMax && oldest !== undefined) mine.delete(oldest);
       return undefined;
     }
-    others.delete(point.number);
-    const { number } = point;
-    const same: number[] = [];
-    const different: number[] = [];
+    others.delete(number);
+    let isCompared = false;
     for (const sum of point.sums) {
-      const there = other.sums.find(({ volume }) => volume === sum.volume);
-      if (there) (areSameSums(sum, there) ? same : different).push(sum.volume);
+      const { volume } = sum;
+      const there = other.sums.find((known) => known.volume === volume);
+      if (!there) continue;
+      isCompared = true;
+      if (areSameSums(sum, there)) {
+        this.#agreed.set(volume, number);
+        this.#differences.delete(volume);
+      } else if (!this.#differences.has(volume)) {
+        this.#differences.set(volume, { after: this.#agreed.get(volume) ?? 0, through: number });
+      }
     }
-    for (const volume of same) {
-      this.#agreed.set(volume, number);
-      this.#differences.delete(volume);
-    }
-    for (const volume of different) {
-      const after = this.#agreed.get(volume) ?? 0;
-      const known = this.#differences.get(volume);
-      if (!known) this.#differences.set(volume, { after, through: number });
-    }
-    return same.length + different.length === 0 ? undefined : { number, same, different };
+    return isCompared ? number : undefined;
   }
 }

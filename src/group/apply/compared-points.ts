@@ -1,0 +1,95 @@
+import type { PointSums } from '../../journal/point-record.ts';
+import type { Clock } from '../../platform/clock.ts';
+import type { Conditions } from '../catalog/conditions.ts';
+import { ChecksumComparison } from './checksum-comparison.ts';
+import type { Volume } from './volume.ts';
+
+/** What comparing needs of the group. */
+export interface ComparingGroup {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly conditions: Conditions;
+  readonly volumes: ReadonlyMap<string, Volume>;
+}
+
+/** The last point at which all volumes that were compared were the same. */
+export interface AgreedPoint {
+  readonly number: number;
+  readonly atMilliseconds: number;
+}
+
+/** What a secondary has at points, held against what the primary said that it had there. */
+export class ComparedPoints {
+  readonly #group: ComparingGroup;
+  readonly #comparison = new ChecksumComparison();
+  #agreed: AgreedPoint | undefined;
+
+  constructor(group: ComparingGroup) {
+    this.#group = group;
+  }
+
+  get agreed(): AgreedPoint | undefined {
+    return this.#agreed;
+  }
+  /** Ids of volumes that are not what the source has. */
+  get differing(): readonly number[] {
+    return [...this.#comparison.differences.keys()];
+  }
+
+  told(point: PointSums): void {
+    this.#found(this.#comparison.told(point));
+  }
+
+  own(point: PointSums): void {
+    this.#found(this.#comparison.own(point));
+  }
+
+  /** Of volumes that are gone nothing is said any more. */
+  volumesChanged(): void {
+    const there = new Set([...this.#group.volumes.values()].map(({ catalog }) => catalog.id));
+    this.#forget(this.differing.filter((id) => !there.has(id)));
+  }
+
+  forgetDifferences(): void {
+    this.#forget(this.differing);
+  }
+
+  #found(number: number | undefined): void {
+    if (number === undefined) return;
+    const { conditions, name, clock } = this.#group;
+    const { differences } = this.#comparison;
+    if (differences.size === 0) {
+      this.#agreed = { number, atMilliseconds: clock.wallMilliseconds() };
+      this.#clear();
+      return;
+    }
+    conditions.raise(name, {
+      code: 'checksum_differs',
+      severity: 'error',
+      message: [...differences]
+        .map(([id, { after, through }]) => {
+          const since = after === 0 ? '' : `, and was so at ${after}`;
+          return `volume ${this.#nameOf(id)} is not what its source had at update ${through}${since}`;
+        })
+        .join('; '),
+      nextCommand: `jnbd verify ${name}`,
+    });
+  }
+
+  #nameOf(id: number): string {
+    const volume = [...this.#group.volumes.values()].find(({ catalog }) => catalog.id === id);
+    return `${this.#group.name}/${volume?.catalog.name ?? id}`;
+  }
+
+  #forget(volumes: readonly number[]): void {
+    if (volumes.length === 0) return;
+    for (const id of volumes) this.#comparison.forget(id);
+    if (this.differing.length === 0) this.#clear();
+  }
+
+  #clear(): void {
+    const { conditions, name } = this.#group;
+    const text = `the volumes of group ${name} are what its source has, as far as checksums show`;
+    conditions.clear(name, 'checksum_differs', text);
+  }
+}
