@@ -77,6 +77,11 @@ export class ChecksumPoints implements ApplyPoints {
     if (!this.isOn) this.#compared.forgetDifferences();
   }
 
+  /** This system is the group's primary from now on. */
+  promoted(): void {
+    this.#compared.promoted();
+  }
+
   durableAdvanced(): void {
     // Applied is what counts.
   }

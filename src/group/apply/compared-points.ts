@@ -21,7 +21,7 @@ export interface AgreedPoint {
 /** What a secondary has at points, held against what the primary said that it had there. */
 export class ComparedPoints {
   readonly #group: ComparingGroup;
-  readonly #comparison = new ChecksumComparison();
+  #comparison = new ChecksumComparison();
   #agreed: AgreedPoint | undefined;
 
   constructor(group: ComparingGroup) {
@@ -54,11 +54,20 @@ export class ComparedPoints {
     this.#forget(this.differing);
   }
 
+  /** Others are compared with what is here from now on, whatever the former source had. */
+  promoted(): void {
+    const { conditions, name } = this.#group;
+    const before = this.#texts('was not').join('; ');
+    const text = `group ${name} is primary here, and followers are compared with it: ${before}`;
+    conditions.clear(name, 'checksum_differs', text);
+    this.#comparison = new ChecksumComparison();
+    this.#agreed = undefined;
+  }
+
   #found(number: number | undefined): void {
     if (number === undefined) return;
     const { conditions, name, clock } = this.#group;
-    const { differences } = this.#comparison;
-    if (differences.size === 0) {
+    if (this.#comparison.differences.size === 0) {
       this.#agreed = { number, atMilliseconds: clock.wallMilliseconds() };
       this.#clear();
       return;
@@ -66,13 +75,15 @@ export class ComparedPoints {
     conditions.raise(name, {
       code: 'checksum_differs',
       severity: 'error',
-      message: [...differences]
-        .map(([id, { after, through }]) => {
-          const since = after === 0 ? '' : `, and was so at ${after}`;
-          return `volume ${this.#nameOf(id)} is not what its source had at update ${through}${since}`;
-        })
-        .join('; '),
+      message: this.#texts('is not').join('; '),
       nextCommand: `jnbd verify ${name}`,
+    });
+  }
+
+  #texts(is: string): string[] {
+    return [...this.#comparison.differences].map(([id, { after, through }]) => {
+      const since = after === 0 ? '' : `, and was so at ${after}`;
+      return `volume ${this.#nameOf(id)} ${is} what its source had at update ${through}${since}`;
     });
   }
 

@@ -102,6 +102,7 @@ export function promoteGroup(
   group.replies.confirmAll();
   clearContests(group, `group ${group.name} is primary here in a newer generation`);
   group.follow.remove();
+  group.checksums.promoted();
   group.snapshots.space.begin();
   describeRollbacks(group);
   for (const volume of group.volumes.values()) {

@@ -208,4 +208,27 @@ describe('checksums', () => {
     await trial.write(20);
     expect((await trial.agreed(beta)).differing).toEqual([]);
   });
+
+  test('of one that is promoted say no more what its source had, but what those behind it have', async () => {
+    const trial = await Trial.begin('promoted with a difference');
+    const beta = await trial.follower('beta');
+    await trial.write(20);
+    await trial.agreed(beta);
+    await trial.pass(20_000);
+    beta.kill();
+    spoil(beta, '0001.checksums');
+    await beta.start(settings);
+    await trial.write(20);
+    expect((await trial.agreed(beta)).differing).toEqual(['v']);
+    await beta.caughtUp(trial.alpha);
+    await trial.alpha.verb('demote', { group: 'g' });
+    await beta.verb('promote', { group: 'g' });
+    const { checksums, conditions } = beta.status();
+    expect(conditions).toEqual([]);
+    expect(checksums).toMatchObject({ agreedAt: null, differing: [] });
+    await trial.alpha.verb('follow', { group: 'g', from: beta.url });
+    await trial.write(20, beta);
+    expect((await trial.agreed(trial.alpha, beta)).differing).toEqual(['v']);
+    expect(differs(beta)).toBe(false);
+  });
 });
