@@ -5,6 +5,7 @@ import { markerText } from './cut-texts.ts';
 import {
   conditionLines,
   deletedLines,
+  followerChecksumsText,
   groupHead,
   groupLine,
   historyText,
@@ -56,7 +57,7 @@ function groupTables({ groups, cuts }: Status): string[] {
     ...groups.flatMap(({ name, secondaries }) =>
       secondaries.map(
         (each) =>
-          `group ${name} is followed by ${each.name}, ${each.state}; behind ${lagText(each.lag.received)}`,
+          `group ${name} is followed by ${each.name}, ${each.state}; behind ${lagText(each.lag.received)}; same at: ${followerChecksumsText(each)}`,
       ),
     ),
     ...groups

@@ -151,6 +151,15 @@ export function checksumsText({ checksums, role }: GroupStatus): string {
   return `on; same as the source at ${agreed}${different}${building}`;
 }
 
+/** The same of a follower, as it told it. */
+export function followerChecksumsText({ checksums }: SecondaryStatus): string {
+  const { state, agreedAt, agreedTime, differing } = checksums;
+  if (state === 'off') return 'off';
+  if (state === 'unknown') return 'not known';
+  const agreed = agreedAt === null ? 'none yet' : `update ${agreedAt}, ${agreedTime}`;
+  return differing.length === 0 ? agreed : `${agreed}; ${differing.join(', ')} differ`;
+}
+
 /** Whether what hosts are answered is on followers too. */
 export function protectionText({ synchronous }: GroupStatus): string {
   const { state, sinceUpdate, since, members, needed, lost } = synchronous;
@@ -163,18 +172,10 @@ export function protectionText({ synchronous }: GroupStatus): string {
   return `wait for ${whom}${members.join(', ')} from update ${sinceUpdate} on`;
 }
 
-export const secondaryHead = ['SYSTEM', 'STATE', 'SENT', 'RECEIVED', 'APPLIED', 'LAG'];
+export const secondaryHead = ['SYSTEM', 'STATE', 'SENT', 'RECEIVED', 'APPLIED', 'LAG', 'SAME AT'];
 
-export function secondaryLine({
-  name,
-  state,
-  synchronous,
-  sent,
-  received,
-  applied,
-  lag,
-  dirtyBytes,
-}: SecondaryStatus): string[] {
+export function secondaryLine(secondary: SecondaryStatus): string[] {
+  const { name, state, synchronous, sent, received, applied, lag, dirtyBytes } = secondary;
   return [
     name,
     synchronous === null ? stateText(state) : `${stateText(state)}, ${synchronous}`,
@@ -184,6 +185,7 @@ export function secondaryLine({
     dirtyBytes === null
       ? lagText(lag.received)
       : `${lagText(lag.received)}; returns with ${formatSize(dirtyBytes)} that changed`,
+    followerChecksumsText(secondary),
   ];
 }
 

@@ -3,6 +3,7 @@ import { synchronousDefaults } from '../group/catalog/protection.ts';
 import { shownVolumes } from '../group/apply/volume.ts';
 import type { Group } from '../group/order/group.ts';
 import { segmentHeaderBytes } from '../platform/limits.ts';
+import { followerChecksumsOf } from './checksum-status.ts';
 import type { CopyClock } from './copy-clock.ts';
 import type { ResyncProgress, UpstreamState } from './following.ts';
 import type { LagClock } from './lag-clock.ts';
@@ -70,6 +71,7 @@ export function secondariesStatus(group: Group, lagClock: LagClock): GroupStatus
       applied,
       lag: { received: lagOf(received, late), applied: lagOf(applied, late) },
       dirtyBytes: followers.maps.find(systemId)?.bytes ?? null,
+      checksums: followerChecksumsOf(group, systemId),
     };
   });
 }

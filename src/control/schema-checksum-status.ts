@@ -16,3 +16,22 @@ export const checksumStatus = z.strictObject({
     .array(z.string())
     .meta({ description: 'volumes that are not what the source had, at the newest point' }),
 });
+
+/** What a follower told of it. */
+export const followerChecksums = z.strictObject({
+  state: z.enum(['unknown', 'off', 'same', 'differs']).meta({
+    description:
+      '`unknown`: it told nothing since this system or the follower was started; `off`: it keeps no checksums',
+  }),
+  comparedAt: updateNumber.nullable().meta({ description: 'the newest point that was compared' }),
+  agreedAt: updateNumber.nullable().meta({
+    description: 'the last update at which both sides were proved to be the same',
+  }),
+  agreedTime: z
+    .string()
+    .nullable()
+    .meta({ description: 'when the follower saw that, by its own clock (RFC 3339)' }),
+  differing: z
+    .array(z.string())
+    .meta({ description: 'volumes of which it has not what the primary had' }),
+});

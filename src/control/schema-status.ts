@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { localCutStatus } from './schema-cut-status.ts';
 import { cloneStatus, snapshotStatus } from './schema-snapshot-status.ts';
-import { checksumStatus } from './schema-checksum-status.ts';
+import { checksumStatus, followerChecksums } from './schema-checksum-status.ts';
 import { historyStatus, provenStatus, viewStatus } from './schema-view-status.ts';
 import { rollbackStatus } from './schema-rollback-status.ts';
 import { verificationStatus } from './schema-verify-status.ts';
@@ -105,6 +105,9 @@ export const secondaryStatus = z.strictObject({
   dirtyBytes: bytes.nullable().meta({
     description:
       'of one that was left behind: what changed since, and is all it is given when it returns; null: it was not, or that is not known',
+  }),
+  checksums: followerChecksums.meta({
+    description: 'what its checksums showed where it compared them',
   }),
 });
 

@@ -86,6 +86,7 @@ const conditions: Record<ConditionCode, 'ends' | 'stays' | 'elsewhere'> = {
   area_slow: 'ends',
   catalog_behind: 'ends',
   follower_behind: 'elsewhere',
+  follower_differs: 'elsewhere',
   followers_not_grown: 'elsewhere',
   journal_failed: 'ends',
   identity_broken: 'elsewhere',

@@ -2,10 +2,12 @@ import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { NbdClient } from '../../src/nbd/client.ts';
+import { must } from '../../src/platform/assert.ts';
 import { jnbd } from '../support/built-program.ts';
 import { until } from '../support/children.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { groupOf, systemsOf } from '../interop/follow/systems.ts';
+import { flipBit, volumeFile } from './verified-pair.ts';
 
 const start = systemsOf('checksums');
 
@@ -17,6 +19,12 @@ async function write(daemon: Daemon, count: number, fill: number): Promise<void>
   }
   await client.flush();
   await client.close();
+}
+
+/** What the source knows of its only follower. */
+async function toldOf(daemon: Daemon) {
+  const [secondary] = (await groupOf(daemon)).secondaries;
+  return must(secondary, 'somebody follows').checksums;
 }
 
 /** A point behind that update agreed, or there is a difference. */
@@ -83,4 +91,54 @@ it('two systems behind a primary agree, over deaths of all, and tell when they d
   ]);
   await rome.client('group', 'configure', 'g', '--checksums', 'off');
   expect((await groupOf(rome)).checksums).toMatchObject({ state: 'off', differing: [] });
+}, 180_000);
+
+it('a source knows when its follower had the same last, and which volume it has not', async () => {
+  const [paris, rome] = [await start('paris'), await start('rome')];
+  await paris.client('group', 'create', 'g', '--journal-size', '64MiB');
+  await paris.client('volume', 'create', 'g/v', '--size', '16MiB');
+  await write(paris, 100, 1);
+  await rome.client('follow', 'g', '--from', `http://127.0.0.1:${paris.listenPort}`);
+  await rome.client('wait', 'g', '--for', 'synced', '--timeout', '30s');
+  let { newest } = (await groupOf(paris)).watermarks;
+  await write(paris, 20, 2);
+  await compared(rome, newest);
+  const isTold = (state: string) =>
+    until(
+      () => `paris does not know: ${state}`,
+      30,
+      async () => {
+        const told = await toldOf(paris);
+        return told.state === state && (told.comparedAt ?? 0) > newest;
+      },
+    );
+  await isTold('same');
+  const { agreedAt, agreedTime } = await toldOf(paris);
+  const shown = await jnbd(['status', '--data', paris.dataDirectory]);
+  expect(shown.stdout).toContain(`same at: update ${agreedAt}, ${agreedTime}`);
+
+  // Of a block that is written in part next: the rest of it is read back.
+  const blockAt = 4000 * 4096;
+  flipBit(volumeFile(rome, 1), blockAt + 1000);
+  newest = (await groupOf(paris)).watermarks.newest;
+  const client = await NbdClient.connectUri(paris.uri('g/v'));
+  await client.write(blockAt, Buffer.alloc(100, 9));
+  await client.close();
+  await isTold('differs');
+  expect(await toldOf(paris)).toMatchObject({ agreedAt, differing: ['v'] });
+  expect((await groupOf(paris)).conditions).toMatchObject([
+    { code: 'follower_differs', severity: 'error', nextCommand: 'jnbd verify g' },
+  ]);
+  const { body } = await paris.get('/metrics');
+  const labels = '\\{group="g",follower="rome"\\}';
+  expect(body).toMatch(
+    new RegExp(`^jnbd_follower_checksums_agreed_update${labels} ${agreedAt}$`, 'm'),
+  );
+  expect(body).toMatch(new RegExp(`^jnbd_follower_checksums_differing_volumes${labels} 1$`, 'm'));
+
+  await rome.client('verify', 'g', '--repair-from', 'paris').catch(() => undefined);
+  newest = (await groupOf(paris)).watermarks.newest;
+  await write(paris, 20, 3);
+  await isTold('same');
+  expect((await groupOf(paris)).conditions).toEqual([]);
 }, 180_000);

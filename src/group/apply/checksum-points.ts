@@ -3,7 +3,12 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { FollowState } from '../catalog/follow-file.ts';
 import type { ApplyPoints } from './apply-requests.ts';
 import { ChecksumUpkeep, type UpkeepGroup } from './checksum-upkeep.ts';
-import { type AgreedPoint, ComparedPoints, type ComparingGroup } from './compared-points.ts';
+import {
+  type AgreedPoint,
+  ComparedPoints,
+  type ComparingGroup,
+  type ToldChecksums,
+} from './compared-points.ts';
 import { NumberedPoints, type NumberingGroup } from './numbered-points.ts';
 
 /** What points of the checksums need of the group. */
@@ -59,11 +64,15 @@ export class ChecksumPoints implements ApplyPoints {
     return this.#upkeep.isComplete;
   }
   get agreed(): AgreedPoint | undefined {
-    return this.#compared.agreed;
+    return this.#compared.report?.agreed;
   }
   /** Ids of volumes that are not what the source has. */
   get differing(): readonly number[] {
-    return this.#compared.differing;
+    return this.#compared.report?.differing ?? [];
+  }
+  /** For the source; undefined: nothing was compared yet. */
+  get told(): ToldChecksums | undefined {
+    return this.isOn ? this.#compared.report : 'off';
   }
 
   /** `isKept`: the checkpoint says that what is there was kept up to it. */

@@ -18,22 +18,32 @@ export interface AgreedPoint {
   readonly atMilliseconds: number;
 }
 
+/** What a system found where its checksums were compared, as it tells its source. */
+export interface ChecksumReport {
+  /** The newest point at which something was compared. */
+  readonly compared: number;
+  /** Undefined: none since the group was opened. */
+  readonly agreed: AgreedPoint | undefined;
+  /** Ids of volumes that are not what the source has. */
+  readonly differing: readonly number[];
+}
+
+/** `off`: it keeps none. */
+export type ToldChecksums = ChecksumReport | 'off';
+
 /** What a secondary has at points, held against what the primary said that it had there. */
 export class ComparedPoints {
   readonly #group: ComparingGroup;
   #comparison = new ChecksumComparison();
-  #agreed: AgreedPoint | undefined;
+  #report: ChecksumReport | undefined;
 
   constructor(group: ComparingGroup) {
     this.#group = group;
   }
 
-  get agreed(): AgreedPoint | undefined {
-    return this.#agreed;
-  }
-  /** Ids of volumes that are not what the source has. */
-  get differing(): readonly number[] {
-    return [...this.#comparison.differences.keys()];
+  /** Another object for whatever is found; undefined: nothing was compared yet. */
+  get report(): ChecksumReport | undefined {
+    return this.#report;
   }
 
   told(point: PointSums): void {
@@ -47,11 +57,11 @@ export class ComparedPoints {
   /** Of volumes that are gone nothing is said any more. */
   volumesChanged(): void {
     const there = new Set([...this.#group.volumes.values()].map(({ catalog }) => catalog.id));
-    this.#forget(this.differing.filter((id) => !there.has(id)));
+    this.#forget(this.#differing.filter((id) => !there.has(id)));
   }
 
   forgetDifferences(): void {
-    this.#forget(this.differing);
+    this.#forget(this.#differing);
   }
 
   /** Others are compared with what is here from now on, whatever the former source had. */
@@ -61,14 +71,20 @@ export class ComparedPoints {
     const text = `group ${name} is primary here, and followers are compared with it: ${before}`;
     conditions.clear(name, 'checksum_differs', text);
     this.#comparison = new ChecksumComparison();
-    this.#agreed = undefined;
+    this.#report = undefined;
   }
 
   #found(number: number | undefined): void {
     if (number === undefined) return;
     const { conditions, name, clock } = this.#group;
-    if (this.#comparison.differences.size === 0) {
-      this.#agreed = { number, atMilliseconds: clock.wallMilliseconds() };
+    const compared = Math.max(number, this.#report?.compared ?? 0);
+    const differing = this.#differing;
+    const isSame = differing.length === 0;
+    const agreed = isSame
+      ? { number, atMilliseconds: Math.floor(clock.wallMilliseconds()) }
+      : this.#report?.agreed;
+    this.#report = { compared, agreed, differing };
+    if (isSame) {
       this.#clear();
       return;
     }
@@ -87,6 +103,10 @@ export class ComparedPoints {
     });
   }
 
+  get #differing(): readonly number[] {
+    return [...this.#comparison.differences.keys()];
+  }
+
   #nameOf(id: number): string {
     const volume = [...this.#group.volumes.values()].find(({ catalog }) => catalog.id === id);
     return `${this.#group.name}/${volume?.catalog.name ?? id}`;
@@ -95,7 +115,9 @@ export class ComparedPoints {
   #forget(volumes: readonly number[]): void {
     if (volumes.length === 0) return;
     for (const id of volumes) this.#comparison.forget(id);
-    if (this.differing.length === 0) this.#clear();
+    const differing = this.#differing;
+    if (this.#report) this.#report = { ...this.#report, differing };
+    if (differing.length === 0) this.#clear();
   }
 
   #clear(): void {

@@ -6,6 +6,7 @@ export type ConditionCode =
   | 'area_slow'
   | 'catalog_behind'
   | 'follower_behind'
+  | 'follower_differs'
   | 'followers_not_grown'
   | 'journal_failed'
   | 'identity_broken'

@@ -1,4 +1,5 @@
 import type { Clock } from '../../platform/clock.ts';
+import type { ToldChecksums } from '../apply/compared-points.ts';
 import type { KeptMap } from '../catalog/dirty-map-files.ts';
 import type { FollowerPlace, KeptFollower } from '../catalog/follower-file.ts';
 import type { Member, RememberedMember } from '../catalog/members.ts';
@@ -34,6 +35,8 @@ export interface Acknowledgement {
   readonly dueMilliseconds?: number | undefined;
   /** Who follows it in turn; undefined: as it said before. */
   readonly members?: readonly Member[] | undefined;
+  /** What it found where checksums were compared; undefined: as it said before. */
+  readonly checksums?: ToldChecksums | undefined;
 }
 
 /** As the files have them when a group is opened. */
@@ -82,10 +85,13 @@ export function keptCursor(clock: Clock, follower: KeptFollower, newest: number)
   };
 }
 
-/** What registering again leaves as it was. */
-export function keptOver(before: FollowerCursor): Partial<FollowerCursor> {
+/** One that registers again: for a position or a name that is not the one known of it. */
+export function renewedCursor(before: FollowerCursor, cursor: FollowerCursor): FollowerCursor {
+  const isStopped = before.state === 'suspended' && before.isExpected !== true;
+  const state = changeFollowerState(before.state, isStopped ? 'suspended' : 'registered');
   const { registeredAtMilliseconds, synchronous = false } = before;
-  return { registeredAtMilliseconds, synchronous };
+  const listens = cursor.listens ?? before.listens;
+  return { ...cursor, state, listens, registeredAtMilliseconds, synchronous };
 }
 
 /** It has said something just now. */

@@ -1,9 +1,23 @@
+import { JnbdError } from '../../platform/errors.ts';
 import { formatSize } from '../../platform/size-text.ts';
 import type { KeptMap } from '../catalog/dirty-map-files.ts';
 import type { KeptFollower } from '../catalog/follower-file.ts';
 import type { FollowedGroup } from './follower-holds.ts';
 
 type Told = Pick<FollowedGroup, 'catalog' | 'conditions'>;
+
+/** Throws position_released. */
+export function refuseReleased(
+  group: string,
+  follower: string,
+  from: number,
+  released: number,
+): never {
+  throw new JnbdError(
+    'position_released',
+    `group ${group} has released updates up to ${released}, and what those from ${from + 1} on changed is not known here; follower ${follower} has to compare the volumes (jnbd follow --rewind) or to copy them`,
+  );
+}
 
 /** Without a map nobody knows what changed since. */
 export function raiseBehind(

@@ -10,13 +10,14 @@ import {
   heardCursor,
   isSamePlace,
   keptCursor,
-  keptOver,
   type KnownFollowers,
   newCursor,
+  renewedCursor,
 } from './follower-cursor.ts';
 import type { FollowerPlace } from '../catalog/follower-file.ts';
+import { FollowerChecksums } from './follower-checksums.ts';
 import { FollowerHolds, type MappedGroup } from './follower-holds.ts';
-import { clearBehind, raiseBehind } from './follower-notices.ts';
+import { clearBehind, raiseBehind, refuseReleased } from './follower-notices.ts';
 import { FollowerRecord } from './follower-record.ts';
 import { Floor } from './floor.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
@@ -42,6 +43,7 @@ export class Followers {
   readonly maps: DirtyMaps;
   /** Followers and everybody else who has the group. */
   readonly members: Members;
+  readonly checksums: FollowerChecksums;
   readonly #floor: Floor;
   readonly #deps: Dependencies;
   readonly #path: string;
@@ -62,6 +64,7 @@ export class Followers {
     const { groupId } = group.catalog;
     this.#record = new FollowerRecord(deps, this.#path, groupId, () => this.list(), untold);
     this.members = new Members(deps, files.members, known.members, () => this.list(), untold);
+    this.checksums = new FollowerChecksums(group);
     this.#floor = new Floor(group, this.members, () => this.list());
     const { newest } = group.watermarks;
     for (const follower of known.kept) {
@@ -121,27 +124,20 @@ export class Followers {
    */
   register(systemId: number, name: string, from: number, listens?: FollowerPlace): FollowerCursor {
     const { released } = this.#group.watermarks;
-    if (from < released) {
-      throw new JnbdError(
-        'position_released',
-        `group ${this.#group.catalog.name} has released updates up to ${released}, and what those from ${from + 1} on changed is not known here; follower ${name} has to compare the volumes (jnbd follow --rewind) or to copy them`,
-      );
-    }
+    if (from < released) refuseReleased(this.#group.catalog.name, name, from, released);
     const before = this.#cursors.get(systemId);
     const isKnown = before?.name === name && before.state !== 'behind' && !before.isExpected;
     if (isKnown && from >= before.received && isSamePlace(before.listens, listens))
       return this.#welcome({ ...before, received: from, sent: Math.max(from, before.sent) });
-    const isStopped = before?.state === 'suspended' && !before.isExpected;
-    const state = isStopped ? 'suspended' : 'registered';
-    const cursor: FollowerCursor = {
+    const made: FollowerCursor = {
       ...newCursor(this.#deps.clock, systemId, name, from, before?.applied ?? released),
-      state: before ? changeFollowerState(before.state, state) : state,
       heardMilliseconds: this.#deps.clock.monotonicMilliseconds(),
-      listens: listens ?? before?.listens,
-      ...(before ? keptOver(before) : {}),
+      listens,
     };
+    const cursor = before ? renewedCursor(before, made) : made;
     this.#replace(systemId, cursor);
     clearBehind(this.#group, cursor, 'was registered again');
+    if (before) this.checksums.renamed(before, cursor);
     // Lower than before where it lost something: what is still there may be held again.
     this.#holds.drop(systemId);
     this.#holds.set(cursor);
@@ -174,10 +170,15 @@ export class Followers {
   /** One that was away: the file knows it, and holds no more than it needs. */
   #welcome(cursor: FollowerCursor): FollowerCursor {
     this.#cursors.set(cursor.systemId, heardCursor(this.#deps.clock, cursor));
+    this.#moved(cursor);
+    return cursor;
+  }
+
+  /** It has more than before, or is in another state. */
+  #moved(cursor: FollowerCursor): void {
     this.#record.writeLater();
     this.#holds.set(cursor);
     this.#group.release();
-    return cursor;
   }
 
   /** False: it was not registered. Throws write_failed, disk_full, and then it still is. */
@@ -186,6 +187,7 @@ export class Followers {
     if (!cursor) return false;
     this.#replace(systemId, undefined);
     clearBehind(this.#group, cursor, 'was dropped');
+    this.checksums.forget(cursor, 'was dropped');
     this.maps.remove(systemId);
     this.members.followerGone(systemId);
     this.#letGo(systemId);
@@ -307,10 +309,10 @@ export class Followers {
     if (before && told.members) this.members.followerTold(told.systemId, told.members);
     // Somebody may be further behind than was known.
     if (told.members) this.#floor.update();
+    if (before && told.checksums !== undefined) this.checksums.told(before, told.checksums);
     if (!before || before.state === 'suspended' || before.state === 'behind') return;
-    const { clock } = this.#deps;
     const known = acknowledged(before, told, this.#group.watermarks.newest);
-    const cursor = heardCursor(clock, known, told.dueMilliseconds);
+    const cursor = heardCursor(this.#deps.clock, known, told.dueMilliseconds);
     const { state, received, applied } = cursor;
     this.#cursors.set(told.systemId, cursor);
     this.#group.synchronous.heard(cursor);
@@ -318,11 +320,8 @@ export class Followers {
       this.#revision += 1;
       this.#tell(`follower_${state}`, cursor);
     }
-    if (received === before.received && applied === before.applied && state === before.state)
-      return;
-    this.#record.writeLater();
-    this.#holds.set(cursor);
-    this.#group.release();
+    if (received !== before.received || applied !== before.applied || state !== before.state)
+      this.#moved(cursor);
   }
 
   /** Holds only move up: what a stricter rule would have kept is gone. */

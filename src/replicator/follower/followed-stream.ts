@@ -1,3 +1,4 @@
+import type { ToldChecksums } from '../../group/apply/compared-points.ts';
 import type { Group } from '../../group/order/group.ts';
 import { positionOf } from '../../group/catalog/lineage.ts';
 import { must } from '../../platform/assert.ts';
@@ -11,6 +12,7 @@ import { frameHeaderBytes } from '../protocol/frames.ts';
 import {
   acknowledgementFrameBytes,
   encodeAcknowledgement,
+  encodeChecksumsText,
   encodeMembersText,
   type StreamMembersText,
   type StreamWatermarks,
@@ -28,6 +30,7 @@ import {
   paths,
   type WireHeaders,
 } from '../protocol/wire.ts';
+import { formatChecksums } from '../protocol/wire-checksums.ts';
 import { formatMembers, parseMembers } from '../protocol/wire-members.ts';
 import { readProblem } from '../protocol/wire-json.ts';
 
@@ -46,6 +49,7 @@ const headMilliseconds = 10_000;
 /** What was only applied is told together. */
 const appliedMilliseconds = 100;
 const membersMilliseconds = 1000;
+const nothing = Buffer.alloc(0);
 
 /** `asked`: for its head. `open`: both sides may speak. */
 type FollowedStreamState = 'asked' | 'open' | 'over';
@@ -77,6 +81,7 @@ export class FollowedStream implements AnswerReceiver {
   #applied: number;
   #isWriting = false;
   #isBeatDue = false;
+  #saidChecksums: ToldChecksums | undefined;
   #saidMembers: string;
   #saidMembersAt: number;
   #toldWholeAt: number;
@@ -105,6 +110,7 @@ export class FollowedStream implements AnswerReceiver {
     this.#takesAhead = takesAhead(group);
     this.#received = asked.received;
     this.#applied = asked.applied;
+    this.#saidChecksums = asked.checksums;
     this.#saidMembers = formatMembers(asked.members);
     this.#saidMembersAt = this.#toldWholeAt = clock.monotonicMilliseconds();
     this.#beatMilliseconds = beatMillisecondsOf(timeoutMilliseconds);
@@ -221,20 +227,31 @@ export class FollowedStream implements AnswerReceiver {
     this.#applied = applied;
     encodeAcknowledgement(this.#view, 0, { serial: this.#lease.sent(), received, applied });
     const members = this.#newMembers();
-    const bytes = members ? Buffer.concat([members, this.#frame]) : this.#frame;
+    const checksums = this.#newChecksums();
+    const isMore = members.length > 0 || checksums.length > 0;
+    const bytes = isMore ? Buffer.concat([members, checksums, this.#frame]) : this.#frame;
     this.#exchange.write(bytes, () => {
       this.#isWriting = false;
       this.acknowledge();
     });
   }
 
+  /** A frame of them, if the source takes it and something else was found than was said last. */
+  #newChecksums(): Uint8Array {
+    const { told } = this.#group.checksums;
+    if (told === undefined || told === this.#saidChecksums) return nothing;
+    if (this.#answer?.takesChecksums !== true) return nothing;
+    this.#saidChecksums = told;
+    return encodeChecksumsText(formatChecksums(told));
+  }
+
   /** A frame of them, if it is time for one and they are others than were said last. */
-  #newMembers(): Uint8Array | undefined {
+  #newMembers(): Uint8Array {
     const now = this.#clock.monotonicMilliseconds();
-    if (now - this.#saidMembersAt < membersMilliseconds) return undefined;
+    if (now - this.#saidMembersAt < membersMilliseconds) return nothing;
     this.#saidMembersAt = now;
     const text = formatMembers(this.#group.followers.members.below());
-    if (text === this.#saidMembers) return undefined;
+    if (text === this.#saidMembers) return nothing;
     this.#saidMembers = text;
     return encodeMembersText({ members: text, path: '' });
   }
@@ -270,7 +287,7 @@ export class FollowedStream implements AnswerReceiver {
     const { released, applied, durable, newest, ...rest } = told;
     const { catalog, watermarks } = this.#group;
     const synchronous = timeoutMilliseconds === 0 ? undefined : { heard, timeoutMilliseconds };
-    const { path, members } = must(this.#answer, 'the head came first');
+    const { path, members, takesChecksums = false } = must(this.#answer, 'the head came first');
     this.#answer = {
       ...rest,
       first: watermarks.newest + 1,
@@ -279,6 +296,7 @@ export class FollowedStream implements AnswerReceiver {
       path,
       members,
       synchronous,
+      takesChecksums,
     };
     this.#lease.told(synchronous);
     confirmOnStream(this.#group, durable);

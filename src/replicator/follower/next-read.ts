@@ -12,7 +12,7 @@ export type NextReadDecision = Pick<PaceDecision, 'batchBytes' | 'waitMillisecon
  * what is here. A source that waits for this system is never left without a word for long.
  */
 export function nextRead(
-  { watermarks, catalog, changes }: Group,
+  { watermarks, catalog, changes, checksums }: Group,
   behind: Position | undefined,
   synchronous: SynchronousTold | undefined,
   lease: SourceLease,
@@ -31,5 +31,6 @@ export function nextRead(
     waitMilliseconds: wait,
     againMilliseconds: wait + quietMilliseconds,
     ...(synchronous ? { serial: lease.sent() } : {}),
+    checksums: checksums.told,
   };
 }

@@ -22,7 +22,9 @@ import {
 } from './frames.ts';
 import {
   acknowledgementFrameBytes,
+  checksumsFrameBytesMax,
   decodeAcknowledgement,
+  decodeChecksumsText,
   decodeMembersText,
   decodeWatermarks,
   membersFrameBytesMax,
@@ -194,7 +196,7 @@ export class FrameDecoder {
 
   /** What a frame of this kind has behind its header, where it may come here. */
   #signalBytes(kind: number, length: number): number {
-    const { watermarks, members, acknowledgement } = this.#signals ?? {};
+    const { watermarks, members, acknowledgement, checksums } = this.#signals ?? {};
     if (kind === signalKind.watermarks && watermarks) {
       return length === watermarksFrameBytes ? length : this.#wrongLength('watermarks', length);
     }
@@ -205,6 +207,10 @@ export class FrameDecoder {
     if (kind === signalKind.acknowledgement && acknowledgement) {
       const isRight = length === acknowledgementFrameBytes;
       return isRight ? length : this.#wrongLength('acknowledgement', length);
+    }
+    if (kind === signalKind.checksums && checksums) {
+      const isRight = length > 0 && length <= checksumsFrameBytesMax;
+      return isRight ? length : this.#wrongLength('checksums', length);
     }
     return this.#violated(`a frame of kind ${kind}`);
   }
@@ -222,6 +228,8 @@ export class FrameDecoder {
       signals.members?.(
         decodeMembersText(view, at, length) ?? this.#violated('members of another length'),
       );
+    } else if (kind === signalKind.checksums) {
+      signals.checksums?.(decodeChecksumsText(view, at, length));
     } else {
       signals.acknowledgement?.(
         decodeAcknowledgement(view, at) ?? this.#violated('more applied than received'),

@@ -14,6 +14,8 @@ export const signalKind = {
   members: 6,
   /** To the source: how far the follower is. */
   acknowledgement: 7,
+  /** To the source: what the follower found where checksums were compared. */
+  checksums: 8,
 } as const;
 export type SignalKind = (typeof signalKind)[keyof typeof signalKind];
 
@@ -22,6 +24,7 @@ export const acknowledgementFrameBytes = 18;
 /** Two lengths; the texts follow. */
 export const membersFrameBytesMin = 4;
 export const membersFrameBytesMax = 8 * 1024;
+export const checksumsFrameBytesMax = 512;
 
 /** How far a source is, as the head of a journal answer says it, with what a stream needs beside. */
 export interface StreamWatermarks extends WireWatermarks {
@@ -54,6 +57,8 @@ export interface SignalReceiver {
   readonly watermarks?: (told: StreamWatermarks) => void;
   readonly members?: (told: StreamMembersText) => void;
   readonly acknowledgement?: (told: StreamAcknowledgement) => void;
+  /** As the header `jnbd-checksums` of a read has them. */
+  readonly checksums?: (text: string) => void;
 }
 
 const two32 = 2 ** 32;
@@ -170,6 +175,20 @@ export function decodeMembersText(
     members: bytes.toString('latin1', 0, membersBytes),
     path: bytes.toString('latin1', membersBytes),
   };
+}
+
+/** A whole frame. */
+export function encodeChecksumsText(text: string): Buffer {
+  assert(text.length <= checksumsFrameBytesMax, `${text.length} bytes of checksums fit one frame`);
+  const bytes = Buffer.alloc(frameHeaderBytes + text.length);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  bytes.write(text, encodeHeader(view, 0, signalKind.checksums, text.length), 'latin1');
+  return bytes;
+}
+
+/** Of the `length` bytes behind the frame's header. */
+export function decodeChecksumsText(view: DataView, at: number, length: number): string {
+  return Buffer.from(view.buffer, view.byteOffset + at, length).toString('latin1');
 }
 
 /** So much fits 48 bits; nothing that is measured comes near it. */

@@ -2,6 +2,7 @@
  * What a follower and its source say to each other; PROTOCOL.md has every byte and header. Pure: text
  * and numbers, nothing of HTTP/2.
  */
+import type { ToldChecksums } from '../../group/apply/compared-points.ts';
 import type { Position, Stretch } from '../../group/catalog/lineage.ts';
 import type { Member } from '../../group/catalog/members.ts';
 import { JnbdError } from '../../platform/errors.ts';
@@ -22,6 +23,7 @@ import {
   wholeNumber,
   wrongHeader as wrong,
 } from './wire-headers.ts';
+import { decodeChecksums, encodeChecksums } from './wire-checksums.ts';
 import { decodeMembers, encodeMembers } from './wire-members.ts';
 import { decodeRanges, formatRange, type WantedRange } from './wire-ranges.ts';
 
@@ -86,6 +88,8 @@ export interface JournalRead {
   readonly serial?: number | undefined;
   /** Of a stream: it may bring what the source does not have durably yet, and says how far that is. */
   readonly takesAhead?: boolean;
+  /** What it found where checksums were compared; undefined: nothing yet, or it does not say. */
+  readonly checksums?: ToldChecksums | undefined;
 }
 
 export interface WireWatermarks {
@@ -116,6 +120,8 @@ export interface JournalAnswer {
   readonly members: readonly Member[];
   /** Of a source whose replies to hosts may wait for this follower. */
   readonly synchronous?: SynchronousTold | undefined;
+  /** Of a stream: the source takes frames of what was found where checksums were compared. */
+  readonly takesChecksums?: boolean;
 }
 
 export interface SynchronousTold {
@@ -235,6 +241,7 @@ export function encodeJournalRead(read: JournalRead): WireHeaders {
     ...encodeMembers(read.members),
     ...(read.serial === undefined ? {} : { 'jnbd-serial': String(read.serial) }),
     ...(read.takesAhead === true ? { 'jnbd-ahead': '1' } : {}),
+    ...encodeChecksums(read.checksums),
   };
 }
 
@@ -270,6 +277,7 @@ export function decodeJournalRead(headers: WireHeaders): JournalRead {
       ? {}
       : { serial: wholeNumber(headers, 'jnbd-serial', updateNumberMax) }),
     ...(headers['jnbd-ahead'] === '1' ? { takesAhead: true } : {}),
+    ...decodeChecksums(headers),
   };
 }
 
@@ -305,6 +313,7 @@ export function encodeJournalAnswer(answer: JournalAnswer): WireHeaders {
     ...(answer.path.length === 0 ? {} : { 'jnbd-path': answer.path.join(',') }),
     ...encodeMembers(answer.members),
     ...encodeSynchronous(answer.synchronous),
+    ...(answer.takesChecksums === true ? { 'jnbd-checksums': '1' } : {}),
   };
 }
 
@@ -348,6 +357,7 @@ export function decodeJournalAnswer(headers: WireHeaders): JournalAnswer {
     path: decodePath(headers['jnbd-path']),
     members: decodeMembers(headers),
     ...decodeSynchronous(headers),
+    ...(headers['jnbd-checksums'] === '1' ? { takesChecksums: true } : {}),
   };
 }
 

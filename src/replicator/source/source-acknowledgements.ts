@@ -10,11 +10,19 @@ const repeatMilliseconds = 1000;
 /** What counts of a read, or of what is said on a stream. */
 export type ToldByRead = Pick<
   JournalRead,
-  'received' | 'applied' | 'copied' | 'ranges' | 'members' | 'againMilliseconds' | 'serial'
+  | 'received'
+  | 'applied'
+  | 'copied'
+  | 'ranges'
+  | 'members'
+  | 'againMilliseconds'
+  | 'serial'
+  | 'checksums'
 >;
 
 interface Told extends Acknowledgement {
   readonly membersText: string;
+  readonly checksumsText: string;
   readonly atMilliseconds: number;
 }
 
@@ -39,6 +47,11 @@ export class SourceAcknowledgements {
     const membersText =
       read.members === told?.members ? told.membersText : JSON.stringify(read.members);
     const members = membersText === told?.membersText ? undefined : read.members;
+    const checksumsText =
+      read.checksums === told?.checksums
+        ? (told?.checksumsText ?? '')
+        : JSON.stringify(read.checksums ?? '');
+    const checksums = checksumsText === told?.checksumsText ? undefined : read.checksums;
     const now = this.#clock.monotonicMilliseconds();
     // What comes within the time of a repetition is not told.
     const dueMilliseconds = againMilliseconds && againMilliseconds + repeatMilliseconds;
@@ -53,15 +66,23 @@ export class SourceAcknowledgements {
       isResyncing !== told.isResyncing ||
       dueMilliseconds !== told.dueMilliseconds ||
       membersText !== told.membersText ||
+      checksums !== undefined ||
       now - told.atMilliseconds >= repeatMilliseconds;
     if (!isNews) return;
     const said = { received, applied, copied, isResyncing };
     const acknowledgement = { systemId, sent, dueMilliseconds, ...said };
-    const remembered = { members: read.members, membersText, atMilliseconds: now };
-    this.#told.set(reader, { ...acknowledgement, ...remembered });
-    const pending = this.#pending.get(reader)?.members;
+    const texts = { membersText, checksumsText };
+    const remembered = { members: read.members, checksums: read.checksums, atMilliseconds: now };
+    this.#told.set(reader, { ...acknowledgement, ...texts, ...remembered });
+    const pending = this.#pending.get(reader);
     const hadPending = this.#pending.size > 0;
-    this.#pending.set(reader, { groupId, ...acknowledgement, serial, members: members ?? pending });
+    this.#pending.set(reader, {
+      groupId,
+      ...acknowledgement,
+      serial,
+      members: members ?? pending?.members,
+      checksums: checksums ?? pending?.checksums,
+    });
     if (isAwaited) this.#postPending();
     else if (!hadPending) this.#clock.soon(() => this.#postPending());
   }

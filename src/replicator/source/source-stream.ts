@@ -1,3 +1,4 @@
+import type { ToldChecksums } from '../../group/apply/compared-points.ts';
 import { must } from '../../platform/assert.ts';
 import type { Timer } from '../../platform/clock.ts';
 import { JnbdError } from '../../platform/errors.ts';
@@ -28,6 +29,7 @@ import {
   type JournalRead,
   type Member,
 } from '../protocol/wire.ts';
+import { parseChecksums } from '../protocol/wire-checksums.ts';
 import { formatMembers, parseMembers } from '../protocol/wire-members.ts';
 
 /** The only memory that a stream has: what does not fit waits in the journal. */
@@ -75,6 +77,7 @@ export class SourceStream implements NewsStream {
   #said: StreamAcknowledgement | undefined;
   #serial = 0;
   #members: readonly Member[];
+  #checksums: ToldChecksums | undefined;
   #toldHeard = 0;
   #toldDurable = 0;
   #toldAt = 0;
@@ -102,12 +105,16 @@ export class SourceStream implements NewsStream {
     this.#records = { through: read.position.number, segment: undefined, offset: 0 };
     this.#picture = group.journal.picture;
     this.#members = read.members;
+    this.#checksums = read.checksums;
     this.#timeoutMilliseconds = this.#timeout();
     this.#sentAt = this.#heardAt = this.#toldMembersAt = this.#now();
     this.#decoder = new FrameDecoder(undefined, {
       acknowledgement: (told) => this.#acknowledged(told),
       members: ({ members }) => {
         this.#members = parseMembers(members);
+      },
+      checksums: (text) => {
+        this.#checksums = parseChecksums(text);
       },
     });
   }
@@ -128,7 +135,7 @@ export class SourceStream implements NewsStream {
     const bytes = Buffer.allocUnsafeSlow(bufferBytes);
     this.#buffer = { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length) };
     const told = this.#told();
-    const headers = encodeJournalAnswer(told);
+    const headers = encodeJournalAnswer({ ...told, takesChecksums: true });
     this.#answer.head(200, { ...headers, 'content-type': 'application/octet-stream' });
     this.#toldMembers = membersText(told);
     body.receive((received) => this.#received(received));
@@ -295,6 +302,7 @@ export class SourceStream implements NewsStream {
       copied: [],
       ranges: [],
       members: this.#members,
+      checksums: this.#checksums,
       againMilliseconds: beatMillisecondsOf(this.#timeoutMilliseconds),
     });
   }

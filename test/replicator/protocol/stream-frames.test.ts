@@ -6,7 +6,9 @@ import { FrameDecoder } from '../../../src/replicator/protocol/frame-decoder.ts'
 import { frameHeaderBytes } from '../../../src/replicator/protocol/frames.ts';
 import {
   acknowledgementFrameBytes,
+  checksumsFrameBytesMax,
   encodeAcknowledgement,
+  encodeChecksumsText,
   encodeMembersText,
   encodeWatermarks,
   membersFrameBytesMax,
@@ -22,7 +24,8 @@ import { anyFrames, Collector, encode, type Frame, uint32 } from './frame-collec
 type Signal =
   | { kind: 'watermarks'; told: StreamWatermarks }
   | { kind: 'members'; told: StreamMembersText }
-  | { kind: 'acknowledgement'; told: StreamAcknowledgement };
+  | { kind: 'acknowledgement'; told: StreamAcknowledgement }
+  | { kind: 'checksums'; told: string };
 
 const number48 = fc.integer({ min: 0, max: updateNumberMax });
 const rising = (count: number) =>
@@ -60,8 +63,13 @@ const acknowledgement: fc.Arbitrary<Signal> = fc
     told: { serial, received, applied },
   }));
 
+const checksums: fc.Arbitrary<Signal> = text
+  .filter((told) => told.length > 0)
+  .map((told) => ({ kind: 'checksums', told }));
+
 function encodeSignal(signal: Signal): Buffer {
   if (signal.kind === 'members') return encodeMembersText(signal.told);
+  if (signal.kind === 'checksums') return encodeChecksumsText(signal.told);
   const bytes = Buffer.alloc(frameHeaderBytes + watermarksFrameBytes, 0xee);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const end =
@@ -76,6 +84,7 @@ function signalsTo(found: unknown[]): Required<SignalReceiver> {
     watermarks: (told) => void found.push({ kind: 'watermarks', told }),
     members: (told) => void found.push({ kind: 'members', told }),
     acknowledgement: (told) => void found.push({ kind: 'acknowledgement', told }),
+    checksums: (told) => void found.push({ kind: 'checksums', told }),
   };
 }
 
@@ -133,15 +142,15 @@ describe('frames of a stream', () => {
     );
   });
 
-  it('to the source are acknowledgements and members, however the bytes are cut', () => {
+  it('to the source are acknowledgements, members and checksums, however the bytes are cut', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.oneof(acknowledgement, members), { maxLength: 20 }),
+        fc.array(fc.oneof(acknowledgement, members, checksums), { maxLength: 20 }),
         fc.array(fc.nat(), { maxLength: 40 }),
         (signals, cuts) => {
           const found: unknown[] = [];
-          const { acknowledgement: told, members: others } = signalsTo(found);
-          const decoder = new FrameDecoder(undefined, { acknowledgement: told, members: others });
+          const { watermarks: _, ...toSource } = signalsTo(found);
+          const decoder = new FrameDecoder(undefined, toSource);
           decodeCut(decoder, Buffer.concat(signals.map(encodeSignal)), cuts);
           expect(found).toEqual(signals);
         },
@@ -152,22 +161,29 @@ describe('frames of a stream', () => {
 
   it('are refused where they do not belong', () => {
     const all = signalsTo([]);
-    const toSource = { acknowledgement: all.acknowledgement, members: all.members };
+    const { watermarks: _, ...toSource } = all;
     const toFollower = { watermarks: all.watermarks, members: all.members };
     fc.assert(
-      fc.property(watermarks, acknowledgement, anyFrames, (marks, told, frames) => {
-        const refuses = (decoder: FrameDecoder, bytes: Uint8Array): void => {
-          expect(violation(() => decoder.decode(bytes))).toContain('a frame of kind');
-        };
-        for (const signal of [marks, told]) {
-          refuses(new FrameDecoder(new Collector()), encodeSignal(signal));
-        }
-        refuses(new FrameDecoder(new Collector(), toFollower), encodeSignal(told));
-        refuses(new FrameDecoder(undefined, toSource), encodeSignal(marks));
-        refuses(new FrameDecoder(undefined, toSource), encode(frames));
-        const copy = frames.find(({ kind }) => kind === 'copy');
-        if (copy) refuses(new FrameDecoder(new Collector(), toFollower), encodeOne(copy));
-      }),
+      fc.property(
+        watermarks,
+        acknowledgement,
+        checksums,
+        anyFrames,
+        (marks, told, sums, frames) => {
+          const refuses = (decoder: FrameDecoder, bytes: Uint8Array): void => {
+            expect(violation(() => decoder.decode(bytes))).toContain('a frame of kind');
+          };
+          for (const signal of [marks, told, sums]) {
+            refuses(new FrameDecoder(new Collector()), encodeSignal(signal));
+          }
+          refuses(new FrameDecoder(new Collector(), toFollower), encodeSignal(told));
+          refuses(new FrameDecoder(new Collector(), toFollower), encodeSignal(sums));
+          refuses(new FrameDecoder(undefined, toSource), encodeSignal(marks));
+          refuses(new FrameDecoder(undefined, toSource), encode(frames));
+          const copy = frames.find(({ kind }) => kind === 'copy');
+          if (copy) refuses(new FrameDecoder(new Collector(), toFollower), encodeOne(copy));
+        },
+      ),
     );
   });
 
@@ -182,6 +198,8 @@ describe('frames of a stream', () => {
     };
     expect(wrong(signalKind.watermarks, watermarksFrameBytes - 1)).toContain('63 bytes');
     expect(wrong(signalKind.acknowledgement, acknowledgementFrameBytes + 1)).toContain('19 bytes');
+    expect(wrong(signalKind.checksums, 0)).toContain('0 bytes');
+    expect(wrong(signalKind.checksums, checksumsFrameBytesMax + 1)).toContain('513 bytes');
     expect(wrong(signalKind.members, 3)).toContain('3 bytes');
     expect(wrong(signalKind.members, 0xffff_ffff)).toContain('4294967295 bytes');
     expect(wrong(signalKind.members, 100, 1)).toContain('another length');

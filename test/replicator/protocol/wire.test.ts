@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { ToldChecksums } from '../../../src/group/apply/compared-points.ts';
 import { updateNumberMax } from '../../../src/platform/limits.ts';
 import {
   batchBytesMax,
@@ -25,6 +26,8 @@ import {
   type WantedRange,
   type WireHeaders,
 } from '../../../src/replicator/protocol/wire.ts';
+import { checksumsFrameBytesMax } from '../../../src/replicator/protocol/stream-frames.ts';
+import { differingMax, formatChecksums } from '../../../src/replicator/protocol/wire-checksums.ts';
 import { membersMax } from '../../../src/replicator/protocol/wire-members.ts';
 import { wantedRangesMax } from '../../../src/replicator/protocol/wire-ranges.ts';
 import { violation, violationOf } from './violation.ts';
@@ -97,6 +100,21 @@ const members: fc.Arbitrary<Member[]> = fc.uniqueArray(
   { selector: ({ systemId }) => systemId, maxLength: membersMax },
 );
 
+const checksums: fc.Arbitrary<ToldChecksums> = fc.oneof(
+  fc.constant('off' as const),
+  fc
+    .record({
+      numbers: fc.tuple(number48, number48),
+      atMilliseconds: number48,
+      differing: fc.uniqueArray(fc.nat(0xffff), { maxLength: differingMax }),
+    })
+    .map(({ numbers, atMilliseconds, differing }) => {
+      const [number = 0, compared = 0] = [...numbers].sort((a, b) => a - b);
+      const agreed = number === 0 ? undefined : { number, atMilliseconds };
+      return { compared, agreed, differing };
+    }),
+);
+
 const journalRead: fc.Arbitrary<JournalRead> = fc
   .record({
     generation: uint32,
@@ -109,6 +127,7 @@ const journalRead: fc.Arbitrary<JournalRead> = fc
     ranges,
     members,
     serial: fc.option(number48, { nil: undefined }),
+    checksums: fc.option(checksums, { nil: undefined }),
   })
   .map(({ generation, incarnation, numbers, ...rest }) => {
     const [applied = 0, received = 0, number = 0] = [...numbers].sort((a, b) => a - b);
@@ -161,6 +180,7 @@ describe('a journal read', () => {
     copied: [{ volume: 1, address: 2 }],
     ranges: [{ volume: 1, offset: 2, length: 3 }],
     members: [{ systemId: 1, name: 'a', received: 2, url: 'http://b:1' }],
+    checksums: { compared: 9, agreed: { number: 8, atMilliseconds: 7 }, differing: [1] },
   };
 
   it('names as many members as its headers have room for', () => {
@@ -175,6 +195,15 @@ describe('a journal read', () => {
     const { members: told } = decodeJournalRead(headers);
     expect(told.length).toBeGreaterThan(20);
     expect(told).toEqual(all.slice(0, told.length));
+  });
+
+  it('names as many volumes that differ as are allowed', () => {
+    const differing = Array.from({ length: differingMax + 1 }, (_, id) => 0xffff - id);
+    const told = { compared: 2, agreed: undefined, differing };
+    const read = decodeJournalRead(encodeJournalRead({ ...full, checksums: told }));
+    expect(read.checksums).toEqual({ ...told, differing: differing.slice(0, differingMax) });
+    const text = formatChecksums({ ...told, compared: updateNumberMax });
+    expect(text.length).toBeLessThanOrEqual(checksumsFrameBytesMax);
   });
 
   it('is brought into its bounds', () => {
@@ -204,6 +233,15 @@ describe('a journal read', () => {
           .join(),
       },
       'jnbd-ranges',
+    ],
+    ['checksums of nothing', { 'jnbd-checksums': '' }, 'jnbd-checksums'],
+    ['checksums without a time', { 'jnbd-checksums': '2,1' }, 'jnbd-checksums'],
+    ['checksums that agreed later', { 'jnbd-checksums': '1,2,3' }, 'jnbd-checksums'],
+    ['checksums of no volume', { 'jnbd-checksums': '2,1,3,65536' }, 'jnbd-checksums'],
+    [
+      'too many that differ',
+      { 'jnbd-checksums': `2,1,3${',4'.repeat(differingMax + 1)}` },
+      'jnbd-checksums',
     ],
     ['a member twice', { 'jnbd-members': '1=2=a,1=3=b' }, 'jnbd-members'],
     ['a member without a name', { 'jnbd-members': '1=2' }, 'jnbd-members'],

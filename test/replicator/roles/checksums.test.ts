@@ -3,6 +3,7 @@ import { MiB } from '../../../src/platform/limits.ts';
 import type { GroupStatus } from '../../../src/control/schema-status.ts';
 import { TestHost } from '../../journal/test-host.ts';
 import { Fleet, type FleetSystem } from '../fleet.ts';
+import { isStreaming } from '../follower/streamed-pair.ts';
 
 const sizeBytes = 8 * MiB;
 const settings = { checksumPointMilliseconds: 300 };
@@ -50,6 +51,13 @@ class Trial {
       else await host.write(offset, Buffer.alloc(length, random.next() % 5));
       host.close();
     }
+  }
+
+  /** What that system's source knows of it. */
+  told(system: FleetSystem, source = this.alpha): GroupStatus['secondaries'][number]['checksums'] {
+    const found = source.status().secondaries.find(({ name }) => name === system.system.name);
+    if (!found) throw new Error(`${system.system.name} does not follow ${source.system.name}`);
+    return found.checksums;
   }
 
   async pass(milliseconds: number): Promise<void> {
@@ -107,6 +115,11 @@ describe('checksums', () => {
         const { state, differing, agreedTime } = checksums;
         expect({ state, differing }).toEqual({ state: 'kept', differing: [] });
         expect(agreedTime).toMatch(/Z$/);
+        const source = system === beta ? trial.alpha : beta;
+        await source.until(() => (trial.told(system, source).agreedAt ?? 0) >= newest);
+        const told = trial.told(system, source);
+        expect(told).toMatchObject({ state: 'same', comparedAt: told.agreedAt, differing: [] });
+        expect(told.agreedTime).toMatch(/Z$/);
       }
     }
   });
@@ -202,11 +215,41 @@ describe('checksums', () => {
     const [condition] = beta.group().conditions.list();
     expect(condition).toMatchObject({ code: 'checksum_differs', nextCommand: 'jnbd verify g' });
     expect(condition?.message).toMatch(/^volume g\/v is not what its source had at update \d+/);
+    const atSource = () => trial.alpha.group().conditions.list();
+    await trial.alpha.until(() => atSource().length > 0);
+    expect(atSource()).toMatchObject([{ code: 'follower_differs', nextCommand: 'jnbd verify g' }]);
+    expect(atSource()[0]?.message).toMatch(/^what follower beta has of volume g\/v is not/);
+    expect(trial.told(beta)).toMatchObject({ state: 'differs', differing: ['v'] });
     await beta.verb('group configure', { group: 'g', checksums: 'off' });
     expect(differs(beta)).toBe(false);
+    await trial.alpha.until(() => trial.told(beta).state === 'off');
+    expect(atSource()).toEqual([]);
     await beta.verb('group configure', { group: 'g', checksums: 'on' });
     await trial.write(20);
     expect((await trial.agreed(beta)).differing).toEqual([]);
+    await trial.alpha.until(() => trial.told(beta).state === 'same');
+    await trial.alpha.verb('secondary remove', { group: 'g', secondary: 'beta' });
+    expect(trial.alpha.status().secondaries).toEqual([]);
+  });
+
+  test('are told to the source on a stream, too, and after its death', async () => {
+    const trial = await Trial.begin('streamed');
+    const beta = await trial.follower('beta');
+    trial.alpha.group().followers.setSynchronous(beta.system.systemId, true);
+    await beta.until(() => isStreaming(beta));
+    for (const end of [undefined, 'kill'] as const) {
+      if (end) {
+        trial.alpha[end]();
+        await trial.alpha.start(settings);
+        await beta.until(() => isStreaming(beta));
+      }
+      await trial.write(20);
+      const { newest } = trial.alpha.group().watermarks;
+      await trial.agreed(beta);
+      expect(isStreaming(beta)).toBe(true);
+      await trial.alpha.until(() => (trial.told(beta).agreedAt ?? 0) >= newest);
+      expect(isStreaming(beta)).toBe(true);
+    }
   });
 
   test('of one that is promoted say no more what its source had, but what those behind it have', async () => {
