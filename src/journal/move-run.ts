@@ -35,7 +35,7 @@ export function moveRuns(
   const begun: LiveSegment[] = [];
   let isEnough = true;
   const begin = (firstNumber: number): LiveSegment | undefined => {
-    const segment = chain.begin(firstNumber, durable, true);
+    const segment = chain.begin(firstNumber, durable, 'moved records');
     if (segment) begun.unshift(segment);
     else isEnough = false;
     return segment;

@@ -20,6 +20,13 @@ export interface ChainIdentity {
 /** `striped` takes areas in turn; `spare` stays in one until it fails or slows down. */
 export type AreaLayout = 'striped' | 'spare';
 
+/**
+ * What a segment is begun for; all but the usual may take one of the emergency area. `moved records`: hosts wait
+ * for them. The caller calls `writeHeader` when all of them are written; before, a crash leaves everything where it
+ * was. `full start`: an incarnation begins where everything is held for somebody.
+ */
+export type SegmentUse = 'usual' | 'moved records' | 'full start';
+
 /** A segment that holds something, or is about to. */
 export interface LiveSegment {
   readonly header: SegmentHeader;
@@ -188,16 +195,13 @@ export class SegmentChain {
    * Opens a segment that begins at `firstNumber`: the start of an incarnation, or the takeover of a
    * failed area. Its header is written, not synced: the caller syncs before it calls anything in it
    * durable. A prepared segment is dropped. Undefined: no area has a free segment. Throws AreaFailure.
-   *
-   * `headerLater`: records that hosts wait for move here, if need be to the emergency area. The caller
-   * calls `writeHeader` when all of them are written; before, a crash leaves everything where it was.
    */
-  begin(firstNumber: number, durable: number, headerLater = false): LiveSegment | undefined {
+  begin(firstNumber: number, durable: number, use: SegmentUse = 'usual'): LiveSegment | undefined {
     this.dropStandby();
-    const area = this.#choose() ?? (headerLater ? this.#emergencyArea() : undefined);
+    const area = this.#choose() ?? (use === 'usual' ? undefined : this.#emergencyArea());
     const segment = this.#takeSegment(area, firstNumber, durable);
     if (!segment) return undefined;
-    if (!headerLater) this.writeHeader(segment);
+    if (use !== 'moved records') this.writeHeader(segment);
     this.#become(segment);
     this.#unnoted = segment.header;
     return segment;

@@ -69,7 +69,9 @@ describe('a journal-only volume', () => {
     const setting = await serve('full restart', { sizeBytes: 2 * MiB, journalOnly: true });
     const { machine } = setting;
     const refusals: number[] = [];
-    for (let restart = 0; restart < 6; restart += 1) {
+    const isServing: boolean[] = [];
+    for (let restart = 0; restart < 14; restart += 1) {
+      isServing.push(machine.group().state === 'normal');
       if (machine.group().state === 'normal') {
         setting.reopen();
         refusals.push(await writeUntilRefused(setting.host));
@@ -80,6 +82,8 @@ describe('a journal-only volume', () => {
       expect(machine.group().watermarks.newest).toBe(newest);
       expect(machine.group().watermarks.released).toBe(0);
     }
+    // The last segment of the journal, and then each of the emergency area, begins one life.
+    expect(isServing).toEqual(Array.from({ length: 14 }, (_, restart) => restart < 6));
     expect(new Set(refusals)).toEqual(new Set([errno.ENOSPC]));
     expect(machine.group().state).toBe('abnormal');
     expect(conditions(machine)).toContain('journal_full');

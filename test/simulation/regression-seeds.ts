@@ -150,6 +150,12 @@ export const regressionSeeds: readonly RegressionSeed[] = [
       'the model wanted kept what a copy never had, for a system expected there (the engine was right)',
   },
   {
+    seed: 2973,
+    profile: 'fleet',
+    found:
+      'a primary with a full journal was not served after its second crash, and nobody could empty it',
+  },
+  {
     seed: 5,
     profile: 'synchronousFleet',
     found:

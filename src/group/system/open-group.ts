@@ -1,7 +1,7 @@
 import { type Area, AreaFailure } from '../../journal/area.ts';
 import { CheckpointFile } from '../../journal/checkpoint.ts';
 import { HeadFile } from '../../journal/head.ts';
-import { SegmentChain } from '../../journal/segment-chain.ts';
+import { SegmentChain, type SegmentUse } from '../../journal/segment-chain.ts';
 import { updatesWereText } from '../../journal/update-text.ts';
 import { Watermarks } from '../../journal/watermarks.ts';
 import type { Clock } from '../../platform/clock.ts';
@@ -181,6 +181,8 @@ async function beginIncarnation(clock: Clock, group: Group, lastNumber: number):
         await new Promise<void>((resolve) => clock.after(10, resolve));
         continue;
       }
+      // Whoever needs what it holds gets it sooner from a group that serves.
+      if (tryBegin(group, lastNumber, 'full start')) break;
       refuseNeeded(group, full);
       beginLater(clock, group, lastNumber);
       return;
@@ -224,11 +226,11 @@ function beginLater(clock: Clock, group: Group, lastNumber: number): void {
   });
 }
 
-/** False: no segment is free. Areas that cannot be written are left for others. */
-function tryBegin(group: Group, lastNumber: number): boolean {
+/** False: no segment is free for that. Areas that cannot be written are left for others. */
+function tryBegin(group: Group, lastNumber: number, use: SegmentUse = 'usual'): boolean {
   for (;;) {
     try {
-      const segment = group.chain.begin(lastNumber + 1, lastNumber);
+      const segment = group.chain.begin(lastNumber + 1, lastNumber, use);
       if (!segment) return false;
       try {
         segment.file.dataSyncSync();

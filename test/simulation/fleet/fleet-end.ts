@@ -18,7 +18,13 @@ const roundMilliseconds = 20_000;
 export async function converge(campaign: FleetCampaign): Promise<void> {
   campaign.note('the faults are over');
   calmDown(campaign);
-  for (const member of campaign.members) await campaign.start(member);
+  for (const member of campaign.members) {
+    await campaign.start(member);
+    // A journal that failed in all its areas is looked at again by the next start alone, and kept what was durable.
+    if (member.group?.state !== 'abnormal') continue;
+    await campaign.crash(member, 'power');
+    await campaign.start(member);
+  }
   const primary = await findPrimary(campaign);
   // Who waits for a follower that has to copy applies nothing that others would begin with.
   if (campaign.synchronous) {
