@@ -102,6 +102,8 @@ export class FollowVerbs {
     if (!dryRun && force !== true) checkHeard(group, systemId, others);
     if (!dryRun && (!isPrimary || isContest)) await beforePromote(group);
     const changed = dryRun ? false : await following.promote(name, force ?? false, at);
+    // What only takes a moment is waited for, unless it is to be as of an earlier update.
+    const isRefused = obstacle?.isForcible === true || at !== undefined;
     const isDone = group.role === 'primary' && !changed;
     return {
       result: changed ? 'done' : isDone ? 'already_done' : 'would_be_done',
@@ -112,7 +114,7 @@ export class FollowVerbs {
       branch: branch ? { first: branch.first, newest: branch.newest, bytes: branch.bytes } : null,
       rollback,
       others: others.map(({ systemId: _, ...each }) => each),
-      obstacle: dryRun ? (obstacle?.text ?? null) : null,
+      obstacle: dryRun && isRefused ? (obstacle?.text ?? null) : null,
       group: report.group(system.group(name)),
     };
   }

@@ -177,6 +177,7 @@ export const followVerbs = {
       'volumes are rolled back, as far as the own history or a snapshot reaches: hosts are refused until then\n' +
       '(jnbd wait GROUP --for primary). With\n' +
       '--dry-run the other systems that have the group are asked whether one has more of it.\n' +
+      'What came and is not durable or applied yet is waited for, 30 seconds at most (not with --at).\n' +
       'Stop the hosts of the old primary first: what they write there afterwards is not here. Clients of\n' +
       'read-only exports are disconnected; they can write once they connect again.',
   },

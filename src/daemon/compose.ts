@@ -187,7 +187,7 @@ export async function composeDaemon(
     transport: world.transport,
     credentials: options.credentials,
     beforePromote,
-    promote: (name, at) => followed.promote(name, false, at),
+    promote: (name, at) => followed.promote(name, { force: false, at }),
   });
   const isOpenToAll = options.listen.cleartext === 'anywhere';
   const verifying = new Verifications({

@@ -8,6 +8,9 @@ import type { Secondaries } from '../replicator/peers/secondaries.ts';
 import type { ComparisonState } from '../replicator/roles/comparisons.ts';
 import type { FollowedGroups } from '../replicator/roles/followed-groups.ts';
 
+/** As long as a handoff waits for what is on its way. */
+const promotionMillisecondsMax = 30_000;
+
 /** What the replicator does, as verbs and status need it. */
 export function followingOf(
   { systemId }: System,
@@ -24,7 +27,13 @@ export function followingOf(
     handOff: (name, to, waitMilliseconds) => followed.handOff(name, to, waitMilliseconds),
     addSecondary: (wish) => secondaries.add(wish),
     removeSecondary: (name, secondary) => secondaries.remove(name, secondary),
-    promote: (name, force, at) => followed.promote(name, force, at, rollbacks),
+    promote: (name, force, at) =>
+      followed.promote(name, {
+        force,
+        at,
+        by: rollbacks,
+        waitMilliseconds: promotionMillisecondsMax,
+      }),
     upstream(group) {
       const follower = followed.find(group);
       if (!follower) return comparing(followed.comparisons.find(group));

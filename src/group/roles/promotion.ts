@@ -55,6 +55,30 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
   return undefined;
 }
 
+const settleMilliseconds = 20;
+
+/**
+ * Waits, so long at most, for what stands against a promotion and only takes a moment: what came becomes durable, and
+ * what contents show is applied. Nothing is received meanwhile. Whoever promotes then is told what is left.
+ */
+export async function untilPromotable(
+  group: Group,
+  systemId: number,
+  milliseconds: number,
+): Promise<void> {
+  const { clock, watermarks } = group;
+  const deadline = clock.monotonicMilliseconds() + milliseconds;
+  const isAwaited = (): boolean =>
+    group.state === 'normal' &&
+    clock.monotonicMilliseconds() < deadline &&
+    promotionObstacle(group, systemId)?.isForcible === false;
+  while (isAwaited()) {
+    if (watermarks.durable < watermarks.newest) group.journal.requestDurable();
+    group.driver.applyNow();
+    await new Promise<void>((resolve) => clock.after(settleMilliseconds, resolve));
+  }
+}
+
 /**
  * Makes this system the group's primary: a new generation begins behind the newest record. It is durable
  * when this returns, and before the first host write (SAFETY 17). Nothing is received any more. A crash

@@ -2,7 +2,7 @@ import type { FollowWish } from '../../group/catalog/follow-wish.ts';
 import type { FollowState } from '../../group/catalog/follow-file.ts';
 import type { Group } from '../../group/order/group.ts';
 import { refuseIncomplete } from '../../group/volumes/missing-contents.ts';
-import type { Rollbacks } from '../../group/system/rollbacks.ts';
+import { untilPromotable } from '../../group/roles/promotion.ts';
 import type { System, SystemWatcher } from '../../group/system/system.ts';
 import { becomeSecondary, isContested, keepNoMore } from '../../group/order/take-over.ts';
 import { must } from '../../platform/assert.ts';
@@ -32,7 +32,7 @@ import { partsFromSource } from './parting.ts';
 import { register, registrationOf } from '../peers/registration.ts';
 import { goBack } from './new-beginning.ts';
 import { forkTold, isReleased, withoutRewind } from './rewind.ts';
-import { promoteHere } from './promote-here.ts';
+import { promoteHere, type PromotionWish } from './promote-here.ts';
 import { SourceRelief } from './source-relief.ts';
 import { leaveSources } from '../peers/sources-left.ts';
 import type { ClientCredentials, Transport, TransportClient } from '../transport/transport.ts';
@@ -67,7 +67,7 @@ export class FollowedGroups implements SystemWatcher {
     this.#deps = deps;
     this.#inheritance = new Inheritance(system, {
       ...deps,
-      promote: (group) => this.promote(group.name, false),
+      promote: (group) => this.promote(group.name, { force: false }),
       parted: (group) => this.#stopFollower(group),
       sourceLineage: (group) => this.#followers.get(group)?.sourceLineage,
     });
@@ -170,16 +170,17 @@ export class FollowedGroups implements SystemWatcher {
     return true;
   }
 
-  /**
-   * False: it was primary already. A resync under way is taken back; with `by` so is what is in the volumes behind `at`.
-   * Rejects as `promoteGroup`, and then it follows.
-   */
-  async promote(name: string, force: boolean, at?: number, by?: Rollbacks): Promise<boolean> {
+  /** False: it was primary already. A resync under way is taken back. Rejects as `promoteGroup`, and then it follows. */
+  async promote(name: string, wish: PromotionWish): Promise<boolean> {
     const group = this.#system.group(name);
-    if (group.role === 'primary' && !(force && isContested(group))) return false;
+    if (group.role === 'primary' && !(wish.force && isContested(group))) return false;
     this.#stopFollower(group);
     try {
-      const promoted = await promoteHere(this.#system, group, force, at, by);
+      const { at, waitMilliseconds = 0 } = wish;
+      if (at === undefined) await untilPromotable(group, this.#system.systemId, waitMilliseconds);
+      // Another command may have let it go on.
+      this.#stopFollower(group);
+      const promoted = await promoteHere(this.#system, group, wish);
       const text = `group ${name} is primary here from update ${promoted.watermarks.newest + 1} on`;
       this.#tell('promoted', promoted, text);
       return true;

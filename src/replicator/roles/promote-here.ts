@@ -6,17 +6,24 @@ import { promoteAt } from '../../group/roles/promotion-at.ts';
 import type { Rollbacks } from '../../group/system/rollbacks.ts';
 import type { System } from '../../group/system/system.ts';
 
+export interface PromotionWish {
+  readonly force: boolean;
+  /** As of that update. */
+  readonly at?: number | undefined;
+  /** Where `at` is in the volumes already, they may go back to it behind the promotion. */
+  readonly by?: Rollbacks;
+  /** Without `at`: so long at most it is waited for what only takes a moment. Left out: not at all. */
+  readonly waitMilliseconds?: number;
+}
+
 /**
  * Makes this system primary of a group that follows nobody now; a resync that was under way is taken back.
- * `by`: where `at` is in the volumes already,
- * they may go back to it behind the promotion. Resolves with the group, opened again where it had to be. Rejects with what `promoteGroup` throws.
+ * Resolves with the group, opened again where it had to be. Rejects with what `promoteGroup` throws.
  */
 export async function promoteHere(
   system: System,
   group: Group,
-  force: boolean,
-  at: number | undefined,
-  by?: Rollbacks,
+  { force, at, by }: PromotionWish,
 ): Promise<Group> {
   if (at !== undefined && by && goesBack(group, at)) {
     await promoteBack(system, by, group, at, force);
