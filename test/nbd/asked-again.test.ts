@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { errno } from '../../src/group/apply/export.ts';
 import type { ReplyForm } from '../../src/nbd/negotiation.ts';
+import { must } from '../../src/platform/assert.ts';
 import type { MemorySession } from '../support/memory-export.ts';
 import { type ServedVolumes, serveVolumes } from '../support/nbd-server.ts';
 
@@ -58,3 +60,34 @@ describe.each(forms)('what a volume does not take at once (%s replies)', (replyF
     await client.close();
   });
 });
+
+it.each(['structured', 'extended'] as const)(
+  'what is not to be shown yet is neither read nor described before it is asked again (%s replies)',
+  async (replyForm) => {
+    served = await serveVolumes([{}], {});
+    const { connect, volume } = served;
+    const client = await connect({ replyForm });
+    const session = must([...volume.sessions][0], 'the client has a session');
+    await client.write(0, Buffer.alloc(4096, 7));
+    let refused = 0;
+    let isShown = true;
+    session.admitsRead = () => {
+      isShown = !isShown;
+      if (isShown) return true;
+      refused += 1;
+      setImmediate(() => session.client.admitted());
+      return false;
+    };
+    const extents = session.extents.bind(session);
+    session.extents = (...what) => (isShown ? extents(...what) : errno.EIO);
+    const read = session.read.bind(session);
+    session.read = (...what) => (isShown ? read(...what) : errno.EIO);
+    expect(await client.blockStatus(0, 8192)).toMatchObject([
+      { offset: 0, length: 4096, isZero: false },
+      { offset: 4096, length: 4096, isZero: true },
+    ]);
+    expect((await client.read(0, 4096))[0]).toBe(7);
+    expect(refused).toBe(2);
+    await client.close();
+  },
+);

@@ -1,5 +1,6 @@
 import { emptyPlace, SnapshotReader, type SnapshotBlocks } from '../../history/snapshot-read.ts';
 import { InvariantError } from '../../platform/assert.ts';
+import type { Clock } from '../../platform/clock.ts';
 import { JnbdError, messageOf } from '../../platform/errors.ts';
 import { blockBytes } from '../../platform/limits.ts';
 import { hashPieceBytes, hashPieces, UnitHashes } from '../../volume/unit-hashes.ts';
@@ -13,12 +14,16 @@ import type { SnapshotRecords } from './snapshot-records.ts';
 export interface SnapshotContentsGroup {
   readonly name: string;
   readonly state: string;
+  readonly clock: Clock;
   readonly volumes: ReadonlyMap<string, Volume>;
   readonly reader: VolumeReader;
   readonly extents: VolumeExtents;
   readonly snapshots: SnapshotRecords;
   readonly catalog: { readonly number: number };
 }
+
+/** Between two looks whether files are there. */
+const waitMilliseconds = 20;
 
 /** Before each piece: others have their turn, and what is read counts. */
 export type ReadTurn = (bytes: number) => Promise<void>;
@@ -98,8 +103,9 @@ export class SnapshotContents {
     }
   }
 
-  read(offset: number, length: number, bytes: Buffer): Promise<void> {
-    return new Promise((resolve, reject) => {
+  async read(offset: number, length: number, bytes: Buffer): Promise<void> {
+    await this.#complete();
+    await new Promise<void>((resolve, reject) => {
       const owner = {
         readCompleted: (_token: number, failure: Error | null): void => {
           if (failure) reject(this.#unreadable(failure));
@@ -107,7 +113,6 @@ export class SnapshotContents {
         },
       };
       try {
-        this.#checkOpen();
         const result = this.#reader.read(this.#blocks, offset, length, bytes, 0, owner, 0);
         if (result === 'done') resolve();
       } catch (error) {
@@ -128,7 +133,7 @@ export class SnapshotContents {
     const file = {
       nextDataSync: (position: number): number => this.zeroesThrough(position, end),
     };
-    this.#checkOpen();
+    await this.#complete();
     for (const piece of hashPieces(file, offset, end)) {
       if (piece.isHole) {
         hashes.addZeroes(piece.length);
@@ -137,8 +142,20 @@ export class SnapshotContents {
       await turn(piece.length);
       await this.read(piece.offset, piece.length, buffer);
       hashes.add(buffer.subarray(0, piece.length));
+      // The next piece is looked for in the turn in which this resolves.
+      await this.#complete();
     }
     return hashes.bytes;
+  }
+
+  /** All files are there: those of a later snapshot, whose record came just now, are made once it is durable. */
+  async #complete(): Promise<void> {
+    const { clock, snapshots } = this.#group;
+    this.#checkOpen();
+    while (!snapshots.isComplete(this.#number, this.#volume.catalog.id)) {
+      await new Promise<void>((resolve) => clock.after(waitMilliseconds, resolve));
+      this.#checkOpen();
+    }
   }
 
   #checkOpen(): void {
