@@ -156,6 +156,11 @@ export const regressionSeeds: readonly RegressionSeed[] = [
       'a primary with a full journal was not served after its second crash, and nobody could empty it',
   },
   {
+    seed: 3560,
+    profile: 'fleet',
+    found: 'a system was promoted that could not make a volume yet: the next one got the same id',
+  },
+  {
     seed: 5,
     profile: 'synchronousFleet',
     found:

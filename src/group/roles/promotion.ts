@@ -50,6 +50,12 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
   }
   if (durable < newest)
     return { text: `updates up to ${newest} are not durable yet`, isForcible: false };
+  const settled = group.changes.settledThrough(durable);
+  if (settled < durable) {
+    // Its volumes are not the ones that the next change would count on.
+    const text = `update ${settled + 1} changes its volumes, and that cannot be done here yet; jnbd status says why`;
+    return { text, isForcible: false };
+  }
   if (applied < shows)
     return { text: `updates up to ${shows} are not applied yet`, isForcible: false };
   return undefined;

@@ -1,3 +1,4 @@
+import { assert } from '../../platform/assert.ts';
 import type { Disk, DiskFile } from '../../platform/disk.ts';
 import { JnbdError, messageOf, systemErrorCode } from '../../platform/errors.ts';
 import { volumeSizeBytesMax, volumesPerGroupMax } from '../../platform/limits.ts';
@@ -78,6 +79,10 @@ export async function createVolume(
       state: settings.unused ? 'unused' : 'normal',
       maxHosts: 0,
     };
+    assert(
+      !group.catalog.volumes.some(({ id }) => id === entry.id),
+      `volume id ${entry.id} is new`,
+    );
     const path = files.volume(entry.id);
     const file = settings.journalOnly
       ? undefined

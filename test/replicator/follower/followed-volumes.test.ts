@@ -294,6 +294,30 @@ describe('a new volume that a follower has no room for', () => {
   );
 });
 
+describe('a secondary that could not make a volume yet', () => {
+  test('is not promoted before: the next volume would get the same id', async () => {
+    const { primary, secondary } = await pair('promoted full');
+    const { faults } = secondary.machine;
+    faults.add({ kind: 'no_space', operation: 'write', role: 'volume', times: 100 });
+    await primary.verb('volume create', { volume: 'g/w', size: sizeBytes });
+    const { newest: created } = primary.group().watermarks;
+    await secondary.until(() => secondary.group().watermarks.durable === created);
+    await pass(secondary, 3000);
+    primary.kill();
+    const promoting = secondary.verb('promote', { group: 'g', force: true });
+    await expect(promoting).rejects.toMatchObject({
+      code: 'state_refuses',
+      message: expect.stringContaining(`update ${created} changes its volumes`) as string,
+    });
+    faults.clear();
+    await pass(secondary, 3000);
+    await secondary.verb('promote', { group: 'g', force: true });
+    await secondary.verb('volume create', { volume: 'g/x', size: sizeBytes });
+    const ids = secondary.group().catalog.volumes.map(({ id }) => id);
+    expect(new Set(ids).size).toBe(3);
+  });
+});
+
 describe('exports of a secondary', () => {
   test('are read-only, or hidden by setting; those who read are disconnected', async () => {
     const { primary, secondary } = await pair('hidden');

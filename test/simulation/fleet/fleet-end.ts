@@ -147,6 +147,12 @@ async function forgetThoseWhoLeft(campaign: FleetCampaign): Promise<void> {
   }
 }
 
+/** Its source has the group anew, and knows nothing of whom it allowed before. */
+async function allowAgain(campaign: FleetCampaign, member: FleetMember): Promise<void> {
+  const source = campaign.members.find(({ systemId }) => systemId === member.sourceSystemId);
+  if (source) await allow(campaign, source, member);
+}
+
 /** Everybody has all, and is well but for what is `excused`; who was left behind meanwhile copies anew. */
 async function catchUp(
   campaign: FleetCampaign,
@@ -165,6 +171,8 @@ async function catchUp(
       const isRefused = isJournalOnly && follower?.state === 'refused';
       const isLost = isRefused || beginAgain.includes(follower?.failure?.code ?? '');
       if (isLost || member.group?.role === 'diverged') await begin(campaign, member, primary);
+      else if (follower?.failure?.code === 'follower_not_allowed')
+        await allowAgain(campaign, member);
     }
     await forgetThoseWhoLeft(campaign);
   }

@@ -49,8 +49,8 @@ export class FleetMember {
   #comparedAt: number | undefined;
   #isAlive = false;
   #isStarting = false;
-  /** A sync failed in this life: the page cache may have what the device has not. */
-  hasFailedSync = false;
+  /** In this life: what was numbered and not durable then is nowhere. */
+  #hasFailedJournal = false;
   /** Its group was being made or deleted when it died: it is there, or not. */
   isUndecided = false;
 
@@ -124,7 +124,7 @@ export class FleetMember {
   launched(): void {
     this.#isAlive = true;
     this.#isStarting = true;
-    this.hasFailedSync = false;
+    this.#hasFailedJournal = false;
   }
 
   /** It is gone, or was found dead; what it must have then is decided by how. */
@@ -134,7 +134,7 @@ export class FleetMember {
     this.hosts.length = 0;
     const place = this.#place;
     if (!place) return;
-    const isAllThere = kind !== 'power' && !this.hasFailedSync;
+    const isAllThere = kind !== 'power' && !this.#hasFailedJournal;
     const number = isAllThere ? place.newest : place.durable;
     // A start that did not get so far owes what was owed before.
     const before = this.#owed;
@@ -202,6 +202,7 @@ export class FleetMember {
     const { group } = this;
     if (!group) return;
     this.#lookAtChecksums(group);
+    this.#hasFailedJournal ||= group.state === 'abnormal' && group.journal.state === 'failed';
     const { catalog, watermarks } = group;
     const { released, applied, durable, newest } = watermarks;
     if (this.system.daemon.composed.followed.comparisons.find(group)) this.#comparedAt = durable;

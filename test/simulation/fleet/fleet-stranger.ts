@@ -45,11 +45,15 @@ export async function strangeRequest(campaign: FleetCampaign): Promise<void> {
       : []),
   ];
   const [code, wanted] = random.pick(requests);
+  const { durable } = group.watermarks;
   const codes = await Promise.all(ask(campaign, target, wanted));
   for (const found of codes) if (found) campaign.counter.count(`code ${found}`);
+  // Who has news for them answers reads, and does not let them wait.
+  const hasNews = code === 'memory_exhausted' && group.watermarks.durable > durable;
   const isCalm = Object.values(campaign.fleet.links.weather).every((share) => share === 0);
   if (
     isCalm &&
+    !hasNews &&
     target.isServing &&
     target.group === group &&
     !codes.includes(code) &&
