@@ -7,6 +7,7 @@ import { ruleTitles } from './mistakes/mistake.ts';
 import { findMistake, plant, plantedFiles } from './planted.ts';
 import { plantedMistakes } from './planted-mistakes.ts';
 import type { ProfileName } from './profiles.ts';
+import { SeedProcess } from './seed-runner.ts';
 
 const script = fileURLToPath(new URL('./simulate.ts', import.meta.url));
 
@@ -51,15 +52,21 @@ describe('planted mistakes', () => {
     const waiting = [...quick];
     const missed: string[] = [];
     const work = async (): Promise<void> => {
+      const without = new SeedProcess();
       for (let next = waiting.shift(); next; next = waiting.shift()) {
         const [name, profile] = next;
         const mistake = must(
           plantedMistakes.find((planted) => planted.name === name),
           `${name} is planted`,
         );
-        const { found, failsWithout } = await findMistake(mistake, { seed: 0, count: 10, profile });
+        const { found, failsWithout } = await findMistake(
+          mistake,
+          { seed: 0, count: 10, profile },
+          without,
+        );
         if (!found || failsWithout) missed.push(name);
       }
+      without.close();
     };
     await Promise.all(Array.from({ length: availableParallelism() }, work));
     expect(missed).toEqual([]);

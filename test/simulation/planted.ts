@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { PlantedMistake } from './mistakes/mistake.ts';
 import type { ProfileName } from './profiles.ts';
-import { runInChild, type SeedReport } from './seed-runner.ts';
+import { SeedProcess, type SeedReport, seedsFrom } from './seed-runner.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const copied = [
@@ -35,30 +35,35 @@ export interface PlantedResult {
   readonly milliseconds: number;
 }
 
-/** Runs seeds against a copy of the sources with the mistake in it until one fails that holds without. */
-export async function findMistake(mistake: PlantedMistake, search: Search): Promise<PlantedResult> {
+/** Runs seeds against a copy of the sources with the mistake in it until one fails, and that one `without`, too. */
+export async function findMistake(
+  mistake: PlantedMistake,
+  search: Search,
+  without: SeedProcess,
+): Promise<PlantedResult> {
   const started = performance.now();
   const directory = mkdtempSync(join(tmpdir(), 'jnbd-planted-'));
   const profile = search.profile ?? mistake.profile;
-  const options = {
-    ...search,
-    ...(profile === undefined ? {} : { profile }),
-    isFirstFailureEnough: true,
-  };
+  const tasks = seedsFrom(search.seed, search.count, profile === undefined ? {} : { profile });
   let found: SeedReport | undefined;
   let seeds = 0;
+  let process: SeedProcess | undefined;
   try {
     for (const path of copied) cpSync(join(root, path), join(directory, path), { recursive: true });
     symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'));
     for (const [file, text] of plantedFiles(mistake)) {
       writeFileSync(join(directory, 'src', file), text);
     }
-    const tell = (report: SeedReport): void => {
+    process = new SeedProcess(directory);
+    for (const task of tasks) {
+      const report = await process.run(task);
       seeds += 1;
-      if (report.failure !== undefined) found ??= report;
-    };
-    await runInChild(options, tell, directory);
+      if (report.failure === undefined) continue;
+      found = report;
+      break;
+    }
   } finally {
+    process?.close();
     rmSync(directory, { recursive: true, force: true });
   }
   // A text that is no program any more breaks no rule.
@@ -68,9 +73,7 @@ export async function findMistake(mistake: PlantedMistake, search: Search): Prom
   let failsWithout = false;
   if (found) {
     const { seed, profile } = found;
-    await runInChild({ ...options, seed, profile, count: 1 }, ({ failure }) => {
-      failsWithout = failure !== undefined;
-    });
+    failsWithout = (await without.run({ seed, profile })).failure !== undefined;
   }
   return { mistake, found, failsWithout, seeds, milliseconds: performance.now() - started };
 }

@@ -1,10 +1,6 @@
-/** A process that runs seeds and tells the one that started it. Its argument is the options as JSON. */
-import { type ChildMessage, runHere, type SeedOptions } from './seed-runner.ts';
+/** A process that runs the seeds that it is told, one after the other, until nobody can tell it any more. */
+import { on } from 'node:events';
+import { runHere, type SeedTask } from './seed-runner.ts';
 
-const options = JSON.parse(process.argv[2] ?? '{}') as SeedOptions;
-const tell = (message: ChildMessage): void => {
-  process.send?.(message);
-};
-const counts = await runHere(options, (report) => tell({ kind: 'seed', report }));
-tell({ kind: 'end', counts });
-process.disconnect?.();
+for await (const [task] of on(process, 'message', { close: ['disconnect'] }))
+  process.send?.(await runHere(task as SeedTask));

@@ -6,11 +6,15 @@ import { findMistake, type PlantedResult, type Search } from './planted.ts';
 import { plantedMistakes } from './planted-mistakes.ts';
 import { allProfileNames } from './profiles.ts';
 import {
+  type CampaignReport,
+  campaignOf,
   replayCommand,
   runHere,
-  runSeeds,
-  type SeedOptions,
+  SeedProcess,
+  SeedProcesses,
   type SeedReport,
+  type SeedTask,
+  seedsFrom,
 } from './seed-runner.ts';
 
 class UsageError extends Error {}
@@ -60,26 +64,42 @@ function show(report: SeedReport, steps: number | undefined): void {
 }
 
 async function simulate(): Promise<boolean> {
-  const { seed, count, steps, profile, jobs, verbose } = readArguments();
-  const options: SeedOptions = {
-    seed: number(seed, '--seed'),
-    count: number(count ?? '1', '--count'),
-    jobs,
+  const { seed, count: countText, steps, profile, jobs, verbose } = readArguments();
+  const count = number(countText ?? '1', '--count');
+  const tasks = seedsFrom(number(seed, '--seed'), count, {
     verbose,
     ...(steps === undefined ? {} : { steps: number(steps, '--steps') }),
     ...(profile === undefined ? {} : { profile }),
-  };
+  });
+  let failures = 0;
   const tell = (report: SeedReport): void => {
     failures += report.failure === undefined ? 0 : 1;
-    show(report, options.steps);
+    show(report, tasks[0]?.steps);
   };
-  let failures = 0;
-  let counts: Record<string, number>;
-  if (options.count > 1) counts = (await runSeeds(options, tell)).counts;
-  else counts = await runHere(options, tell);
+  const { counts } = await run(tasks, jobs, tell);
   for (const [kind, times] of Object.entries(counts)) console.log(`${times} ${kind}`);
-  console.log(`${options.count - failures} of ${options.count} seeds held`);
+  console.log(`${count - failures} of ${count} seeds held`);
   return failures === 0;
+}
+
+/** A single one in this process, where whoever looks for something finds it. */
+async function run(
+  tasks: readonly SeedTask[],
+  jobs: number,
+  tell: (report: SeedReport) => void,
+): Promise<CampaignReport> {
+  const [first] = tasks;
+  if (first && tasks.length === 1) {
+    const report = await runHere(first);
+    tell(report);
+    return campaignOf([report]);
+  }
+  const processes = new SeedProcesses(Math.min(jobs, tasks.length));
+  try {
+    return await processes.run(tasks, tell);
+  } finally {
+    processes.close();
+  }
 }
 
 async function findPlanted(): Promise<boolean> {
@@ -101,10 +121,15 @@ async function findPlanted(): Promise<boolean> {
   const missed: string[] = [];
   const waiting = [...wanted];
   const work = async (): Promise<void> => {
-    for (let mistake = waiting.shift(); mistake; mistake = waiting.shift()) {
-      const result = await findMistake(mistake, search);
-      if (!result.found || result.failsWithout) missed.push(mistake.name);
-      tellPlanted(result);
+    const without = new SeedProcess();
+    try {
+      for (let mistake = waiting.shift(); mistake; mistake = waiting.shift()) {
+        const result = await findMistake(mistake, search, without);
+        if (!result.found || result.failsWithout) missed.push(mistake.name);
+        tellPlanted(result);
+      }
+    } finally {
+      without.close();
     }
   };
   await Promise.all(Array.from({ length: jobs }, work));

@@ -1,16 +1,9 @@
 import { strict as assert } from 'node:assert';
-import { must } from '../../src/platform/assert.ts';
+import { blockBytes } from '../../src/platform/limits.ts';
 import { type HostedSystem, TestHost } from '../journal/test-host.ts';
 import type { SimulatedRandom } from './simulated-random.ts';
 
 const sectorBytes = 512;
-
-/** What one sector may hold: what was last known to be durable, and everything since. */
-interface Sector {
-  now: Buffer;
-  sure: Buffer;
-  maybe: Buffer[];
-}
 
 /** Where it is used. */
 export interface WritingMachine extends HostedSystem {
@@ -22,16 +15,20 @@ export interface WritingMachine extends HostedSystem {
 export class WrittenDisk {
   readonly exportName: string;
   readonly #machine: WritingMachine;
-  readonly #sectors: Sector[];
+  readonly #now: Buffer;
+  /** What was last known to be durable. */
+  readonly #sure: Buffer;
+  /** By sector: everything since. */
+  readonly #maybe = new Map<number, Buffer[]>();
+  readonly #sectors: number;
   #host: TestHost | undefined;
 
   constructor(machine: WritingMachine, exportName: string, contents: Buffer) {
     this.#machine = machine;
     this.exportName = exportName;
-    this.#sectors = Array.from({ length: contents.length / sectorBytes }, (_, at) => {
-      const now = Buffer.from(contents.subarray(at * sectorBytes, (at + 1) * sectorBytes));
-      return { now, sure: now, maybe: [] };
-    });
+    this.#now = Buffer.from(contents);
+    this.#sure = Buffer.from(contents);
+    this.#sectors = contents.length / sectorBytes;
   }
 
   get host(): TestHost {
@@ -52,32 +49,32 @@ export class WrittenDisk {
   }
 
   get contents(): Buffer {
-    return Buffer.concat(this.#sectors.map(({ now }) => now));
+    return Buffer.from(this.#now);
   }
 
   #range(): { readonly first: number; readonly count: number } {
     const { random } = this.#machine;
     const count = random.chance(0.4) ? 8 * random.between(1, 4) : random.between(1, 40);
-    const any = random.int(Math.max(1, this.#sectors.length - count + 1));
+    const any = random.int(Math.max(1, this.#sectors - count + 1));
     const first = random.chance(0.5) ? any - (any % 8) : any;
-    return { first, count: Math.min(count, this.#sectors.length - first) };
+    return { first, count: Math.min(count, this.#sectors - first) };
   }
 
-  #note(first: number, bytes: Buffer): Sector[] {
-    const sectors = this.#sectors.slice(first, first + bytes.length / sectorBytes);
-    for (const [at, sector] of sectors.entries())
-      sector.maybe.push(bytes.subarray(at * sectorBytes, (at + 1) * sectorBytes));
-    return sectors;
+  #note(first: number, bytes: Buffer): void {
+    for (let at = 0; at < bytes.length / sectorBytes; at += 1) {
+      const maybe = this.#maybe.get(first + at);
+      if (maybe) maybe.push(sectorOf(bytes, at));
+      else this.#maybe.set(first + at, [sectorOf(bytes, at)]);
+    }
   }
 
   async write(fuaChance = 0.1, host = this.host): Promise<void> {
     const { first, count } = this.#range();
     const bytes = Buffer.from(this.#machine.random.bytes(count * sectorBytes));
-    const sectors = this.#note(first, bytes);
+    this.#note(first, bytes);
     const number = await host.write(first * sectorBytes, bytes);
     assert.ok(number > 0, `write to ${host.name}: ${number} ${host.session.errorText}`);
-    for (const [at, sector] of sectors.entries())
-      sector.now = bytes.subarray(at * sectorBytes, (at + 1) * sectorBytes);
+    bytes.copy(this.#now, first * sectorBytes);
     // FUA
     if (this.#machine.random.chance(fuaChance)) await this.#until(host, number);
   }
@@ -86,22 +83,18 @@ export class WrittenDisk {
     const { random } = this.#machine;
     const effect = random.pick(['zero', 'hole', 'trim'] as const);
     const isAll = random.chance(0.1);
-    const { first, count } = isAll ? { first: 0, count: this.#sectors.length } : this.#range();
-    const zeroes = Buffer.alloc(count * sectorBytes);
-    const sectors = this.#note(first, zeroes);
-    const number = await this.host.clear(effect, first * sectorBytes, zeroes.length);
+    const { first, count } = isAll ? { first: 0, count: this.#sectors } : this.#range();
+    const cleared = Buffer.alloc(count * sectorBytes);
+    this.#note(first, cleared);
+    const number = await this.host.clear(effect, first * sectorBytes, cleared.length);
     assert.ok(number > 0, `clear: ${number} ${this.host.session.errorText}`);
-    if (effect !== 'trim') {
-      for (const sector of sectors) sector.now = Buffer.alloc(sectorBytes);
-      return;
+    const found = effect === 'trim' ? await this.#read(first, count) : cleared;
+    for (let at = 0; at < count; at += 1) {
+      const now = sectorOf(found, at);
+      if (!isZero(now) && !now.equals(sectorOf(this.#now, first + at)))
+        assert.fail(`sector ${first + at} after a TRIM`);
     }
-    const found = await this.#read(first, count);
-    for (const [at, sector] of sectors.entries()) {
-      const now = found.subarray(at * sectorBytes, (at + 1) * sectorBytes);
-      const isKept = now.equals(sector.now);
-      assert.ok(isKept || now.every((byte) => byte === 0), `sector ${first + at} after a TRIM`);
-      sector.now = now;
-    }
+    found.copy(this.#now, first * sectorBytes);
   }
 
   /** Several at once, also to the same blocks: any order will do. */
@@ -109,31 +102,27 @@ export class WrittenDisk {
     const machine = this.#machine;
     const { first } = this.#range();
     const hosts = Array.from({ length: 6 }, () => new TestHost(machine, this.host.name));
-    const count = Math.min(24, this.#sectors.length - first);
+    const count = Math.min(24, this.#sectors - first);
     const written = Array.from({ length: count }, (): Buffer[] => []);
     const works = hosts.map(async (host) => {
       const from = first + machine.random.int(count);
       const length = machine.random.between(1, first + count - from);
       const bytes = Buffer.from(machine.random.bytes(length * sectorBytes));
       this.#note(from, bytes);
-      for (let at = 0; at < length; at += 1)
-        written[from - first + at]?.push(bytes.subarray(at * sectorBytes, (at + 1) * sectorBytes));
+      for (let at = 0; at < length; at += 1) written[from - first + at]?.push(sectorOf(bytes, at));
       const number = await host.write(from * sectorBytes, bytes);
       assert.ok(number > 0, `write to ${host.name}: ${number} ${host.session.errorText}`);
     });
     await machine.run(Promise.all(works));
     for (const host of hosts) host.close();
     const found = await this.#read(first, count);
-    for (let at = 0; at < count; at += 1) {
-      const sector = must(this.#sectors[first + at], 'it is there');
-      const now = found.subarray(at * sectorBytes, (at + 1) * sectorBytes);
-      const possible = written[at] ?? [];
-      const isRight = (possible.length > 0 ? possible : [sector.now]).some((each) =>
-        each.equals(now),
-      );
+    for (const [at, possible] of written.entries()) {
+      const now = sectorOf(found, at);
+      if (possible.length === 0) possible.push(sectorOf(this.#now, first + at));
+      const isRight = possible.some((each) => each.equals(now));
       assert.ok(isRight, `sector ${first + at} after writes at once`);
-      sector.now = now;
     }
+    found.copy(this.#now, first * sectorBytes);
   }
 
   async flush(): Promise<void> {
@@ -150,47 +139,47 @@ export class WrittenDisk {
   async #until(host: TestHost, number: number): Promise<void> {
     host.session.requestDurable(number);
     await this.#machine.until(() => host.durable >= number);
-    for (const sector of this.#sectors) {
-      sector.sure = sector.now;
-      sector.maybe = [];
-    }
+    for (const sector of this.#maybe.keys())
+      sectorOf(this.#now, sector).copy(sectorOf(this.#sure, sector));
+    this.#maybe.clear();
   }
 
   async check(): Promise<void> {
-    const found = await this.#read(0, this.#sectors.length);
-    for (const [at, { now }] of this.#sectors.entries()) {
-      const read = found.subarray(at * sectorBytes, (at + 1) * sectorBytes);
-      assert.ok(read.equals(now), `sector ${at} of ${this.host.name}`);
-    }
+    const found = await this.#read(0, this.#sectors);
+    if (found.equals(this.#now)) return;
+    const at = found.findIndex((byte, position) => byte !== this.#now[position]);
+    assert.fail(`sector ${Math.floor(at / sectorBytes)} of ${this.host.name}`);
   }
 
   /** Behind a crash each sector is what it was when it was flushed, or anything later. */
   async adopt(): Promise<void> {
-    const found = await this.#read(0, this.#sectors.length);
+    const found = await this.#read(0, this.#sectors);
     let torn = 0;
-    for (const [at, sector] of this.#sectors.entries()) {
-      const now = found.subarray(at * sectorBytes, (at + 1) * sectorBytes);
-      const all = [sector.sure, ...sector.maybe];
+    for (let at = 0; at < this.#sectors; at += 1) {
+      const now = sectorOf(found, at);
+      const sure = sectorOf(this.#sure, at);
+      if (now.equals(sure)) continue;
+      const all = [sure, ...(this.#maybe.get(at) ?? [])];
       let isLegal = all.some((each) => each.equals(now));
       if (!isLegal && torn === 0) {
         // The process died within a write, of which a sector may be there in part.
         torn += 1;
         isLegal = all.some((each) => isTorn(now, each, all));
       }
-      assert.ok(isLegal, `sector ${at} of ${this.host.name} after a crash (block ${at >> 3})`);
-      sector.now = now;
-      sector.sure = now;
-      sector.maybe = [];
+      if (!isLegal)
+        assert.fail(`sector ${at} of ${this.host.name} after a crash (block ${at >> 3})`);
     }
+    found.copy(this.#now);
+    found.copy(this.#sure);
+    this.#maybe.clear();
   }
 
   /** A hole, or zeroes, is never told of what is none. */
   checkExtents(): void {
     for (const [block, state] of this.host.blockStates().entries()) {
       if (state === 0) continue;
-      const sectors = this.#sectors.slice(block * 8, block * 8 + 8);
-      const isZero = sectors.every(({ now }) => now.every((byte) => byte === 0));
-      assert.ok(isZero, `block ${block} is told to be zero`);
+      const isCleared = isZero(this.#now.subarray(block * blockBytes, (block + 1) * blockBytes));
+      assert.ok(isCleared, `block ${block} is told to be zero`);
     }
   }
 
@@ -200,9 +189,20 @@ export class WrittenDisk {
     const length = count * sectorBytes;
     await this.#machine.until(() => host.session.admitsRead(offset, length));
     const found = await host.read(offset, length);
-    assert.ok(Buffer.isBuffer(found), `${host.name}: ${String(found)} ${host.session.errorText}`);
+    if (typeof found === 'number') assert.fail(`${host.name}: ${found} ${host.session.errorText}`);
     return found;
   }
+}
+
+const zeroes = Buffer.alloc(blockBytes);
+
+/** At most a block. */
+function isZero(bytes: Buffer): boolean {
+  return bytes.equals(zeroes.subarray(0, bytes.length));
+}
+
+function sectorOf(bytes: Buffer, at: number): Buffer {
+  return bytes.subarray(at * sectorBytes, (at + 1) * sectorBytes);
 }
 
 /** It begins as the one and goes on as any other. */
