@@ -1,14 +1,15 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import type { GroupStatus, Status } from '../../src/control/schema-status.ts';
-import { must } from '../../src/platform/assert.ts';
+import { MiB } from '../../src/platform/limits.ts';
+import { type PastSystem, pastSystemsOf } from '../snapshots/past-systems.ts';
 import { Child, run, until as untilTrue } from '../support/children.ts';
-import { type CommandFailed, Daemon, program as jnbd } from '../support/daemon.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
+import { type CommandFailed, program as jnbd } from '../support/daemon.ts';
 import { program } from '../support/tools.ts';
 
 const qemuIo = program('qemu-io');
+const { start } = pastSystemsOf('rollback');
 
 interface RollbackResult {
   readonly result: string;
@@ -19,12 +20,7 @@ interface RollbackResult {
   readonly hosts: readonly string[];
 }
 
-async function statusOf(daemon: Daemon): Promise<GroupStatus> {
-  const status = (await daemon.client('status')) as Status;
-  return must(status.groups[0], 'there is a group');
-}
-
-async function io(daemon: Daemon, volume: string, ...commands: string[]) {
+async function io({ daemon }: PastSystem, volume: string, ...commands: string[]) {
   const all = commands.flatMap((command) => ['-c', command]);
   const mode = commands.every((command) => command.startsWith('read')) ? ['-r'] : [];
   const options = ['-f', 'raw', ...mode, ...all, daemon.uri(`g/${volume}`)];
@@ -37,275 +33,232 @@ function until(what: string, ask: () => Promise<boolean>): Promise<void> {
 }
 
 /** Everything that it is to hold: one pattern for each MiB. */
-async function holds(daemon: Daemon, volume: string, patterns: readonly number[]): Promise<void> {
+async function holds(
+  system: PastSystem,
+  volume: string,
+  patterns: readonly number[],
+): Promise<void> {
   const reads = patterns.map((pattern, at) => `read -P ${pattern} ${at}M 1M`);
-  const { code, output } = await io(daemon, volume, ...reads);
+  const { code, output } = await io(system, volume, ...reads);
   expect(output).not.toContain('Pattern verification failed');
   expect(output).not.toContain("can't open");
   expect(code).toBe(0);
 }
 
-async function write(daemon: Daemon, volume: string, patterns: readonly number[]): Promise<void> {
+async function write(
+  system: PastSystem,
+  volume: string,
+  patterns: readonly number[],
+): Promise<void> {
   const writes = patterns.map((pattern, at) => `write -P ${pattern} ${at}M 1M`);
-  expect(await io(daemon, volume, ...writes, 'flush')).toMatchObject({ code: 0 });
+  expect(await io(system, volume, ...writes, 'flush')).toMatchObject({ code: 0 });
 }
 
-function refused(daemon: Daemon, ...args: string[]): Promise<CommandFailed> {
+function refused({ daemon }: PastSystem, ...args: string[]): Promise<CommandFailed> {
   return daemon.client(...args).then(
     () => expect.unreachable(`jnbd ${args.join(' ')} was not refused`),
     (error: CommandFailed) => error,
   );
 }
 
-async function rollBack(daemon: Daemon, target: string, at: string, ...more: string[]) {
+async function rollBack({ daemon }: PastSystem, target: string, at: string, ...more: string[]) {
   return (await daemon.client('volume', 'rollback', target, '--at', at, ...more)) as RollbackResult;
 }
 
-async function withSystems(
-  name: string,
-  names: readonly string[],
-  run: (systems: Daemon[], directory: TemporaryDirectory) => Promise<void>,
-): Promise<void> {
-  const directory = temporaryDirectory(name);
-  const systems = await Promise.all(
-    names.map((each) =>
-      Daemon.start({ dataDirectory: join(directory.path, each), arguments: ['--name', each] }),
-    ),
-  );
-  try {
-    await run(systems, directory);
-  } finally {
-    for (const system of systems) await system.stop().catch(() => system.kill());
-    directory.remove();
-  }
+/** A command that goes on to the end of its daemon, or its own. */
+function beginRollback({ daemon }: PastSystem, at: number): Child {
+  const options = ['--at', String(at), '--force', '--data', daemon.dataDirectory];
+  return new Child(process.execPath, [jnbd, 'volume', 'rollback', 'g', ...options]);
 }
 
-async function prepare(daemon: Daemon, sizes: Record<string, string>): Promise<void> {
-  await daemon.client('group', 'create', 'g', '--journal-size', '256MiB');
-  for (const [volume, size] of Object.entries(sizes))
-    await daemon.client('volume', 'create', `g/${volume}`, '--size', size);
-  await daemon.client('group', 'configure', 'g', '--history', '1h');
+async function setCopyRate({ control }: PastSystem, copyRate: string): Promise<void> {
+  await control.change('group configure', { group: 'g', copyRate });
+}
+
+function pastIsKept(system: PastSystem): Promise<void> {
+  return until('the past is kept', async () => (await system.status()).history.fromTime !== null);
+}
+
+async function newestOf(system: PastSystem): Promise<number> {
+  return (await system.status()).watermarks.newest;
 }
 
 const first = [1, 2, 3, 4];
 const second = [5, 2, 6, 7];
+const history = ['--history', '1h'] as const;
+const long = Array.from({ length: 8 }, (_, at) => at + 1);
+const otherwise = long.map((pattern) => pattern + 20);
+/** With it that takes two seconds to gather, and one to write. */
+const gatheringRate = '8MiB';
+/** With it writing takes so long that it is met on the way. */
+const slowRate = '1MiB';
 
 describe.skipIf(qemuIo === undefined)('going back', { timeout: 180_000 }, () => {
   it('to a number, a time and a snapshot, with force, and back again', async () => {
-    await withSystems('rollback', ['one'], async ([one]) => {
-      const daemon = must(one, 'one');
-      await prepare(daemon, { a: '4MiB', b: '4MiB' });
-      await write(daemon, 'a', first);
-      await write(daemon, 'b', first);
-      const { newest } = (await statusOf(daemon)).watermarks;
-      const then = new Date().toISOString();
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      await daemon.client('snapshot', 'create', 'g@s');
-      await write(daemon, 'a', second);
-      await io(daemon, 'b', 'write -z -u 1M 3M', 'flush');
-      await daemon.client('volume', 'create', 'g/c', '--size', '1MiB');
-      const before = (await statusOf(daemon)).watermarks.newest;
+    const one = await start('one');
+    const { daemon } = one;
+    await one.createGroup('256MiB', { a: 4 * MiB, b: 4 * MiB });
+    // The window begins behind the first updates.
+    await daemon.client('group', 'configure', 'g', ...history);
+    await write(one, 'a', first);
+    await write(one, 'b', first);
+    const newest = await newestOf(one);
+    const then = new Date().toISOString();
+    await sleep(50);
+    await daemon.client('snapshot', 'create', 'g@s');
+    await write(one, 'a', second);
+    await io(one, 'b', 'write -z -u 1M 3M', 'flush');
+    await daemon.client('volume', 'create', 'g/c', '--size', '1MiB');
+    const before = await newestOf(one);
 
-      const unforced = await refused(daemon, 'volume', 'rollback', 'g', '--at', String(newest));
-      expect(unforced).toMatchObject({ code: 4 });
-      expect(unforced.stderr + unforced.stdout).toMatch(/takes back what \d+ updates .*--force/);
-      const dry = await rollBack(daemon, 'g', String(newest), '--dry-run');
-      expect(dry).toMatchObject({ result: 'would_be_done', to: newest, newer: ['c'] });
-      expect(dry.lost.updates).toBeGreaterThanOrEqual(before - newest);
-      expect(dry.lost.bytes).toBeGreaterThanOrEqual(7 * 1024 * 1024);
-      await holds(daemon, 'a', second);
+    const unforced = await refused(one, 'volume', 'rollback', 'g', '--at', String(newest));
+    expect(unforced).toMatchObject({ code: 4 });
+    expect(unforced.stderr + unforced.stdout).toMatch(/takes back what \d+ updates .*--force/);
+    const dry = await rollBack(one, 'g', String(newest), '--dry-run');
+    expect(dry).toMatchObject({ result: 'would_be_done', to: newest, newer: ['c'] });
+    expect(dry.lost.updates).toBeGreaterThanOrEqual(before - newest);
+    expect(dry.lost.bytes).toBeGreaterThanOrEqual(7 * MiB);
+    await holds(one, 'a', second);
 
-      expect(await rollBack(daemon, 'g/a', then, '--force')).toMatchObject({
-        result: 'done',
-        volumes: ['a'],
-      });
-      await holds(daemon, 'a', first);
-      await holds(daemon, 'b', [1, 0, 0, 0]);
-      expect(await rollBack(daemon, 'g/a', String(newest), '--force')).toMatchObject({
-        result: 'already_done',
-      });
-      expect(await rollBack(daemon, 'g', 'snapshot:s', '--force')).toMatchObject({
-        result: 'done',
-      });
-      await holds(daemon, 'b', first);
-      await rollBack(daemon, 'g', String(before), '--force');
-      await holds(daemon, 'a', second);
-      await holds(daemon, 'b', [1, 0, 0, 0]);
-      expect(
-        await refused(daemon, 'volume', 'rollback', 'g', '--at', '1', '--force'),
-      ).toMatchObject({ code: 4 });
-      expect(
-        await refused(daemon, 'volume', 'rollback', 'g/x', '--at', '1', '--force'),
-      ).toMatchObject({ code: 3 });
-      expect(
-        await refused(daemon, 'volume', 'rollback', 'g/c', '--at', String(newest), '--force'),
-      ).toMatchObject({ code: 4 });
-      expect(await refused(daemon, 'volume', 'rollback', 'g/a/b', '--at', '1')).toMatchObject({
-        code: 2,
-      });
+    expect(await rollBack(one, 'g/a', then, '--force')).toMatchObject({
+      result: 'done',
+      volumes: ['a'],
     });
+    await holds(one, 'a', first);
+    await holds(one, 'b', [1, 0, 0, 0]);
+    const again = await rollBack(one, 'g/a', String(newest), '--force');
+    expect(again).toMatchObject({ result: 'already_done' });
+    const toSnapshot = await rollBack(one, 'g', 'snapshot:s', '--force');
+    expect(toSnapshot).toMatchObject({ result: 'done' });
+    await holds(one, 'b', first);
+    await rollBack(one, 'g', String(before), '--force');
+    await holds(one, 'a', second);
+    await holds(one, 'b', [1, 0, 0, 0]);
+    const cases = [
+      ['g', '1', 4],
+      ['g/x', '1', 3],
+      ['g/c', String(newest), 4],
+      ['g/a/b', '1', 2],
+    ] as const;
+    for (const [target, at, code] of cases) {
+      const failed = await refused(one, 'volume', 'rollback', target, '--at', at, '--force');
+      expect(failed).toMatchObject({ code });
+    }
   });
 
   it('puts hosts out, keeps them out while it goes on, and goes on behind a SIGKILL', async () => {
-    await withSystems('rollback-kill', ['one'], async ([one], directory) => {
-      const daemon = must(one, 'one');
-      await prepare(daemon, { a: '24MiB' });
-      const before = Array.from({ length: 24 }, (_, at) => (at % 200) + 1);
-      await write(daemon, 'a', before);
-      const { newest } = (await statusOf(daemon)).watermarks;
-      await write(
-        daemon,
-        'a',
-        before.map((pattern) => pattern + 20),
-      );
-      // Slow enough to be met on the way.
-      await daemon.client('group', 'configure', 'g', '--copy-rate', '4MiB');
-      const host = new Child(qemuIo ?? '', [
-        '-f',
-        'raw',
-        '-c',
-        'read 0 4k',
-        '-c',
-        'sleep 60000',
-        daemon.uri('g/a'),
-      ]);
-      await until('a host is connected', async () => {
-        return ((await statusOf(daemon)).volumes[0]?.clients.length ?? 0) > 0;
-      });
-      const command = new Child(process.execPath, [
-        jnbd,
-        'volume',
-        'rollback',
-        'g',
-        '--at',
-        String(newest),
-        '--force',
-        '--data',
-        daemon.dataDirectory,
-      ]);
-      await until('it writes', async () => {
-        const { rollback } = await statusOf(daemon);
-        return rollback?.state === 'writing' && rollback.doneBytes > 0;
-      });
-      const status = await statusOf(daemon);
-      expect(status.volumes[0]).toMatchObject({ state: 'unused', clients: [] });
-      const outside = await io(daemon, 'a', 'read 0 4k');
-      expect(outside.code).not.toBe(0);
-      expect(outside.output).toContain('being rolled back to update');
-      expect(await refused(daemon, 'snapshot', 'create', 'g@s')).toMatchObject({ code: 4 });
-      expect(await refused(daemon, 'volume', 'resize', 'g/a', '--size', '128MiB')).toMatchObject({
-        code: 4,
-      });
-      await daemon.kill();
-      await command.exit;
-      host.signal('SIGKILL');
-      await host.exit;
-      await daemon.start();
-      expect((await io(daemon, 'a', 'read 0 4k')).code).not.toBe(0);
-      await daemon.client('wait', 'g', '--for', 'primary', '--timeout', '60s');
-      await holds(daemon, 'a', before);
-      expect(existsSync(join(directory.path, 'one/groups/g/rollbacks'))).toBe(false);
-      expect((await statusOf(daemon)).conditions).toEqual([]);
+    const one = await start('one');
+    const { daemon } = one;
+    await one.createGroup('256MiB', { a: long.length * MiB }, ...history);
+    await write(one, 'a', long);
+    const newest = await newestOf(one);
+    await write(one, 'a', otherwise);
+    await setCopyRate(one, gatheringRate);
+    const open = ['-f', 'raw', '-c', 'read 0 4k', '-c', 'sleep 60000', daemon.uri('g/a')];
+    const host = new Child(qemuIo ?? '', open);
+    await until('a host is connected', async () => {
+      return ((await one.status()).volumes[0]?.clients.length ?? 0) > 0;
     });
+    const command = beginRollback(one, newest);
+    await until('it writes', async () => (await one.status()).rollback?.state === 'writing');
+    await setCopyRate(one, slowRate);
+    await until('something is written', async () => {
+      return ((await one.status()).rollback?.doneBytes ?? 0) > 0;
+    });
+    expect((await one.status()).volumes[0]).toMatchObject({ state: 'unused', clients: [] });
+    const outside = await io(one, 'a', 'read 0 4k');
+    expect(outside.code).not.toBe(0);
+    expect(outside.output).toContain('being rolled back to update');
+    expect(await refused(one, 'snapshot', 'create', 'g@s')).toMatchObject({ code: 4 });
+    const resized = await refused(one, 'volume', 'resize', 'g/a', '--size', '128MiB');
+    expect(resized).toMatchObject({ code: 4 });
+    expect((await one.status()).rollback).toMatchObject({ state: 'writing' });
+    await daemon.kill();
+    await command.exit;
+    host.signal('SIGKILL');
+    await host.exit;
+    await daemon.start();
+    expect((await io(one, 'a', 'read 0 4k')).code).not.toBe(0);
+    await setCopyRate(one, 'unlimited');
+    await daemon.client('wait', 'g', '--for', 'primary', '--timeout', '60s');
+    await holds(one, 'a', long);
+    expect(existsSync(join(daemon.dataDirectory, 'groups/g/rollbacks'))).toBe(false);
+    expect((await one.status()).conditions).toEqual([]);
   });
 
   it('promotes a follower as of what it has applied, and another one follows it', async () => {
-    await withSystems('rollback-promote', ['one', 'two', 'three'], async ([one, two, three]) => {
-      const [a, b, c] = [must(one, 'one'), must(two, 'two'), must(three, 'three')];
-      await prepare(a, { v: '4MiB' });
-      for (const follower of [b, c]) {
-        await follower.client('follow', 'g', '--from', `http://127.0.0.1:${a.listenPort}`);
-        await follower.client('wait', 'g', '--for', 'synced', '--timeout', '60s');
-        await follower.client('group', 'configure', 'g', '--history', '1h');
-      }
-      await until('the past is kept', async () => {
-        return (await statusOf(b)).history.fromTime !== null;
-      });
-      await write(a, 'v', first);
-      const { newest } = (await statusOf(a)).watermarks;
-      await write(a, 'v', second);
-      for (const follower of [b, c])
-        await follower.client('wait', 'g', '--for', 'synced', '--timeout', '60s');
-      const last = (await statusOf(a)).watermarks.newest;
-      await a.kill();
-      const dry = (await b.client('promote', 'g', '--at', String(newest), '--dry-run')) as {
-        readonly rollback: { readonly to: number; readonly lost: { readonly updates: number } };
-      };
-      expect(dry.rollback).toMatchObject({ to: newest, lost: { updates: last - newest } });
-      await b.client('promote', 'g', '--at', String(newest));
-      await b.client('wait', 'g', '--for', 'primary', '--timeout', '60s');
-      await holds(b, 'v', first);
-      const promoted = await statusOf(b);
-      expect(promoted).toMatchObject({ role: 'primary', generation: 2 });
-      expect(promoted.watermarks.newest).toBeGreaterThan(last);
-      // Nothing was left out of the history: nobody has to be copied, or to go back.
-      await c.client('follow', 'g', '--from', `http://127.0.0.1:${b.listenPort}`);
-      await c.client('wait', 'g', '--for', 'synced', '--timeout', '60s');
-      await holds(c, 'v', first);
-      expect((await statusOf(c)).generation).toBe(2);
-      await a.start();
-      await a.client('follow', 'g', '--from', `http://127.0.0.1:${b.listenPort}`);
-      await a.client('wait', 'g', '--for', 'synced', '--timeout', '60s');
-      await holds(a, 'v', first);
-      for (const system of [a, b, c]) expect((await statusOf(system)).branches).toEqual([]);
-    });
+    const [a, b, c] = [await start('one'), await start('two'), await start('three')];
+    await a.createGroup('256MiB', { v: 4 * MiB }, ...history);
+    for (const follower of [b, c]) {
+      await follower.follow(a);
+      await follower.synced();
+      await follower.daemon.client('group', 'configure', 'g', ...history);
+    }
+    await pastIsKept(b);
+    await write(a, 'v', first);
+    const newest = await newestOf(a);
+    await write(a, 'v', second);
+    for (const follower of [b, c]) await follower.synced();
+    const last = await newestOf(a);
+    await a.daemon.kill();
+    const at = ['--at', String(newest)];
+    const dry = (await b.daemon.client('promote', 'g', ...at, '--dry-run')) as {
+      readonly rollback: { readonly to: number; readonly lost: { readonly updates: number } };
+    };
+    expect(dry.rollback).toMatchObject({ to: newest, lost: { updates: last - newest } });
+    await b.daemon.client('promote', 'g', ...at);
+    await b.daemon.client('wait', 'g', '--for', 'primary', '--timeout', '60s');
+    await holds(b, 'v', first);
+    const promoted = await b.status();
+    expect(promoted).toMatchObject({ role: 'primary', generation: 2 });
+    expect(promoted.watermarks.newest).toBeGreaterThan(last);
+    // Nothing was left out of the history: nobody has to be copied, or to go back.
+    await c.follow(b);
+    await c.synced();
+    await holds(c, 'v', first);
+    expect((await c.status()).generation).toBe(2);
+    await a.daemon.start();
+    await a.follow(b);
+    await a.synced();
+    await holds(a, 'v', first);
+    for (const system of [a, b, c]) expect((await system.status()).branches).toEqual([]);
   });
 
   it('goes on where a follower is promoted in the middle of it, if its own past reaches', async () => {
-    await withSystems('rollback-middle', ['one', 'two', 'three'], async ([one, two, three]) => {
-      const [a, b, c] = [must(one, 'one'), must(two, 'two'), must(three, 'three')];
-      const before = Array.from({ length: 24 }, (_, at) => (at % 200) + 1);
-      await prepare(a, { v: '24MiB' });
-      for (const follower of [b, c])
-        await follower.client('follow', 'g', '--from', `http://127.0.0.1:${a.listenPort}`);
-      await b.client('wait', 'g', '--for', 'synced', '--timeout', '60s');
-      await b.client('group', 'configure', 'g', '--history', '1h');
-      await until('the past is kept', async () => {
-        return (await statusOf(b)).history.fromTime !== null;
-      });
-      await write(a, 'v', before);
-      const { newest } = (await statusOf(a)).watermarks;
-      await write(
-        a,
-        'v',
-        before.map((pattern) => pattern + 20),
-      );
-      await a.client('group', 'configure', 'g', '--copy-rate', '4MiB');
-      for (const follower of [b, c])
-        await follower.client('wait', 'g', '--for', 'synced', '--timeout', '60s');
-      const command = new Child(process.execPath, [
-        jnbd,
-        'volume',
-        'rollback',
-        'g',
-        '--at',
-        String(newest),
-        '--force',
-        '--data',
-        a.dataDirectory,
-      ]);
-      await until('the followers know', async () => {
-        const [known, other] = [await statusOf(b), await statusOf(c)];
-        return known.rollback !== null && other.rollback !== null;
-      });
-      expect((await io(b, 'v', 'read 0 4k')).output).toContain('being rolled back to update');
-      await a.kill();
-      await command.exit;
-      // Without a window it can only be ended.
-      await c.client('promote', 'g', '--force');
-      await until('it says that it cannot go on', async () => {
-        return (await statusOf(c)).conditions.some(({ code }) => code === 'rollback_stopped');
-      });
-      expect((await io(c, 'v', 'read 0 4k')).code).not.toBe(0);
-      expect(await refused(c, 'volume', 'rollback', 'g', '--at', 'latest')).toMatchObject({
-        code: 4,
-      });
-      await rollBack(c, 'g', 'latest', '--force');
-      expect((await io(c, 'v', 'read 0 4k')).code).toBe(0);
-      expect((await statusOf(c)).conditions).toEqual([]);
-      await b.client('promote', 'g');
-      await b.client('wait', 'g', '--for', 'primary', '--timeout', '60s');
-      await holds(b, 'v', before);
+    const [a, b, c] = [await start('one'), await start('two'), await start('three')];
+    await a.createGroup('256MiB', { v: long.length * MiB }, ...history);
+    for (const follower of [b, c]) await follower.follow(a);
+    await b.synced();
+    await b.daemon.client('group', 'configure', 'g', ...history);
+    await pastIsKept(b);
+    await write(a, 'v', long);
+    const newest = await newestOf(a);
+    await write(a, 'v', otherwise);
+    await setCopyRate(a, gatheringRate);
+    for (const follower of [b, c]) await follower.synced();
+    const command = beginRollback(a, newest);
+    await until('it writes', async () => (await a.status()).rollback?.state === 'writing');
+    await setCopyRate(a, slowRate);
+    await until('the followers know', async () => {
+      const [known, other] = [await b.status(), await c.status()];
+      return known.rollback !== null && other.rollback !== null;
     });
+    expect((await io(b, 'v', 'read 0 4k')).output).toContain('being rolled back to update');
+    await a.daemon.kill();
+    await command.exit;
+    // Without a window it can only be ended.
+    await c.daemon.client('promote', 'g', '--force');
+    await until('it says that it cannot go on', async () => {
+      return (await c.status()).conditions.some(({ code }) => code === 'rollback_stopped');
+    });
+    expect((await io(c, 'v', 'read 0 4k')).code).not.toBe(0);
+    const unforced = await refused(c, 'volume', 'rollback', 'g', '--at', 'latest');
+    expect(unforced).toMatchObject({ code: 4 });
+    await rollBack(c, 'g', 'latest', '--force');
+    expect((await io(c, 'v', 'read 0 4k')).code).toBe(0);
+    expect((await c.status()).conditions).toEqual([]);
+    await b.daemon.client('promote', 'g');
+    await b.daemon.client('wait', 'g', '--for', 'primary', '--timeout', '60s');
+    await holds(b, 'v', long);
   });
 });

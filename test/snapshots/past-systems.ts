@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, onTestFinished } from 'vitest';
 import { ControlClient } from '../../src/control/client.ts';
 import type { GroupStatus } from '../../src/control/schema-status.ts';
 import { NbdClient } from '../../src/nbd/client.ts';
@@ -7,7 +8,9 @@ import { must } from '../../src/platform/assert.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import type { FuzzRandom } from '../fuzz/fuzz-random.ts';
 import { until } from '../support/children.ts';
-import { Daemon } from '../support/daemon.ts';
+import type { Daemon } from '../support/daemon.ts';
+import { systemsOf } from '../support/systems.ts';
+import { RecordedHistory } from './recorded-history.ts';
 
 export const volumesBytes = { v: 4 * MiB, w: MiB + 512 } as const;
 
@@ -18,41 +21,29 @@ const depth = 4;
 const sectorBytes = 512;
 const writeBytesMax = 32 * KiB;
 
-/** A daemon, the built program, that has group g. */
+/** A daemon, the built program, that has group g, or is to have it. */
 export class PastSystem {
   readonly name: string;
   readonly daemon: Daemon;
   readonly control: ControlClient;
 
-  private constructor(name: string, daemon: Daemon) {
+  constructor(name: string, daemon: Daemon) {
     this.name = name;
     this.daemon = daemon;
     this.control = new ControlClient({ kind: 'directory', directory: daemon.dataDirectory });
   }
 
-  static async start(directory: string, name: string): Promise<PastSystem> {
-    const dataDirectory = join(directory, name);
-    return new PastSystem(name, await Daemon.start({ dataDirectory, arguments: ['--name', name] }));
-  }
-
-  /** The primary of a new group of both volumes. */
-  static async primary(
-    directory: string,
-    name: string,
+  /** A new group of these volumes, by name. */
+  async createGroup(
     journalSize: string,
+    volumes: Record<string, number>,
     ...settings: string[]
-  ): Promise<PastSystem> {
-    const system = await PastSystem.start(directory, name);
-    const { daemon } = system;
+  ): Promise<void> {
+    const { daemon } = this;
     await daemon.client('group', 'create', 'g', '--journal-size', journalSize);
     if (settings.length > 0) await daemon.client('group', 'configure', 'g', ...settings);
-    for (const [volume, bytes] of Object.entries(volumesBytes))
+    for (const [volume, bytes] of Object.entries(volumes))
       await daemon.client('volume', 'create', `g/${volume}`, '--size', String(bytes));
-    return system;
-  }
-
-  get journalDirectory(): string {
-    return join(this.daemon.dataDirectory, 'groups/g/journal');
   }
 
   volumePath(id: number): string {
@@ -67,6 +58,11 @@ export class PastSystem {
 
   async status(): Promise<GroupStatus> {
     return must((await this.control.status()).groups[0], `${this.name} has a group`);
+  }
+
+  /** It has all that its source had, and kept. */
+  async synced(): Promise<void> {
+    await this.daemon.client('wait', 'g', '--for', 'synced', '--timeout', `${waitSeconds}s`);
   }
 
   /** Everything up to `number` is in the volumes here, which hosts may read. */
@@ -116,6 +112,35 @@ export class PastSystem {
       await client.close();
     }
   }
+}
+
+/** The systems of a test. */
+export interface PastSystems {
+  /** In the order in which they were started. */
+  readonly all: readonly PastSystem[];
+  readonly start: (name: string) => Promise<PastSystem>;
+}
+
+/** They are new ones for each test of the file. */
+export function pastSystemsOf(topic: string): PastSystems {
+  const startDaemon = systemsOf(topic);
+  const all: PastSystem[] = [];
+  afterEach(() => {
+    all.length = 0;
+  });
+  const start = async (name: string): Promise<PastSystem> => {
+    const system = new PastSystem(name, await startDaemon(name));
+    all.push(system);
+    return system;
+  };
+  return { all, start };
+}
+
+/** What the journal of a primary says, to the end of the test. */
+export function historyOf({ daemon }: PastSystem): RecordedHistory {
+  const history = new RecordedHistory(join(daemon.dataDirectory, 'groups/g/journal'));
+  onTestFinished(() => history.close());
+  return history;
 }
 
 /** Hosts of both volumes that write, zero and trim at random, until they are to end or their connection does. */

@@ -1,31 +1,24 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { must } from '../../src/platform/assert.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import { NbdClient } from '../../src/nbd/client.ts';
 import { FuzzRandom } from '../fuzz/fuzz-random.ts';
-import { build } from '../support/built-program.ts';
 import { until } from '../support/children.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
-import { PastLoad, PastSystem, volumesBytes } from './past-systems.ts';
-import { RecordedHistory } from './recorded-history.ts';
+import {
+  historyOf,
+  PastLoad,
+  type PastSystem,
+  pastSystemsOf,
+  volumesBytes,
+} from './past-systems.ts';
+import type { RecordedHistory } from './recorded-history.ts';
 
 const rounds = 10;
 const snapshotsMax = 6;
 
-let directory: TemporaryDirectory;
-const systems: PastSystem[] = [];
-let history: RecordedHistory | undefined;
-
-beforeAll(build, 240_000);
-
-afterEach(async () => {
-  history?.close();
-  history = undefined;
-  for (const { daemon } of systems.splice(0)) await daemon.kill();
-  directory.remove();
-});
+const { all: systems, start } = pastSystemsOf('snapshots');
 
 /** Everybody has all that the primary has, and every snapshot there is, which holds what it has to, at the same addresses. */
 async function compare(recorded: RecordedHistory): Promise<void> {
@@ -72,24 +65,21 @@ function expectSame(contents: Buffer, expected: Buffer, what: string): void {
   expect.fail(`${what} differs from byte ${at} on, of ${contents.length} and ${expected.length}`);
 }
 
-async function begin(purpose: string): Promise<{ primary: PastSystem; recorded: RecordedHistory }> {
-  directory = temporaryDirectory(purpose);
+async function begin(): Promise<{ primary: PastSystem; recorded: RecordedHistory }> {
+  const primary = await start('one');
   const settings = ['--sync-timeout', '500ms', '--on-sync-loss', 'degrade'];
-  const primary = await PastSystem.primary(directory.path, 'one', '64MiB', ...settings);
-  systems.push(primary);
-  history = new RecordedHistory(primary.journalDirectory);
-  return { primary, recorded: history };
+  await primary.createGroup('64MiB', volumesBytes, ...settings);
+  return { primary, recorded: historyOf(primary) };
 }
 
 async function join(name: string, ...options: string[]): Promise<PastSystem> {
-  const system = await PastSystem.start(directory.path, name);
-  systems.push(system);
+  const system = await start(name);
   await system.follow(must(systems[0], 'there is a primary'), ...options);
   return system;
 }
 
 it('a snapshot is the same on all systems, whoever is killed while it is made, kept or deleted', async () => {
-  const { primary, recorded } = await begin('snapshots');
+  const { primary, recorded } = await begin();
   await join('two', '--sync');
   await join('three');
   const random = new FuzzRandom(20);
@@ -129,7 +119,7 @@ it('a snapshot is the same on all systems, whoever is killed while it is made, k
 });
 
 it('a system that was left behind has the same snapshots when it is back', async () => {
-  const { primary, recorded } = await begin('snapshots-behind');
+  const { primary, recorded } = await begin();
   const three = await join('three');
   const random = new FuzzRandom(21);
   const load = await PastLoad.begin(random, primary);

@@ -6,7 +6,7 @@ import { must } from '../../src/platform/assert.ts';
 import { jnbd } from '../support/built-program.ts';
 import { until } from '../support/children.ts';
 import type { Daemon } from '../support/daemon.ts';
-import { groupOf, systemsOf } from '../interop/follow/systems.ts';
+import { groupOf, systemsOf } from '../support/systems.ts';
 import { flipBit, volumeFile } from './verified-pair.ts';
 
 const start = systemsOf('checksums');

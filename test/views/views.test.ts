@@ -1,11 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { must } from '../../src/platform/assert.ts';
 import { FuzzRandom } from '../fuzz/fuzz-random.ts';
-import { PastLoad, PastSystem } from '../snapshots/past-systems.ts';
-import { RecordedHistory } from '../snapshots/recorded-history.ts';
-import { build } from '../support/built-program.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../support/temporary.ts';
+import {
+  historyOf,
+  PastLoad,
+  type PastSystem,
+  pastSystemsOf,
+  volumesBytes,
+} from '../snapshots/past-systems.ts';
+import type { RecordedHistory } from '../snapshots/recorded-history.ts';
 
 const positions = 200;
 /** One system is killed in the middle of every so many. */
@@ -14,17 +18,7 @@ const pauseMillisecondsMax = 60;
 /** Of hosts, so that the journal has room for all that they write. */
 const writePauseMilliseconds = 20;
 
-let directory: TemporaryDirectory;
-const systems: PastSystem[] = [];
-let history: RecordedHistory | undefined;
-
-beforeAll(build, 240_000);
-
-afterEach(async () => {
-  history?.close();
-  for (const { daemon } of systems.splice(0)) await daemon.kill();
-  directory.remove();
-});
+const { all: systems, start } = pastSystemsOf('views');
 
 /** A view that is there, and what it shows. */
 interface Shown {
@@ -44,13 +38,10 @@ async function expectShown(recorded: RecordedHistory, { system, name, number }: 
 }
 
 it('any instant of the window is shown as it was, by all systems, while hosts write and daemons are killed', async () => {
-  directory = temporaryDirectory('views');
-  const primary = await PastSystem.primary(directory.path, 'one', '1GiB', '--history', '1h');
-  systems.push(primary);
-  const recorded = new RecordedHistory(primary.journalDirectory);
-  history = recorded;
-  const second = await PastSystem.start(directory.path, 'two');
-  systems.push(second);
+  const primary = await start('one');
+  await primary.createGroup('1GiB', volumesBytes, '--history', '1h');
+  const recorded = historyOf(primary);
+  const second = await start('two');
   await second.follow(primary);
   await second.daemon.client('group', 'configure', 'g', '--history', '1h');
   const random = new FuzzRandom(30);

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { NbdClient } from '../../../src/nbd/client.ts';
 import { jnbd } from '../../support/built-program.ts';
 import { until } from '../../support/children.ts';
-import { groupOf, systemsOf } from './systems.ts';
+import { groupOf, systemsOf } from '../../support/systems.ts';
 
 const start = systemsOf('ahead');
 

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import type { Status } from '../../../src/control/schema-status.ts';
 import { systemNameOf } from '../../../src/group/catalog/names.ts';
 import type { CommandFailed, Daemon } from '../../support/daemon.ts';
-import { groupOf, systemsOf } from './systems.ts';
+import { groupOf, systemsOf } from '../../support/systems.ts';
 
 const start = systemsOf('names', () => []);
 

@@ -4,7 +4,7 @@ import { must } from '../../../src/platform/assert.ts';
 import { MiB } from '../../../src/platform/limits.ts';
 import { sleep, until } from '../../support/children.ts';
 import type { Daemon } from '../../support/daemon.ts';
-import { groupOf, systemsOf } from './systems.ts';
+import { groupOf, systemsOf } from '../../support/systems.ts';
 
 const start = systemsOf('silent');
 

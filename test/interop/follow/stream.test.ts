@@ -4,7 +4,7 @@ import { NbdClient } from '../../../src/nbd/client.ts';
 import { must } from '../../../src/platform/assert.ts';
 import { until } from '../../support/children.ts';
 import type { CommandFailed, Daemon } from '../../support/daemon.ts';
-import { groupOf, systemsOf } from './systems.ts';
+import { groupOf, systemsOf } from '../../support/systems.ts';
 
 const start = systemsOf('stream');
 

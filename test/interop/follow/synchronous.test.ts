@@ -4,7 +4,7 @@ import { NbdClient } from '../../../src/nbd/client.ts';
 import { NBD_CMD_READ, NBD_CMD_WRITE } from '../../../src/nbd/wire.ts';
 import { until } from '../../support/children.ts';
 import type { Daemon } from '../../support/daemon.ts';
-import { groupOf, systemsOf } from './systems.ts';
+import { groupOf, systemsOf } from '../../support/systems.ts';
 
 const block = 4096;
 const shutdown = 108;

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach } from 'vitest';
-import type { GroupStatus, Status } from '../../../src/control/schema-status.ts';
-import { must } from '../../../src/platform/assert.ts';
-import { build } from '../../support/built-program.ts';
-import { Daemon } from '../../support/daemon.ts';
-import { temporaryDirectory, type TemporaryDirectory } from '../../support/temporary.ts';
+import type { GroupStatus, Status } from '../../src/control/schema-status.ts';
+import { must } from '../../src/platform/assert.ts';
+import { build } from './built-program.ts';
+import { Daemon } from './daemon.ts';
+import { temporaryDirectory, type TemporaryDirectory } from './temporary.ts';
 
 /** Starts a system named so; the same name again is the same system. */
 export type StartSystem = (name: string, ...args: string[]) => Promise<Daemon>;
