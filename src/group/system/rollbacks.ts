@@ -141,7 +141,7 @@ export class Rollbacks {
       const { volumes } = await this.estimate(group, 'all', number);
       const rollback = await this.#stage(group, volumes, number);
       if (!rollback) return undefined;
-      await rollback.leaveStage();
+      await rollback.close();
       const { plan, to } = rollback;
       return { plan, to, volumes: volumes.map(({ catalog }) => catalog.id) };
     } finally {
@@ -195,12 +195,15 @@ export class Rollbacks {
       rollback.stop(new JnbdError('request_aborted', 'the command was stopped'));
     signal?.addEventListener('abort', abort);
     if (signal?.aborted) abort();
+    let isWanted = false;
     try {
       const differs = await this.#track(rollback, reached, () => gather(rollback));
-      if (differs || standingRollback(group.catalog.volumes)) return rollback;
-      await rollback.giveUp();
+      isWanted = differs || standingRollback(group.catalog.volumes) !== undefined;
+      if (isWanted) return rollback;
+      await rollback.close();
       return undefined;
     } finally {
+      if (!isWanted) this.#removeStages(group);
       signal?.removeEventListener('abort', abort);
     }
   }
@@ -210,7 +213,8 @@ export class Rollbacks {
       await staged.begin();
     } catch (error) {
       // Where the journal failed only the next start knows whether it has begun.
-      if (group.state === 'normal') await staged.giveUp();
+      await staged.close();
+      if (group.state === 'normal') this.#removeStages(group);
       throw error;
     }
     this.#event('rollback_begun', group, `is being rolled back to update ${staged.to}`);
@@ -262,7 +266,10 @@ export class Rollbacks {
     if (group.state === 'normal') this.#removeStages(group);
   }
 
+  /** All that was gathered for no plan that stands. Nobody gathers anything now, or it would be gone. */
   #removeStages(group: Group): void {
+    // Another one has its files now, and removes what is left when it is opened.
+    if (this.#system.groups.get(group.name) !== group) return;
     const plan = standingRollback(group.catalog.volumes)?.plan;
     try {
       removeStages(this.#system.disk, this.#system.filesOf(group), plan);
@@ -313,6 +320,7 @@ export class Rollbacks {
   #cannot(group: Group, standing: RollbackPlan, why: string): void {
     // Somebody has stopped it.
     if (group.refusesWrites || this.#isClosed || this.#claimed.has(group)) return;
+    this.#removeStages(group);
     const { name, conditions } = group;
     this.#failedAt.set(group, this.#deps.clock.monotonicMilliseconds());
     const names = shownVolumes(group.volumes)

@@ -110,26 +110,21 @@ export class RollbackStage {
   async close(): Promise<void> {
     await Promise.all([...this.#stores.values()].map((store) => store.close()));
   }
-
-  /** Throws system errors; what is left then goes when the group is opened. */
-  async remove(): Promise<void> {
-    await this.close();
-    removeStage(this.#disk, this.#directory);
-    const all = this.#directory.slice(0, this.#directory.lastIndexOf('/'));
-    if (this.#disk.listSync(all).length === 0) this.#disk.removeDirectorySync(all);
-  }
 }
 
 function directoryOf(files: GroupFiles, plan: string): string {
   return `${files.rollbacks}/${plan}`;
 }
 
-/** All but that of a plan that stands. Throws system errors. */
+/** All that are closed but that of a plan that stands, if it was sealed. Throws system errors. */
 export function removeStages(disk: Disk, files: GroupFiles, plan?: string): void {
-  if (!disk.isDirectorySync(files.rollbacks)) return;
-  for (const name of disk.listSync(files.rollbacks))
-    if (name !== plan) removeStage(disk, `${files.rollbacks}/${name}`);
-  if (plan === undefined) disk.removeDirectorySync(files.rollbacks);
+  const all = files.rollbacks;
+  if (!disk.isDirectorySync(all)) return;
+  for (const name of disk.listSync(all)) {
+    const isWanted = name === plan && disk.existsSync(`${all}/${name}/${entryFile}`);
+    if (!isWanted) removeStage(disk, `${all}/${name}`);
+  }
+  if (disk.listSync(all).length === 0) disk.removeDirectorySync(all);
 }
 
 /** The entry goes first, so that a crash leaves no stage without its contents. */

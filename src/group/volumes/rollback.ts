@@ -1,7 +1,7 @@
 import { assert } from '../../platform/assert.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
-import { JnbdError, refusedBySystem, systemErrorCode } from '../../platform/errors.ts';
+import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
 import { describeRollbacks, type Volume } from '../apply/volume.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { type RollbackChange, standingRollback } from '../catalog/rollback.ts';
@@ -80,8 +80,8 @@ export class Rollback {
   }
 
   /**
-   * Gathers what they are to hold. False: they hold it. Rejects with JnbdError, and then nothing is left of it: no room
-   * for it is disk_full, what cannot be read any more state_refuses or record_unreadable.
+   * Gathers what they are to hold. False: they hold it. Rejects with JnbdError, and then what there is of it is worth
+   * nothing: no room for it is disk_full, what cannot be read any more state_refuses or record_unreadable.
    */
   async stage(target: RollbackTarget): Promise<boolean> {
     const { disk, clock, files } = this.#surroundings;
@@ -102,8 +102,7 @@ export class Rollback {
       this.#check();
       return this.#storedBytes() > 0;
     } catch (error) {
-      await this.#dropStage();
-      this.#become('stopped');
+      await this.close();
       throw refusedBySystem(error, 'write_failed', 'cannot gather what volumes held') ?? error;
     }
   }
@@ -115,16 +114,11 @@ export class Rollback {
     return this.#stage !== undefined;
   }
 
-  /** It is not wanted, before it began. */
-  async giveUp(): Promise<void> {
-    await this.#dropStage();
-    if (this.#state === 'staging') this.#become('stopped');
-  }
-
-  /** What was gathered is used by whoever finds it in the files. */
-  async leaveStage(): Promise<void> {
+  /** Nothing more is done here. What was gathered is used, or removed, by whoever finds it in the files. */
+  async close(): Promise<void> {
+    if (this.#state !== 'ended') this.#become('stopped');
     await this.#stage?.close();
-    this.#become('stopped');
+    this.#stage = undefined;
   }
 
   /**
@@ -152,13 +146,10 @@ export class Rollback {
     try {
       for (const volume of this.volumes) await this.#write(volume);
       await this.#end();
-    } catch (error) {
-      this.#become('stopped');
-      await this.#stage?.close();
-      throw error;
+      this.#become('ended');
+    } finally {
+      await this.close();
     }
-    this.#become('ended');
-    await this.#dropStage();
   }
 
   async #write(volume: Volume): Promise<void> {
@@ -263,16 +254,6 @@ export class Rollback {
     if (isReading || !group.refusesWrites) return;
     const text = `the rollback of group ${group.name} stops here: ${group.failureText}`;
     throw new JnbdError('state_refuses', text);
-  }
-
-  async #dropStage(): Promise<void> {
-    try {
-      await this.#stage?.remove();
-    } catch (error) {
-      // It goes when the group is opened.
-      if (systemErrorCode(error) === undefined) throw error;
-    }
-    this.#stage = undefined;
   }
 
   #become(state: RollbackState): void {

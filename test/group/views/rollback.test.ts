@@ -137,6 +137,8 @@ test('a stage that is not complete any more is made anew of the own past', async
   const [plan] = machine.disk.listSync(all);
   machine.disk.removeFileSync(`${all}/${plan}/stage`);
   model.watch();
+  // The rest of it is worth nothing.
+  expect(machine.disk.existsSync(all)).toBe(false);
   const before = machine.clock.monotonicMilliseconds();
   await model.settle();
   // At once, and not when it is tried again.
@@ -144,6 +146,24 @@ test('a stage that is not complete any more is made anew of the own past', async
   await model.checkAll();
   expect(model.counts.resumed).toBe(1);
   expect(machine.disk.existsSync(all)).toBe(false);
+});
+
+test('what cannot be gathered takes no space', async () => {
+  const model = await started('no past');
+  const { machine } = model;
+  for (let at = 0; at < 10; at += 1) await model.write();
+  await model.flush();
+  const to = machine.group().watermarks.newest;
+  for (let at = 0; at < 60; at += 1) await model.write();
+  await model.flush();
+  const { faults } = machine.machine;
+  const path = '/data/groups/g/rollbacks';
+  faults.add({ kind: 'no_space', operation: 'write', path, nth: 4, times: 1000 });
+  await expect(model.rollBack(to)).rejects.toMatchObject({ code: 'disk_full' });
+  faults.clear();
+  expect(machine.disk.existsSync(path)).toBe(false);
+  expect(await model.rollBack(to)).toBe(true);
+  await model.checkAll();
 });
 
 test('to a snapshot of a volume that ended within a block and grew', async () => {
