@@ -285,7 +285,7 @@ export class GroupHistory {
 
   #begun(base: KeptBase): void {
     const before = this.#bases.at(-1);
-    if (before) before.bytes = baseBytes(this.#deps.disk, before.directory);
+    if (before) before.bytes = baseBytes(this.#deps.disk, before.directory, before.bytes);
     this.#open = new BaseBits(this.#deps.disk, base.directory);
     if (before) this.#users.baseBegan(this.#open);
     this.#bases.push(base);
@@ -322,7 +322,7 @@ export class GroupHistory {
   #tick(): void {
     this.#timer = this.#deps.clock.after(tickMilliseconds, () => this.#tick());
     const newest = this.#bases.at(-1);
-    if (newest) newest.bytes = baseBytes(this.#deps.disk, newest.directory);
+    if (newest) newest.bytes = baseBytes(this.#deps.disk, newest.directory, newest.bytes);
     this.considered();
     this.#trim();
     this.#notices.look(this.#bases);

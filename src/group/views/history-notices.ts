@@ -76,6 +76,8 @@ export class HistoryNotices {
     const { catalog, name, conditions } = this.#group;
     const { history } = catalog;
     const [oldest] = bases;
+    if (history === undefined)
+      conditions.clear(name, 'history_failed', `group ${name} promises no history`);
     if (history?.kind !== 'time' || !oldest) {
       this.#shortened = history === undefined ? '' : this.#shortened;
       conditions.clear(name, 'history_short', `group ${name} promises no time`);

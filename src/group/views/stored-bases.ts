@@ -1,6 +1,6 @@
 import { type Base, connected } from '../../history/bases.ts';
 import type { Disk } from '../../platform/disk.ts';
-import { JnbdError } from '../../platform/errors.ts';
+import { JnbdError, systemErrorCode } from '../../platform/errors.ts';
 import { basePath, removeBase } from '../../volume/base-work.ts';
 import type { CatalogVolume } from '../catalog/catalog.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
@@ -42,14 +42,25 @@ export function removeBases(disk: Disk, files: GroupFiles, kept: readonly Base[]
     removeBase(disk, `${files.history}/${name}`);
 }
 
-/** On disk. */
-export function baseBytes(disk: Disk, directory: string): number {
-  if (!disk.isDirectorySync(directory)) return 0;
-  let bytes = 0;
-  for (const name of disk.listSync(directory)) {
-    const file = disk.openSync(`${directory}/${name}`, 'read', 'volume');
-    bytes += file.allocatedBytesSync();
+/** On disk; `known` where the disk does not tell now. */
+export function baseBytes(disk: Disk, directory: string, known = 0): number {
+  try {
+    if (!disk.isDirectorySync(directory)) return 0;
+    let bytes = 0;
+    for (const name of disk.listSync(directory))
+      bytes += allocatedBytes(disk, `${directory}/${name}`);
+    return bytes;
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+    return known;
+  }
+}
+
+function allocatedBytes(disk: Disk, path: string): number {
+  const file = disk.openSync(path, 'read', 'volume');
+  try {
+    return file.allocatedBytesSync();
+  } finally {
     file.closeSync();
   }
-  return bytes;
 }

@@ -198,3 +198,27 @@ test('what cannot be saved ends the history, and hosts go on', async () => {
   expect(conditions.list().map(({ code }) => code)).not.toContain('history_failed');
   await model.checkAll();
 });
+
+test('a disk that does not tell how much the past takes ends nothing', async () => {
+  const model = new ViewModel('untold', [{ name: 'a', sizeBytes: 2 * MiB }]);
+  const { machine } = model;
+  await model.start({ journalCapacityBytes: 256 * MiB });
+  model.configure(hour);
+  await model.beginBase();
+  for (let at = 0; at < 2 * MiB; at += 128 * KiB)
+    await model.host('a').write(at, machine.random.bytes(128 * KiB));
+  await machine.pass(3000);
+  const { bytes } = model.past.history;
+  const { faults } = machine.machine;
+  faults.add({
+    kind: 'read_error',
+    operation: 'read',
+    path: '/data/groups/g/history',
+    times: 1000,
+  });
+  await machine.pass(3000);
+  expect(machine.group().state).toBe('normal');
+  expect(model.past.history.bytes).toBe(bytes);
+  faults.clear();
+  await model.checkAll();
+});
