@@ -32,7 +32,7 @@ export function followingOf(
         force,
         at,
         by: rollbacks,
-        waitMilliseconds: promotionMillisecondsMax,
+        waitMilliseconds: at === undefined ? promotionMillisecondsMax : 0,
       }),
     upstream(group) {
       const follower = followed.find(group);

@@ -176,10 +176,10 @@ export class FollowedGroups implements SystemWatcher {
     if (group.role === 'primary' && !(wish.force && isContested(group))) return false;
     this.#stopFollower(group);
     try {
-      const { at, waitMilliseconds = 0 } = wish;
-      if (at === undefined) await untilPromotable(group, this.#system.systemId, waitMilliseconds);
-      // Another command may have let it go on.
+      await untilPromotable(group, this.#system.systemId, wish.waitMilliseconds ?? 0);
+      // Another command may have let it go on, or was first.
       this.#stopFollower(group);
+      if (group.role === 'primary' && !isContested(group)) return false;
       const promoted = await promoteHere(this.#system, group, wish);
       const text = `group ${name} is primary here from update ${promoted.watermarks.newest + 1} on`;
       this.#tell('promoted', promoted, text);

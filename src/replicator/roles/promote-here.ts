@@ -12,7 +12,7 @@ export interface PromotionWish {
   readonly at?: number | undefined;
   /** Where `at` is in the volumes already, they may go back to it behind the promotion. */
   readonly by?: Rollbacks;
-  /** Without `at`: so long at most it is waited for what only takes a moment. Left out: not at all. */
+  /** So long at most it is waited for what only takes a moment, without `at`: apply goes on. Left out: not at all. */
   readonly waitMilliseconds?: number;
 }
 

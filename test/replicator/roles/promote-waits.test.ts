@@ -71,3 +71,15 @@ test('what lets it follow meanwhile does not make a primary that receives', asyn
   expect(beta.status()).toMatchObject({ role: 'primary', upstream: null });
   expect(beta.group().watermarks.newest).toBe(newest);
 });
+
+test('of two commands that wait one makes it the primary', async () => {
+  const { beta, driver, trial } = await copied('twice');
+  const { control } = beta.daemon.composed;
+  const call = { signal: new AbortController().signal, progress: () => undefined };
+  const promote = () => control.change('/verbs/promote', { group: 'g', force: true }, call);
+  const both = [promote(), promote()];
+  trial.fleet.clock.after(1000, () => driver.hold(false));
+  const results = (await beta.run(Promise.all(both))) as { readonly result: string }[];
+  expect(results.map(({ result }) => result).sort()).toEqual(['already_done', 'done']);
+  expect(beta.status()).toMatchObject({ role: 'primary', generation: 2 });
+});
