@@ -185,9 +185,9 @@ async function suspendOrResume(campaign: FleetCampaign): Promise<void> {
 
 /** Somebody's disk fails now and then, for a while. */
 async function failDisk(campaign: FleetCampaign): Promise<void> {
-  const { random } = campaign;
-  const member = random.pick(campaign.serving);
-  if (!member) return;
+  const { random, serving } = campaign;
+  if (serving.length === 0) return;
+  const member = random.pick(serving);
   campaign.troubled.add(member);
   const { faults } = member.system.machine;
   const times = random.pick([1, 3, 100]);
