@@ -4,14 +4,14 @@ import type { FleetMember } from './fleet-member.ts';
 /** What a member shows of each volume is what was written up to one update number, the one it has. */
 export async function checkContents(campaign: FleetCampaign, member: FleetMember): Promise<void> {
   const { group } = member;
-  if (!group || group.state !== 'normal' || !isComplete(member)) return;
-  // Nobody is to use what it shows.
-  if (group.role === 'diverged') return;
+  if (!group || !isShown(member)) return;
   const { newest } = group.watermarks;
   member.image.moveTo(group.catalog.lineage, newest);
   for (const { catalog, state } of group.volumes.values()) {
     if (state !== 'normal' || catalog.journalOnly) continue;
     const expected = member.image.volumes.get(catalog.id);
+    // What the one before waited for may have changed that.
+    if (!isShown(member)) return;
     // A change of the catalog is on its way.
     if (expected?.length !== catalog.sizeBytes) continue;
     const found = await read(campaign, member, catalog.name, catalog.sizeBytes);
@@ -23,6 +23,12 @@ export async function checkContents(campaign: FleetCampaign, member: FleetMember
     }
     campaign.counter.count('volume compared');
   }
+}
+
+/** What it shows is of one instant, and somebody is to use it. */
+function isShown(member: FleetMember): boolean {
+  const { group } = member;
+  return group?.state === 'normal' && group.role !== 'diverged' && isComplete(member);
 }
 
 /** It has contents of one instant. */
