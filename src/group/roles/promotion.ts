@@ -13,6 +13,8 @@ export interface PromotionObstacle {
   readonly text: string;
   /** `--force` takes the loss that the text tells of; without it there is nothing to lose, only to wait for. */
   readonly isForcible: boolean;
+  /** It ends by itself, in a moment. */
+  readonly isPassing?: boolean;
 }
 
 /**
@@ -49,7 +51,11 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
     return { text, isForcible: true };
   }
   if (durable < newest)
-    return { text: `updates up to ${newest} are not durable yet`, isForcible: false };
+    return {
+      text: `updates up to ${newest} are not durable yet`,
+      isForcible: false,
+      isPassing: true,
+    };
   const settled = group.changes.settledThrough(durable);
   if (settled < durable) {
     // Its volumes are not the ones that the next change would count on.
@@ -57,7 +63,11 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
     return { text, isForcible: false };
   }
   if (applied < shows)
-    return { text: `updates up to ${shows} are not applied yet`, isForcible: false };
+    return {
+      text: `updates up to ${shows} are not applied yet`,
+      isForcible: false,
+      isPassing: true,
+    };
   return undefined;
 }
 
@@ -77,7 +87,7 @@ export async function untilPromotable(
   const isAwaited = (): boolean =>
     group.state === 'normal' &&
     clock.monotonicMilliseconds() < deadline &&
-    promotionObstacle(group, systemId)?.isForcible === false;
+    promotionObstacle(group, systemId)?.isPassing === true;
   while (isAwaited()) {
     if (watermarks.durable < watermarks.newest) group.journal.requestDurable();
     group.driver.applyNow();
