@@ -31,7 +31,7 @@ import { LostTails } from './lost-tail.ts';
 import { partsFromSource } from './parting.ts';
 import { register, registrationOf } from '../peers/registration.ts';
 import { goBack } from './new-beginning.ts';
-import { forkTold, isReleased, withoutRewind } from './rewind.ts';
+import { forkTold, isReleased, mayNotFit, withoutRewind } from './rewind.ts';
 import { promoteHere, type PromotionWish } from './promote-here.ts';
 import { SourceRelief } from './source-relief.ts';
 import { leaveSources } from '../peers/sources-left.ts';
@@ -114,7 +114,7 @@ export class FollowedGroups implements SystemWatcher {
     // What is diverged follows nobody: no command could have let it go on.
     const isSuspended = group.role === 'secondary' && (state?.isSuspended ?? false);
     const next = { ...followState(wanted, state), isSuspended };
-    const isToRewind = wanted.rewind && this.find(group)?.state === 'refused';
+    const isToRewind = wanted.rewind && mayNotFit(this.find(group)?.state);
     const isSame = isSameChoice(state, next) && group.role === 'secondary' && !isToRewind;
     if (isSame) return { group, changed: false };
     if (isToRewind && group.catalog.journalOnly)

@@ -1,4 +1,5 @@
 import { type Branch, saveBranch } from '../../group/system/branches.ts';
+import type { FollowerState } from '../follower/follower-states.ts';
 import { regionsChanged } from '../../group/followers/changed-regions.ts';
 import type { Group } from '../../group/order/group.ts';
 import { type Lineage, lineageThrough, positionOf } from '../../group/catalog/lineage.ts';
@@ -222,4 +223,12 @@ export function withoutRewind(group: Group, fork: number, { code, message }: Jnb
     code,
     `${message}; updates ${fork + 1} to ${newest} are on this system only: --rewind saves them as a branch and goes back to ${fork}`,
   );
+}
+
+/**
+ * Whether the source's history may not go on where this system's does: who asks for a rewind then is not told that
+ * nothing is to be done.
+ */
+export function mayNotFit(state: FollowerState | undefined): boolean {
+  return state === 'registering' || state === 'waiting' || state === 'refused';
 }

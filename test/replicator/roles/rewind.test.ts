@@ -76,6 +76,33 @@ describe('follow --rewind', () => {
     await isSame(trial, alpha, beta);
   });
 
+  test('is not taken for done where the source was asked a moment ago, and said no', async () => {
+    const trial = await HistoryTrial.begin('rewind at once');
+    const { alpha, fleet } = trial;
+    (await trial.write(alpha, 100)).close();
+    const beta = await trial.follower('beta', alpha);
+    const gamma = await trial.follower('gamma', alpha);
+    fleet.links.cut('alpha', 'gamma');
+    (await trial.write(alpha, 100)).close();
+    await beta.caughtUp(alpha);
+    // The same system, under the same address, has what gamma had from now on.
+    fleet.links.cut('alpha', 'beta');
+    await gamma.verb('unfollow', { group: 'g' });
+    await alpha.verb('group delete', { group: 'g', force: true });
+    fleet.links.mend('alpha', 'gamma');
+    await alpha.verb('follow', { group: 'g', from: gamma.url });
+    await alpha.caughtUp(gamma);
+    await trial.promote(alpha, alpha);
+    (await trial.write(alpha, 30)).close();
+    fleet.links.mend('alpha', 'beta');
+    const wish = { group: 'g', from: alpha.url };
+    await expect(beta.verb('follow', { ...wish, links: 4 })).rejects.toMatchObject({
+      code: 'diverged',
+    });
+    await beta.verb('follow', { ...wish, rewind: true });
+    await isSame(trial, beta, alpha);
+  });
+
   test('goes on after a volume was made, grown and deleted on both sides of the fork', async () => {
     const trial = await HistoryTrial.begin('rewind volumes');
     const { alpha, fleet } = trial;
