@@ -161,6 +161,16 @@ export const regressionSeeds: readonly RegressionSeed[] = [
     found: 'a system was promoted that could not make a volume yet: the next one got the same id',
   },
   {
+    seed: 19,
+    profile: 'fleet',
+    found: 'a disk that did not tell how much the past takes ended the process',
+  },
+  {
+    seed: 33,
+    profile: 'fleet',
+    found: 'a group that promised no history any more was still said to have failed to keep it',
+  },
+  {
     seed: 5,
     profile: 'synchronousFleet',
     found:

@@ -21,6 +21,8 @@ export type VerbOutcome = 'done' | 'refused' | 'dead';
 
 const hangMilliseconds = 300_000;
 const logLinesMax = 200;
+/** Of campaigns in which the past is kept. */
+const pastChance = 0.12;
 /** Points are as frequent as batches, now and then more so. */
 const checksumPointMilliseconds = 100;
 
@@ -52,6 +54,8 @@ export class FleetCampaign {
   readonly synchronous: SimulatedRandom | undefined;
   /** What happens in some campaigns only, and leaves the others as they are. */
   readonly rare: SimulatedRandom;
+  /** What goes back to earlier updates; undefined: nothing ever does, and no past is kept. */
+  readonly past: SimulatedRandom | undefined;
   readonly counter: FaultCounter;
   readonly fleet: Fleet;
   readonly history = new FleetHistory();
@@ -80,6 +84,8 @@ export class FleetCampaign {
     this.random = this.fleet.random.fork('campaign');
     this.synchronous = isSynchronous ? this.random.fork('synchronous') : undefined;
     this.rare = this.random.fork('rare');
+    const past = this.random.fork('past');
+    this.past = past.chance(pastChance) ? past : undefined;
     fillNoise(this.random.fork('noise'));
     this.members = ['alpha', 'beta', 'gamma', 'delta', 'relay'].map(
       (host) =>
@@ -290,15 +296,37 @@ export class FleetCampaign {
     input: Record<string, unknown>,
     allowed: readonly ErrorCode[] = [],
   ): Promise<VerbOutcome> {
-    if (!member.isServing) return 'dead';
+    const outcome = await this.ask(member, name, input, allowed, hangMilliseconds);
+    if (outcome !== 'late') return outcome;
+    return this.fail(
+      `${member.name}: ${name} ${JSON.stringify(input)} does not end: ${describe(member)}`,
+    );
+  }
+
+  /** `late`: it goes on, and nobody waits for it any more. */
+  async ask(
+    member: FleetMember,
+    name: string,
+    input: Record<string, unknown>,
+    allowed: readonly ErrorCode[],
+    milliseconds: number,
+  ): Promise<VerbOutcome | 'late'> {
     const { daemon } = member.system;
     const what = `${name} ${JSON.stringify(input)}`;
     const call = { signal: new AbortController().signal, progress: () => undefined };
     const path = `/verbs/${name.replaceAll(' ', '-')}`;
-    const result = this.#settle(daemon.composed.control.change(path, input, call));
-    const isOver = await this.until(() => result.isOver || daemon.isDead);
-    if (!isOver) this.fail(`${member.name}: ${what} does not end: ${describe(member)}`);
+    const asked = daemon.composed.control.change(path, input, call);
+    const result = this.#settle(asked);
+    const isOver = await this.until(() => result.isOver || daemon.isDead, milliseconds);
     if (daemon.isDead) return 'dead';
+    if (!isOver) {
+      this.note(`${member.name}: ${what}, which goes on`);
+      asked.catch((error: unknown) => {
+        if (error instanceof JnbdError || daemon.isDead) return;
+        this.#violations.push(`${member.name}: ${what}: ${asError(error).stack}`);
+      });
+      return 'late';
+    }
     if (result.error === undefined) {
       this.note(`${member.name}: ${what}`);
       return 'done';

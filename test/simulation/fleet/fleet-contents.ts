@@ -1,5 +1,16 @@
+import type { ExportClient } from '../../../src/group/apply/export.ts';
+import { JnbdError } from '../../../src/platform/errors.ts';
 import type { FleetCampaign } from './fleet-campaign.ts';
 import type { FleetMember } from './fleet-member.ts';
+
+const silent: ExportClient = {
+  peer: '10.0.0.8:1',
+  admitted: () => undefined,
+  durableReached: () => undefined,
+  durableFailed: () => undefined,
+  readCompleted: () => undefined,
+  revoke: () => undefined,
+};
 
 /** What a member shows of each volume is what was written up to one update number, the one it has. */
 export async function checkContents(campaign: FleetCampaign, member: FleetMember): Promise<void> {
@@ -7,14 +18,20 @@ export async function checkContents(campaign: FleetCampaign, member: FleetMember
   if (!group || !isShown(member)) return;
   const { newest } = group.watermarks;
   member.image.moveTo(group.catalog.lineage, newest);
-  for (const { catalog, state } of group.volumes.values()) {
-    if (state !== 'normal' || catalog.journalOnly) continue;
-    const expected = member.image.volumes.get(catalog.id);
+  for (const { catalog, state, rollsBackTo } of group.volumes.values()) {
     // What the one before waited for may have changed that.
     if (!isShown(member)) return;
+    if (state !== 'normal' || catalog.journalOnly) continue;
+    if (member.image.goingBack(catalog.id).length > 0) {
+      checkShut(campaign, member, catalog.name);
+      continue;
+    }
+    // What it is to hold is being gathered.
+    if (rollsBackTo !== undefined) continue;
+    const expected = member.image.volumes.get(catalog.id);
     // A change of the catalog is on its way.
     if (expected?.length !== catalog.sizeBytes) continue;
-    const found = await read(campaign, member, catalog.name, catalog.sizeBytes);
+    const found = await readVolume(campaign, member, catalog.name, catalog.sizeBytes);
     if (!found || group.watermarks.newest !== newest) return;
     if (!found.equals(expected)) {
       campaign.fail(
@@ -31,6 +48,18 @@ function isShown(member: FleetMember): boolean {
   return group?.state === 'normal' && group.role !== 'diverged' && isComplete(member);
 }
 
+/** Of a volume that is on its way back nobody reads anything, wherever it is. */
+function checkShut(campaign: FleetCampaign, member: FleetMember, volume: string): void {
+  try {
+    member.reader(volume, silent)?.close();
+  } catch (error) {
+    if (!(error instanceof JnbdError)) throw error;
+    campaign.counter.count('volume kept shut');
+    return;
+  }
+  campaign.fail(`${member.name}: volume ${volume} is on its way back, and hosts may read it`);
+}
+
 /** It has contents of one instant. */
 export function isComplete({ group }: FleetMember): boolean {
   if (!group) return false;
@@ -38,7 +67,7 @@ export function isComplete({ group }: FleetMember): boolean {
   return !resync && copies.length === 0 && group.watermarks.applied >= shows;
 }
 
-async function read(
+export async function readVolume(
   campaign: FleetCampaign,
   member: FleetMember,
   volume: string,
@@ -46,14 +75,10 @@ async function read(
 ): Promise<Buffer | undefined> {
   let failure: number | undefined;
   const session = member.reader(volume, {
-    peer: '10.0.0.8:1',
-    admitted: () => undefined,
-    durableReached: () => undefined,
-    durableFailed: () => undefined,
+    ...silent,
     readCompleted: (_token, error) => {
       failure = error;
     },
-    revoke: () => undefined,
   });
   if (!session) return undefined;
   const bytes = Buffer.alloc(length);

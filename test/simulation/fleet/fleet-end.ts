@@ -4,6 +4,7 @@ import { checkContents, isComplete } from './fleet-contents.ts';
 import { calmWeather } from '../simulated-links.ts';
 import { describe, type FleetCampaign } from './fleet-campaign.ts';
 import { type FleetMember, groupName } from './fleet-member.ts';
+import { finishGoingBack } from './fleet-rollbacks.ts';
 import { promoteMember } from './fleet-roles.ts';
 import { allow, begin, follow, rewind } from './fleet-sources.ts';
 
@@ -40,6 +41,7 @@ export async function converge(campaign: FleetCampaign): Promise<void> {
   await forgetThoseWhoLeft(campaign);
   await campaign.pass(50);
   await makeSureOfVolume(campaign, primary);
+  await finishGoingBack(campaign, primary);
   campaign.write(primary, 60);
   await catchUpAndCompare(campaign, primary, untilRestart);
   for (const member of campaign.members) await campaign.crash(member, 'stop');

@@ -44,6 +44,8 @@ const events = [
   'resynced',
   'handoff_taken_back',
   'handoff_taken_back_cleared',
+  'rollback_begun',
+  'rollback_ended',
 ] as const;
 
 /** As they are counted. */
@@ -57,6 +59,11 @@ export const followCodeKinds: readonly string[] = [
   'rewind',
   'branch',
   'volume compared',
+  'rollback asked for',
+  'rollback done',
+  'rollback that goes on',
+  'promotion that goes back',
+  'volume kept shut',
 ];
 
 /** What tables allow and nothing does yet, or no campaign can see. */

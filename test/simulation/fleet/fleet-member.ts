@@ -1,4 +1,4 @@
-import type { Catalog } from '../../../src/group/catalog/catalog.ts';
+import type { Catalog, CatalogVolume } from '../../../src/group/catalog/catalog.ts';
 import type { ExportClient, ExportSession } from '../../../src/group/apply/export.ts';
 import type { Group } from '../../../src/group/order/group.ts';
 import {
@@ -12,7 +12,7 @@ import type { Follower } from '../../../src/replicator/follower/follower.ts';
 import type { FleetSystem } from '../../replicator/fleet.ts';
 import type { CrashKind } from '../crash-kind.ts';
 import { FleetHost } from './fleet-host.ts';
-import { type FleetHistory, HistoryImage } from './fleet-history.ts';
+import { type FleetHistory, HistoryImage, type VolumeShape } from './fleet-history.ts';
 import type { SimulatedRandom } from '../simulated-random.ts';
 
 /** The one group there is. */
@@ -41,6 +41,8 @@ export class FleetMember {
   readonly #isSomebodyStarting: () => boolean;
   #systemId: number | undefined;
   #catalog: Catalog | undefined;
+  /** Of that one. */
+  #shapes: readonly VolumeShape[] = [];
   /** Of the last look; undefined: it had no group. */
   #place: Place | undefined;
   /** What the next start has to bring back. */
@@ -244,9 +246,21 @@ export class FleetMember {
   #seeCatalog({ catalog, watermarks }: Group): void {
     if (catalog === this.#catalog || catalog.number > watermarks.newest) return;
     this.#catalog = catalog;
-    const shapes = catalog.volumes.map(({ id, name, sizeBytes }) => ({ id, name, sizeBytes }));
-    const wrong = this.#history.catalog(catalog.lineage, catalog.number, shapes);
+    const shapes = catalog.volumes.map((volume) => this.#shapeOf(volume));
+    this.#shapes = shapes;
+    const { lineage, number, volumes } = catalog;
+    const isPlanned = volumes.some(({ rollback }) => rollback && rollback.number === undefined);
+    const wrong = this.#history.catalog(lineage, number, shapes, isPlanned);
     if (wrong !== undefined) this.#report(wrong);
+  }
+
+  /** A promotion has where volumes go back to in the catalog before it is numbered, and nobody else knows of it. */
+  #shapeOf({ id, name, sizeBytes, rollback }: CatalogVolume): VolumeShape {
+    const isNumbered = rollback?.number !== undefined;
+    const before = this.#shapes.find((each) => each.id === id)?.rollback;
+    const shown = rollback && !isNumbered ? before : rollback;
+    const shape = { id, name, sizeBytes };
+    return shown ? { ...shape, rollback: { plan: shown.plan, to: shown.to } } : shape;
   }
 
   /** What came ahead is held until the source has it (SAFETY 22). */
@@ -265,7 +279,8 @@ export class FleetMember {
   open(volume: string): FleetHost | undefined {
     const { group } = this;
     if (!group || group.role !== 'primary' || group.state !== 'normal') return undefined;
-    if (group.volumes.get(volume)?.state !== 'normal') return undefined;
+    const { state, rollsBackTo } = group.volumes.get(volume) ?? {};
+    if (state !== 'normal' || rollsBackTo !== undefined) return undefined;
     const random = this.#random.fork(`host ${this.#random.next()}`);
     const parts = { group, history: this.#history, random };
     const host = new FleetHost(parts, volume, (client) => this.#session(volume, client));

@@ -31,7 +31,12 @@ export async function promote(campaign: FleetCampaign): Promise<void> {
   await promoteMember(campaign, random.pick(secondaries));
 }
 
-export async function promoteMember(campaign: FleetCampaign, heir: FleetMember): Promise<boolean> {
+/** `at`: what it has behind that update is taken back. */
+export async function promoteMember(
+  campaign: FleetCampaign,
+  heir: FleetMember,
+  at?: number,
+): Promise<boolean> {
   const { group } = heir;
   if (!group) return false;
   const wasStale = campaign.stale.delete(heir);
@@ -45,7 +50,10 @@ export async function promoteMember(campaign: FleetCampaign, heir: FleetMember):
   // A resync under way is taken back.
   heir.isUndecided = true;
   const hasClaimed = campaign.protection.claims(heir);
-  const outcome = await campaign.verb(heir, 'promote', { group: groupName, force }, [
+  const input = { group: groupName, force, ...(at === undefined ? {} : { at: String(at) }) };
+  const codes = at === undefined ? [] : goingBackCodes;
+  const outcome = await campaign.verb(heir, 'promote', input, [
+    ...codes,
     'confirmation_needed',
     'state_refuses',
   ]);
@@ -65,6 +73,17 @@ export async function promoteMember(campaign: FleetCampaign, heir: FleetMember):
   if (wasStale) campaign.stale.add(heir);
   return false;
 }
+
+/** Where the past has gone meanwhile, or cannot be read, or there is no room to say so. */
+export const goingBackCodes: readonly ErrorCode[] = [
+  'state_refuses',
+  'position_released',
+  'record_unreadable',
+  'read_failed',
+  'volume_abnormal',
+  'journal_full',
+  'shutting_down',
+];
 
 /** Why a handoff may be refused. */
 const handOffCodes: readonly ErrorCode[] = [

@@ -88,8 +88,11 @@ export async function begin(
     member.dropHosts();
     member.isUndecided = true;
     const input = { group: groupName, force: true };
-    // It may be in the middle of beginning its journal anew.
-    const deleted = await campaign.verb(member, 'group delete', input, ['state_refuses']);
+    // It may be in the middle of beginning its journal anew, or of writing what a volume was.
+    const codes: ErrorCode[] = campaign.past
+      ? ['state_refuses', 'volume_in_use']
+      : ['state_refuses'];
+    const deleted = await campaign.verb(member, 'group delete', input, codes);
     if (deleted === 'refused') member.isUndecided = false;
     if (deleted !== 'done') return deleted;
     member.forget();

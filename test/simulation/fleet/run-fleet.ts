@@ -4,6 +4,7 @@ import type { FaultCounter } from '../faults.ts';
 import { FleetCampaign } from './fleet-campaign.ts';
 import { groupName } from './fleet-member.ts';
 import { converge } from './fleet-end.ts';
+import { keepPast } from './fleet-rollbacks.ts';
 import { begin } from './fleet-sources.ts';
 import { anyStep } from './fleet-steps.ts';
 
@@ -69,4 +70,5 @@ async function setUp(campaign: FleetCampaign): Promise<void> {
   await begin(campaign, campaign.member('gamma'), primary);
   await begin(campaign, campaign.member('delta'));
   await begin(campaign, campaign.member('relay'));
+  await keepPast(campaign);
 }
