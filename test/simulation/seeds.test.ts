@@ -21,7 +21,7 @@ const fleetCount = 200;
 const synchronousCount = 41;
 const cutCount = 8;
 const snapshotCount = 12;
-const identityCount = 30;
+const identityCount = 100;
 /** The first in which a follower has to copy for a clone for so long that it says so. */
 const rareIdentitySeeds = [108];
 
