@@ -103,7 +103,7 @@ export class FollowVerbs {
     if (!dryRun && (!isPrimary || isContest)) await beforePromote(group);
     const changed = dryRun ? false : await following.promote(name, force ?? false, at);
     // What only takes a moment is waited for, unless it is to be as of an earlier update.
-    const isRefused = obstacle?.isPassing !== true || at !== undefined;
+    const isRefused = obstacle?.ends !== 'by itself' || at !== undefined;
     const isDone = group.role === 'primary' && !changed;
     return {
       result: changed ? 'done' : isDone ? 'already_done' : 'would_be_done',

@@ -11,10 +11,11 @@ import { clearContests, isContested } from '../order/take-over.ts';
 /** What stands against making this system the group's primary, whatever its source is like. */
 export interface PromotionObstacle {
   readonly text: string;
-  /** `--force` takes the loss that the text tells of; without it there is nothing to lose, only to wait for. */
-  readonly isForcible: boolean;
-  /** It ends by itself, in a moment. */
-  readonly isPassing?: boolean;
+  /**
+   * `by force`: who types it takes the loss that the text tells of. `by itself`: in a moment. `later`: once something
+   * is mended here. But for the first there is nothing to lose, only to wait for.
+   */
+  readonly ends: 'by force' | 'by itself' | 'later';
 }
 
 /**
@@ -28,46 +29,38 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
   const { handedOver, takenOver } = group.catalog;
   if (takenOver) {
     const text = `generation ${takenOver.generation} was begun elsewhere, says system ${takenOver.name}, and what was written there behind update ${takenOver.fork} is not here`;
-    return { text, isForcible: true };
+    return { text, ends: 'by force' };
   }
   if (handedOver && handedOver.to !== systemId) {
     const text = `it was handed over to system ${handedOver.name}, which may be primary already`;
-    return { text, isForcible: true };
+    return { text, ends: 'by force' };
   }
   if (state?.resync) {
     // What it had before is preserved, and becomes what it has.
     if (state.resync.consistentAt) return undefined;
     const text = 'its volumes are of no one instant: a resync that followed a copy is under way';
-    return { text, isForcible: true };
+    return { text, ends: 'by force' };
   }
   if (copies.length > 0) {
     const missing = formatSize(missingContentsBytes(group));
     const text = `the contents of ${copies.length} volumes are not complete: ${missing} are missing`;
-    return { text, isForcible: true };
+    return { text, ends: 'by force' };
   }
   const shows = state?.shows ?? 0;
   if (newest < shows) {
     const text = `contents were copied that show updates up to ${shows}, and updates from ${newest + 1} on are missing: the volumes are of no one instant`;
-    return { text, isForcible: true };
+    return { text, ends: 'by force' };
   }
   if (durable < newest)
-    return {
-      text: `updates up to ${newest} are not durable yet`,
-      isForcible: false,
-      isPassing: true,
-    };
+    return { text: `updates up to ${newest} are not durable yet`, ends: 'by itself' };
   const settled = group.changes.settledThrough(durable);
   if (settled < durable) {
     // Its volumes are not the ones that the next change would count on.
     const text = `update ${settled + 1} changes its volumes, and that cannot be done here yet; jnbd status says why`;
-    return { text, isForcible: false };
+    return { text, ends: 'later' };
   }
   if (applied < shows)
-    return {
-      text: `updates up to ${shows} are not applied yet`,
-      isForcible: false,
-      isPassing: true,
-    };
+    return { text: `updates up to ${shows} are not applied yet`, ends: 'by itself' };
   return undefined;
 }
 
@@ -87,7 +80,7 @@ export async function untilPromotable(
   const isAwaited = (): boolean =>
     group.state === 'normal' &&
     clock.monotonicMilliseconds() < deadline &&
-    promotionObstacle(group, systemId)?.isPassing === true;
+    promotionObstacle(group, systemId)?.ends === 'by itself';
   while (isAwaited()) {
     if (watermarks.durable < watermarks.newest) group.journal.requestDurable();
     group.driver.applyNow();
@@ -163,10 +156,11 @@ export function checkPromotion(group: Group, systemId: number, force: boolean): 
     );
   }
   const obstacle = promotionObstacle(group, systemId);
-  if (obstacle && !(obstacle.isForcible && force)) {
-    const advice = obstacle.isForcible ? '; --force promotes it all the same' : '; try again';
+  const isForcible = obstacle?.ends === 'by force';
+  if (obstacle && !(isForcible && force)) {
+    const advice = isForcible ? '; --force promotes it all the same' : '; try again';
     throw new JnbdError(
-      obstacle.isForcible ? 'confirmation_needed' : 'state_refuses',
+      isForcible ? 'confirmation_needed' : 'state_refuses',
       `group ${group.name} cannot be promoted: ${obstacle.text}${advice}`,
     );
   }
