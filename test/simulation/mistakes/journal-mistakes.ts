@@ -120,9 +120,9 @@ export const journalMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'journal/move-run.ts',
-        find: 'chain.begin(firstNumber, durable, true);',
+        find: "chain.begin(firstNumber, durable, 'moved records');",
         replace:
-          'chain.begin(firstNumber, durable, true);\n    if (segment) chain.writeHeader(segment);',
+          "chain.begin(firstNumber, durable, 'moved records');\n    if (segment) chain.writeHeader(segment);",
       },
     ],
   },
