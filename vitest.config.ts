@@ -27,7 +27,7 @@ export default defineConfig({
           name: suite,
           include: [`test/${suite}/**/*.test.ts`],
           fileParallelism: waitingSuites.includes(suite),
-          maxWorkers: 3,
+          maxWorkers: 2,
           testTimeout: 300_000,
           hookTimeout: 60_000,
         },

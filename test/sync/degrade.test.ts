@@ -22,7 +22,12 @@ beforeEach(() => {
   directory = temporaryDirectory('sync-degrade');
 });
 
+let endNumbers: (() => void) | undefined;
+
 afterEach(async () => {
+  // The directory that it looks at is removed.
+  endNumbers?.();
+  endNumbers = undefined;
   await pair?.close();
   pair = undefined;
   directory.remove();
@@ -54,7 +59,7 @@ it(`hosts that go on without a follower are told from which update on, on both s
   const { primary, follower } = pair;
   const ledger = new BlockLedger(blocks);
   const numbers = new Map<string, number>();
-  const endNumbers = numberFollower(primary.dataDirectory, (number, block, version) => {
+  endNumbers = numberFollower(primary.dataDirectory, (number, block, version) => {
     numbers.set(`${block} ${version}`, number);
   });
   const load = await BlockLoad.begin(ledger, random, primary.uri('g/v'), 8);
@@ -62,18 +67,19 @@ it(`hosts that go on without a follower are told from which update on, on both s
 
   // Lost, and back: the promise holds again.
   await follower.kill();
+  let first = await groupOf(primary);
+  const condition = () => first.conditions.find(({ code }) => code === 'sync_lost');
+  // Of one that was late before it died, what it said last may count in between.
   await until(
-    () => 'hosts do not go on',
+    () => `hosts do not go on, or are not told so: ${JSON.stringify(first.synchronous)}`,
     30,
-    async () => (await groupOf(primary)).synchronous.state === 'unprotected',
+    async () => {
+      first = await groupOf(primary);
+      return first.synchronous.state === 'unprotected' && condition() !== undefined;
+    },
   );
-  const first = await groupOf(primary);
   const since = must(first.synchronous.sinceUpdate, 'it is known from which update on');
-  expect(first.conditions).toEqual(
-    expect.arrayContaining([expect.objectContaining({ code: 'sync_lost' })]),
-  );
-  const condition = first.conditions.find(({ code }) => code === 'sync_lost');
-  expect(condition?.message).toContain(`updates from ${since} on`);
+  expect(condition()?.message).toContain(`updates from ${since} on`);
   const before = ledger.acknowledged;
   await sleep(300);
   expect(ledger.acknowledged, 'hosts are answered without it').toBeGreaterThan(before);
@@ -100,6 +106,7 @@ it(`hosts that go on without a follower are told from which update on, on both s
   await primary.kill();
   await load.end();
   endNumbers();
+  endNumbers = undefined;
   expect(load.findings).toEqual([]);
   process.kill(follower.pid, 'SIGCONT');
   const { watermarks } = await groupOf(follower);
