@@ -208,10 +208,12 @@ export class System {
         `group ${name} has ${volumes.length} volumes (${volumes.map(({ catalog }) => catalog.name).join(', ')}); delete them first, or add --force, which deletes all their data`,
       );
     }
-    if (!group.sessions().next().done) {
+    // Also what this system writes itself, while it imports, repairs or rolls back.
+    const peers = new Set([...group.sessions()].map(({ client }) => client.peer));
+    if (peers.size > 0) {
       throw new JnbdError(
         'volume_in_use',
-        `group ${name} has volumes with connected clients; disconnect them first`,
+        `group ${name} is in use by ${[...peers].join(', ')}; end that first`,
       );
     }
     const followers = group.followers.list().map((follower) => follower.name);
