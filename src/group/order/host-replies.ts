@@ -6,6 +6,7 @@ import { ReplyGate } from './reply-gate.ts';
 interface AnsweredHosts {
   sessions(): Iterable<OpenSession>;
   readonly chain: { readonly capacityBytes: number };
+  readonly follow: { readonly state: { readonly shows: number } | undefined };
   /** More may be shown and applied, for another reason than that it is durable. */
   mayShowMore(): void;
   /** The same of what may be sent to followers. */
@@ -41,10 +42,12 @@ export class HostReplies {
 
   /**
    * What is durable, and may be shown. What was found in the journal at the start may be applied before: until
-   * it is answerable nothing at all is read.
+   * it is answerable nothing at all is read. So may what contents of the source show: it has that durably, and
+   * where it is lost before it says so, volumes would be of no one instant for ever.
    */
   get applicable(): number {
-    return Math.max(this.#gate.answerable, this.#foundThrough);
+    const shows = Math.min(this.#owner.follow.state?.shows ?? 0, this.#gate.durable);
+    return Math.max(this.#gate.answerable, this.#foundThrough, shows);
   }
 
   /** Updates that wait for more than durability, as far as they are of this life. */

@@ -27,6 +27,10 @@ export class ReplyGate {
     return this.#isActive;
   }
 
+  get durable(): number {
+    return this.#durable;
+  }
+
   /** Whoever waits for durability, or for followers, waits until this is its number. */
   get answerable(): number {
     return this.#answerable;

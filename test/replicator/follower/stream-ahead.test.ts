@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { must } from '../../../src/platform/assert.ts';
 import { KiB } from '../../../src/platform/limits.ts';
 import { TestHost } from '../../journal/test-host.ts';
 import { compare, isStreaming, pair, type Pair, sizeBytes, write } from './streamed-pair.ts';
@@ -66,6 +67,27 @@ describe('what comes ahead of the sync of its source', () => {
       expect(codes.includes('rewound')).toBe(kept < newest);
     }
     expect(lost).toBeGreaterThan(2);
+  });
+
+  test('is applied where contents show it, though the source was lost before it said that it has it', async () => {
+    const all = await pair('ahead shown');
+    const { fleet, primary, secondary, history } = all;
+    await runAhead(all);
+    fleet.links.cut(primary.host, secondary.host);
+    const { follow, replies, watermarks } = secondary.group();
+    const { newest } = watermarks;
+    await primary.until(() => primary.group().watermarks.durable >= newest);
+    expect(replies.gate.confirmed).toBeLessThan(newest);
+    // As a frame of contents that came then says.
+    follow.write({ ...must(follow.state, 'it follows'), shows: newest });
+    primary.kill();
+    await secondary.verb('promote', { group: 'g', force: true });
+    const reader = new TestHost(secondary, 'g/v');
+    const read = await reader.read(0, sizeBytes);
+    reader.close();
+    expect(
+      typeof read !== 'number' && history.contents('g/v', sizeBytes, newest).equals(read),
+    ).toBe(true);
   });
 
   test('counts once the follower is promoted, after a restart too', async () => {
