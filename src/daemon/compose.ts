@@ -197,7 +197,8 @@ export async function composeDaemon(
     isOpenToAll,
     transport: world.transport,
     credentials: options.credentials,
-    bring: (group, found) => followed.comparisons.begin(group, found),
+    bring: (group, regions, shows) =>
+      followed.comparisons.begin(group, { regions, contents: { shows } }),
   });
   const secondaries = new Secondaries(system, {
     transport: world.transport,

@@ -73,6 +73,7 @@ const errorKinds = {
   group_opening: 'retryable',
   generation_newer: 'refused',
   diverged: 'refused',
+  contents_diverged: 'refused',
   position_released: 'refused',
   cut_epoch_stale: 'refused',
   cut_round_lost: 'retryable',

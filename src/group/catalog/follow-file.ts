@@ -1,6 +1,6 @@
 import type { Disk } from '../../platform/disk.ts';
 import type { CatalogVolume } from './catalog.ts';
-import type { Lineage } from './lineage.ts';
+import type { Lineage, Position } from './lineage.ts';
 import { closedGroup } from './closed-group.ts';
 import { readSealedJson, writeSealedJson } from './sealed-json.ts';
 import type { CatalogSnapshot } from './snapshots.ts';
@@ -69,6 +69,11 @@ export interface FollowState {
   /** Nothing in the volumes was written by a record above this number, unless this system applied it. */
   readonly shows: number;
   /**
+   * What contents show that is not received yet, in the histories that they were of, of each stretch the highest: what
+   * is received has to be the same there. Where it does not say, nothing.
+   */
+  readonly shown?: readonly Position[] | undefined;
+  /**
    * A handoff up to this number was given before there was this copy of the group: whoever was to take over
    * then has done so, or it was taken back.
    */
@@ -77,6 +82,24 @@ export interface FollowState {
   readonly lostBehind?: number | undefined;
   /** While contents of regions are brought from the source; which is in a file of its own. */
   readonly resync?: ResyncState | undefined;
+}
+
+/** Whom the group follows, and how, whatever has come from there. */
+export type FollowedSource = Omit<
+  FollowState,
+  'formatVersion' | 'copies' | 'shows' | 'shown' | 'resync'
+>;
+
+export function withoutContents(state: FollowState): FollowedSource {
+  const {
+    formatVersion: _version,
+    copies: _copies,
+    shows: _shows,
+    shown: _shown,
+    resync: _resync,
+    ...source
+  } = state;
+  return source;
 }
 
 /** One group's. */

@@ -6,6 +6,7 @@ import type { Group } from '../order/group.ts';
 import { changeRollback, type RollbackPlan } from '../catalog/rollback.ts';
 import { extendLineage, generationOf } from '../catalog/lineage.ts';
 import { missingContentsBytes } from '../volumes/missing-contents.ts';
+import { partedContents } from '../volumes/shown-contents.ts';
 import { clearContests, isContested } from '../order/take-over.ts';
 
 /** What stands against making this system the group's primary, whatever its source is like. */
@@ -44,6 +45,11 @@ export function promotionObstacle(group: Group, systemId: number): PromotionObst
   if (copies.length > 0) {
     const missing = formatSize(missingContentsBytes(group));
     const text = `the contents of ${copies.length} volumes are not complete: ${missing} are missing`;
+    return { text, ends: 'by force' };
+  }
+  const parted = partedContents(group);
+  if (parted) {
+    const text = `contents were copied that show updates up to ${parted.number} of another history: the volumes are of no one instant`;
     return { text, ends: 'by force' };
   }
   const shows = state?.shows ?? 0;

@@ -4,10 +4,11 @@ import { mapRangeOf } from '../../volume/area-layout.ts';
 import { dropPreserved } from '../../volume/preserved-blocks.ts';
 import { RegionSet } from '../../volume/region-set.ts';
 import type { Catalog, CatalogVolume } from '../catalog/catalog.ts';
-import type { ConsistentState, FollowState } from '../catalog/follow-file.ts';
+import type { ConsistentState, FollowedSource } from '../catalog/follow-file.ts';
 import type { Group } from '../order/group.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { isIncomplete } from '../volumes/missing-contents.ts';
+import { partedContents, type ShownContents, stillShown } from '../volumes/shown-contents.ts';
 import {
   agreesAt,
   extendLineage,
@@ -37,11 +38,11 @@ export interface ResyncOrigin {
    * are not here, and what is larger there, need not be named.
    */
   readonly regions: RegionSet;
-  /** Volumes here may show updates up to this number, where they are what the source has. */
-  readonly shows?: number;
+  /** All volumes were compared: what they may show where they are what the source has, whatever they showed before. */
+  readonly compared?: ShownContents | undefined;
   /** What followers have behind this number is not of the source's history. */
   readonly fork?: number;
-  readonly follow: Omit<FollowState, 'formatVersion' | 'copies' | 'shows' | 'resync'>;
+  readonly follow: FollowedSource;
   /** Asked last, before the first change. */
   readonly isWanted?: () => boolean;
 }
@@ -78,7 +79,9 @@ export async function beginResync(
   await group.followers.leaveBehindWith(regions, positionOf(lineage, through), origin.fork);
   checkWanted(group, origin);
   writeRegions(system.disk, files, regions);
-  const knownShows = follow.state?.shows ?? 0;
+  // What complete volumes showed once is applied.
+  const known = isIncomplete(group) ? stillShown(follow.state ?? { shows: 0 }, group) : undefined;
+  const contents = origin.compared ?? known;
   // As it is now: settings may have changed meanwhile.
   const { catalog } = group;
   const isSettled = generationOf(lineage) > generationOf(catalog.lineage);
@@ -103,8 +106,8 @@ export async function beginResync(
       formatVersion: 1,
       ...origin.follow,
       copies: [],
-      // What complete volumes showed once is applied.
-      shows: Math.max(through, origin.shows ?? 0, isIncomplete(group) ? knownShows : 0),
+      shows: Math.max(through, contents?.shows ?? 0),
+      shown: contents?.shown,
       resync: { consistentAt, through },
     },
     made: volumes
@@ -167,7 +170,10 @@ function checkBeginning(group: Group, origin: ResyncOrigin): void {
     );
   }
   const position = positionOf(catalog.lineage, watermarks.newest);
-  if (!isIncomplete(group) || agreesAt(origin.lineage, position)) return;
+  if (!isIncomplete(group)) return;
+  const told = { lineage: origin.lineage, newest: origin.through };
+  const isKnown = origin.compared !== undefined || partedContents(group, told) === undefined;
+  if (isKnown && agreesAt(origin.lineage, position)) return;
   throw new JnbdError(
     'state_refuses',
     `the volumes of group ${group.name} are of no one instant, and system ${origin.follow.sourceName} has another history: what they show of the old one is not known`,

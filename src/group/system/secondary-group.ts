@@ -1,7 +1,7 @@
 import type { Disk } from '../../platform/disk.ts';
 import type { Catalog, CatalogVolume } from '../catalog/catalog.ts';
 import type { CatalogSnapshot } from '../catalog/snapshots.ts';
-import { FollowFile, type FollowState } from '../catalog/follow-file.ts';
+import { FollowFile, type FollowedSource } from '../catalog/follow-file.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { type Lineage, lineageThrough } from '../catalog/lineage.ts';
 import type { GroupBeginning } from './make-group.ts';
@@ -19,7 +19,7 @@ export interface GroupOrigin {
   readonly snapshots: readonly CatalogSnapshot[] | undefined;
   readonly snapshotSchedule: Catalog['snapshotSchedule'];
   readonly journalOnly: boolean;
-  readonly follow: Omit<FollowState, 'formatVersion' | 'copies' | 'shows'>;
+  readonly follow: FollowedSource;
   /** Whether volumes have contents that no record will bring. */
   readonly isCopied: boolean;
 }

@@ -1,6 +1,8 @@
 import { must } from '../../platform/assert.ts';
 import type { CopyProgress } from '../catalog/follow-file.ts';
+import type { Position } from '../catalog/lineage.ts';
 import type { Group } from '../order/group.ts';
+import type { ShownContents } from './shown-contents.ts';
 
 /** A piece of a volume as the source read it, behind the record that this system has appended last. */
 export interface CopiedPiece {
@@ -8,8 +10,8 @@ export interface CopiedPiece {
   readonly isHole: boolean;
   readonly offset: number;
   readonly length: number;
-  /** Nothing in it was written by a record above this number. */
-  readonly shows: number;
+  /** Nothing in it was written by a record above this one of the source's history. */
+  readonly shows: Position;
 }
 
 /** Which contents are wanted, which of them are written, and which of those are on the device. */
@@ -27,7 +29,7 @@ export interface WantedContents {
    * What is written by now. Once it is on the device what this returns makes that durable, with what it
    * shows; it throws system errors, and says whether everything is there.
    */
-  cover(shows: number): () => boolean;
+  cover(contents: ShownContents): () => boolean;
 }
 
 /** Whole volumes, in order of address (K12): how far each has come stands in the follow file. */
@@ -72,7 +74,7 @@ export class CopiedVolumes implements WantedContents {
     return [...this.#written].every(([id, address]) => address >= this.#sizeOf(id));
   }
 
-  cover(shows: number): () => boolean {
+  cover(contents: ShownContents): () => boolean {
     const covered = new Map(this.#written);
     return () => {
       const { follow } = this.#group;
@@ -80,7 +82,7 @@ export class CopiedVolumes implements WantedContents {
       const copies = [...covered]
         .map(([volume, address]) => ({ volume, address }))
         .filter(({ volume, address }) => address < this.#sizeOf(volume));
-      follow.write({ ...state, copies, shows });
+      follow.write({ ...state, ...contents, copies });
       for (const [id, address] of covered) {
         if (address >= this.#sizeOf(id)) this.#finish(id);
       }

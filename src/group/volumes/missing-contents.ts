@@ -2,6 +2,7 @@ import { JnbdError } from '../../platform/errors.ts';
 import type { CatalogVolume } from '../catalog/catalog.ts';
 import type { FollowState } from '../catalog/follow-file.ts';
 import type { Group } from '../order/group.ts';
+import { partedContents } from './shown-contents.ts';
 
 export interface CopiedGroup {
   readonly catalog: { readonly volumes: readonly Pick<CatalogVolume, 'id' | 'sizeBytes'>[] };
@@ -17,15 +18,18 @@ export function missingContentsBytes({ catalog, follow }: CopiedGroup): number {
 }
 
 /** Its volumes are of no one instant. Whoever follows nobody is not known to lack anything. */
-export function isIncomplete({ follow: { state }, watermarks }: Group): boolean {
+export function isIncomplete(group: Group): boolean {
+  const { state } = group.follow;
   if (!state) return false;
-  return state.resync !== undefined || state.copies.length > 0 || watermarks.applied < state.shows;
+  const { copies, resync, shows } = state;
+  const isWhole = !resync && copies.length === 0 && group.watermarks.applied >= shows;
+  return !isWhole || partedContents(group) !== undefined;
 }
 
 /** Whoever follows nobody is not known to lack anything. Throws JnbdError state_refuses. */
-export function refuseIncomplete({ name, watermarks }: Group, state: FollowState): void {
-  const { resync, copies, shows } = state;
-  if (!resync && copies.length === 0 && watermarks.applied >= shows) return;
+export function refuseIncomplete(group: Group, { resync }: FollowState): void {
+  if (!isIncomplete(group)) return;
+  const { name } = group;
   const advice = resync
     ? 'when its resync is over, or promote it, which takes the resync back'
     : `when all contents are here, or give it up: jnbd group delete ${name} --force`;

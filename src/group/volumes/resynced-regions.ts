@@ -4,6 +4,7 @@ import { must } from '../../platform/assert.ts';
 import { MiB } from '../../platform/limits.ts';
 import { type Region, RegionSet } from '../../volume/region-set.ts';
 import type { CopiedPiece, WantedContents } from './copied-contents.ts';
+import { partedContents, type ShownContents } from './shown-contents.ts';
 import type { CatalogVolume } from '../catalog/catalog.ts';
 import type { FollowState } from '../catalog/follow-file.ts';
 import type { Group } from '../order/group.ts';
@@ -128,14 +129,14 @@ export class ResyncedRegions implements WantedContents, GroupWatcher {
   }
 
   /** The end is told by `resynced`. */
-  cover(shows: number): () => boolean {
+  cover(contents: ShownContents): () => boolean {
     const left = this.#left.slice(this.#head).filter(({ length }) => length > 0);
     this.#hasNews = false;
     return () => {
       const { follow } = this.#group;
       const state = this.#state;
       // First: contents that nobody asks for any more must not be forgotten to show so much.
-      if (shows > state.shows) follow.write({ ...state, shows });
+      if (contents.shows > state.shows) follow.write({ ...state, ...contents });
       writeRegions(this.#disk, this.#files, RegionSet.of(left));
       this.#durable = left;
       this.#considerEnd();
@@ -256,7 +257,7 @@ export class ResyncedRegions implements WantedContents, GroupWatcher {
     const { watermarks, follow, name, conditions, clock } = this.#group;
     if (this.#isOver || this.#isClosed || this.#durable.length > 0) return;
     const state = this.#state;
-    if (watermarks.applied < state.shows) return;
+    if (watermarks.applied < state.shows || partedContents(this.#group)) return;
     let removed: readonly CatalogVolume[];
     try {
       removed = this.#gone(state).filter((volume) => !this.#keep(volume));

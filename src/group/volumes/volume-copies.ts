@@ -1,6 +1,7 @@
 import { JnbdError, messageOf } from '../../platform/errors.ts';
 import { MiB } from '../../platform/limits.ts';
 import type { CopiedPiece, WantedContents } from './copied-contents.ts';
+import { addShown, type ShownContents, stillShown } from './shown-contents.ts';
 import type { Group } from '../order/group.ts';
 import type { GroupWatcher } from '../order/group-watcher.ts';
 
@@ -28,7 +29,7 @@ export class VolumeCopies implements GroupWatcher {
   readonly #group: Group;
   readonly #wanted: WantedContents;
   readonly #owner: VolumeCopiesOwner;
-  #shows: number;
+  #contents: ShownContents;
   #inFlightBytes = 0;
   #unsyncedBytes = 0;
   #syncedAt: number;
@@ -40,7 +41,7 @@ export class VolumeCopies implements GroupWatcher {
     this.#group = group;
     this.#wanted = wanted;
     this.#owner = owner;
-    this.#shows = group.follow.state?.shows ?? 0;
+    this.#contents = group.follow.state ?? { shows: 0 };
     this.#syncedAt = group.clock.monotonicMilliseconds();
     group.watchers.add(this);
     group.clock.soon(() => this.#considerSync());
@@ -69,7 +70,7 @@ export class VolumeCopies implements GroupWatcher {
     const { offset, length } = piece;
     const inFlight = contents?.length ?? 0;
     this.#wanted.written(piece);
-    this.#shows = Math.max(this.#shows, piece.shows);
+    this.#contents = addShown(this.#contents, piece.shows);
     this.#inFlightBytes += inFlight;
     this.#unsyncedBytes += inFlight;
     this.#group.driver.copy({ id: piece.volume, path }, offset, length, contents, (failure) => {
@@ -142,7 +143,8 @@ export class VolumeCopies implements GroupWatcher {
     this.#syncing = true;
     this.#unsyncedBytes = 0;
     this.#syncedAt = now;
-    const keep = this.#wanted.cover(this.#shows);
+    this.#contents = stillShown(this.#contents, this.#group);
+    const keep = this.#wanted.cover(this.#contents);
     this.#group.driver.sync((failure) => {
       this.#syncing = false;
       if (this.#isClosed) return;

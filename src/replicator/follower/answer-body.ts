@@ -4,6 +4,7 @@ import type { ReceivedRecords } from '../../group/volumes/received-records.ts';
 import type { CopiedPiece } from '../../group/volumes/copied-contents.ts';
 import type { VolumeCopies } from '../../group/volumes/volume-copies.ts';
 import type { ReceiveSlab } from '../../journal/receive-slab.ts';
+import { checkContents } from '../peers/contents-check.ts';
 import { must } from '../../platform/assert.ts';
 import { JnbdError, messageOf } from '../../platform/errors.ts';
 import { slabBytes, slabHeadroomBytes } from '../../platform/limits.ts';
@@ -138,6 +139,7 @@ export class AnswerBody implements FrameReceiver {
     this.#records.append(slab, start, this.#slabEnd, header);
     const { newest } = this.#group.watermarks;
     this.#takenRecords += newest - before;
+    checkContents(this.#group);
     if (newest === header.last) return;
     throw new JnbdError('protocol_violated', `a frame ends at ${newest}, not at ${header.last}`);
   }
@@ -150,7 +152,8 @@ export class AnswerBody implements FrameReceiver {
   }
 
   copy(header: CopyHeader): void {
-    const { volume, kind, offset, length, shows } = header;
+    const { volume, kind, offset, length, shows: number, generation, incarnation } = header;
+    const shows = { generation, incarnation, number };
     const piece = { volume, isHole: kind === copyKind.hole, offset, length, shows };
     const contents = piece.isHole ? undefined : must(this.#contents, 'contents were placed');
     this.#contents = undefined;

@@ -28,6 +28,7 @@ export function raiseFollowCondition(group: Group, isRefused: boolean, error: Jn
 }
 
 function nextCommand({ name, catalog }: Group, url: string, { code }: JnbdError): string {
+  if (code === 'contents_diverged') return `jnbd follow ${name} --from ${url} --rewind`;
   if (code !== 'position_released') return `jnbd status --connect ${url}`;
   if (catalog.journalOnly) return `jnbd follow ${name} --from ${url} --rewind`;
   return `jnbd group delete ${name} --force, then jnbd follow ${name} --from ${url}`;

@@ -19,6 +19,7 @@ import { LinkMeter } from './link-meter.ts';
 import { decidePace, type PaceDecision, type PaceSituation, quietMillisecondsMax } from './pace.ts';
 import { paceSituation } from './pace-situation.ts';
 import { noMeasures, noteRead, noteStart, type PaceMeasures } from './pace-measures.ts';
+import { checkContents } from '../peers/contents-check.ts';
 import { register, registrationOf } from '../peers/registration.ts';
 import { type NextReadDecision, nextRead } from './next-read.ts';
 import { confirmByRead } from './source-confirmations.ts';
@@ -85,9 +86,8 @@ export class Follower implements JournalReadOwner, GroupWatcher {
       failed: (error) => this.#tryAgain(error),
       tell: (code, message) => deps.event(code, message, { group: group.name }),
     });
-    this.#body = new AnswerBody(group, this.#records, this.#contents.copies, () =>
-      deps.clock.soon(() => this.#roomAppeared()),
-    );
+    const roomAppeared = (): void => deps.clock.soon(() => this.#roomAppeared());
+    this.#body = new AnswerBody(group, this.#records, this.#contents.copies, roomAppeared);
     this.#full = new FullJournal(group, deps.clock, settings.whenFull, {
       isBlocked: () => this.#body.isBlocked,
       drop: (error) => this.#tryAgain(error),
@@ -335,6 +335,7 @@ export class Follower implements JournalReadOwner, GroupWatcher {
       const { caller, listenPort } = this.#deps;
       const wanted = registrationOf(this.#group, listenPort());
       const told: Registered = await register(this.#client, caller, state.sourceGroup, wanted);
+      checkContents(this.#group, told);
       noteSourcePath(this.#group, caller.systemId, told.path);
       leaseOf(this.#group).begin(told.systemId);
       this.sourceLineage = told.lineage;

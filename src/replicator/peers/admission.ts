@@ -2,6 +2,7 @@ import type { FollowerCursor } from '../../group/followers/follower-cursor.ts';
 import type { Catalog } from '../../group/catalog/catalog.ts';
 import type { FollowerPlace } from '../../group/catalog/follower-file.ts';
 import type { Group } from '../../group/order/group.ts';
+import { isIncomplete } from '../../group/volumes/missing-contents.ts';
 import { agreesAt, forkOf, generationOf } from '../../group/catalog/lineage.ts';
 import type { System } from '../../group/system/system.ts';
 import { giveWay, takeOverBy } from '../../group/order/take-over.ts';
@@ -94,8 +95,9 @@ async function admitNew(
     throw new AdmissionRefused('position_released', text, { oldest: released + 1 });
   }
   if (hasWhole || registration.journalOnly) {
-    const from = hasWhole ? 0 : released;
-    // Volumes as they are now, except where their creation comes as a record: a journal alone has no sizes.
+    // Behind the last change of its volumes: one that has less, and follows another system then, would have changes
+    // that are no part of its history.
+    const from = hasWhole ? 0 : Math.max(released, group.catalog.number);
     group.followers.register(registration.systemId, registration.name, from, listens);
     return registered(system, group, from, false);
   }
@@ -218,7 +220,7 @@ function checkComplete(system: System, group: Group): void {
     const text = `the volumes of group ${group.name} of system ${system.name} are of no one instant while they are brought up to date; follow it when that is over`;
     throw new AdmissionRefused('group_state', text, { state: 'resyncing' });
   }
-  if (state && (state.copies.length > 0 || group.watermarks.applied < state.shows)) {
+  if (isIncomplete(group)) {
     const text = `group ${group.name} of system ${system.name} is being copied itself; follow it when that is complete`;
     throw new AdmissionRefused('group_state', text, { state: 'copying' });
   }

@@ -1,4 +1,4 @@
-import type { FollowState } from '../../group/catalog/follow-file.ts';
+import type { FollowedSource, FollowState } from '../../group/catalog/follow-file.ts';
 import type { FollowWish } from '../../group/catalog/follow-wish.ts';
 import type { Group } from '../../group/order/group.ts';
 import type { GroupOrigin } from '../../group/system/secondary-group.ts';
@@ -11,15 +11,8 @@ export const followDefaults = { pace: 'immediate', batchSize: 'adaptive', links:
 
 /** What of a group's following is the user's choice. */
 export type SourceChoice = Omit<
-  FollowState,
-  | 'formatVersion'
-  | 'sourceSystemId'
-  | 'sourceName'
-  | 'copies'
-  | 'shows'
-  | 'handoffsAfter'
-  | 'lostBehind'
-  | 'resync'
+  FollowedSource,
+  'sourceSystemId' | 'sourceName' | 'handoffsAfter' | 'lostBehind'
 >;
 
 /** Who answered a registration. */

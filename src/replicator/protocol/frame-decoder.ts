@@ -10,6 +10,7 @@ import {
   copyLengthAt,
   copyOffsetAt,
   copyShowsAt,
+  emptyCopyHeader,
   copyVolumeAt,
   endFrameBytes,
   type FrameReceiver,
@@ -73,14 +74,7 @@ export class FrameDecoder {
     incarnation: 0,
     recordsBytes: 0,
   };
-  readonly #copy: CopyHeader = {
-    volume: 0,
-    kind: copyKind.data,
-    offset: 0,
-    length: 0,
-    shows: 0,
-    contentBytes: 0,
-  };
+  readonly #copy: CopyHeader = emptyCopyHeader();
   #state: DecoderState = 'header';
   #headBytes = 0;
   #headWanted = frameHeaderBytes;
@@ -98,7 +92,7 @@ export class FrameDecoder {
     this.#receiver = receiver;
     this.#signals = signals;
     this.#head = Buffer.alloc(
-      frameHeaderBytes + (signals ? membersFrameBytesMax : recordsHeaderBytes),
+      frameHeaderBytes + (signals ? membersFrameBytesMax : copyHeaderBytes),
     );
     this.#view = new DataView(this.#head.buffer, this.#head.byteOffset, this.#head.length);
   }
@@ -281,6 +275,8 @@ export class FrameDecoder {
     header.offset = whole48(view, at + copyOffsetAt);
     header.length = whole48(view, at + copyLengthAt);
     header.shows = whole48(view, at + copyShowsAt);
+    header.generation = view.getUint32(at + copyShowsAt + 6, true);
+    header.incarnation = whole48(view, at + copyShowsAt + 10);
     header.contentBytes = contentBytes;
     const { offset, length } = header;
     if (kind !== copyKind.data && kind !== copyKind.hole) {

@@ -57,7 +57,7 @@ export function encodeRecordsPrefix(view: DataView, at: number, header: RecordsH
 }
 
 /**
- * Writes the 40 bytes at `at` that precede the contents, and the checksum over fields and contents,
+ * Writes the 48 bytes at `at` that precede the contents, and the checksum over fields and contents,
  * which must lie behind already. Returns where the contents begin.
  */
 export function encodeCopyPrefix(
@@ -76,7 +76,8 @@ export function encodeCopyPrefix(
   setWhole48(view, fields + copyOffsetAt, header.offset);
   setWhole48(view, fields + copyLengthAt, header.length);
   setWhole48(view, fields + copyShowsAt, header.shows);
-  view.setUint16(fields + copyShowsAt + 6, 0, true);
+  view.setUint32(fields + copyShowsAt + 6, header.generation, true);
+  setWhole48(view, fields + copyShowsAt + 10, header.incarnation);
   const end = fields + copyHeaderBytes + contentBytes;
   view.setUint32(fields, crc32(bytes.subarray(fields + 4, end)), true);
   return at + copyPrefixBytes;

@@ -25,8 +25,8 @@ export const frameMagic = 0x3146_526a;
 export const frameHeaderBytes = 12;
 /** Behind the frame header, before the records. */
 export const recordsHeaderBytes = 32;
-/** Behind the frame header, before the contents: the room of a record header. */
-export const copyHeaderBytes = 28;
+/** Behind the frame header, before the contents. */
+export const copyHeaderBytes = 36;
 export const stretchFrameBytes = 22;
 export const endFrameBytes = 4;
 
@@ -65,8 +65,24 @@ export interface CopyHeader {
   length: number;
   /** Nothing that the contents show was written by a record above this number. */
   shows: number;
+  /** Of the stretch that this number belongs to. */
+  generation: number;
+  incarnation: number;
   /** `length` for data, 0 for a hole. */
   contentBytes: number;
+}
+
+export function emptyCopyHeader(): CopyHeader {
+  return {
+    volume: 0,
+    kind: copyKind.data,
+    offset: 0,
+    length: 0,
+    shows: 0,
+    generation: 0,
+    incarnation: 0,
+    contentBytes: 0,
+  };
 }
 
 /**

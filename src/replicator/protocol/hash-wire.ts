@@ -2,7 +2,8 @@
 import { JnbdError } from '../../platform/errors.ts';
 import { MiB, updateNumberMax } from '../../platform/limits.ts';
 import { hashUnitBytes } from '../../volume/unit-hashes.ts';
-import { isGroupId, type WireHeaders } from './wire.ts';
+import type { Position } from '../../group/catalog/lineage.ts';
+import { formatPosition, isGroupId, positionIn, type WireHeaders } from './wire.ts';
 
 /** How much of a volume one answer is about at most: a thousand hashes. */
 export const hashRangeBytesMax = 64 * MiB;
@@ -16,8 +17,8 @@ export interface HashRange {
 export interface HashAnswer {
   /** Size of the volume at the source; the last unit ends there. */
   readonly sizeBytes: number;
-  /** What was hashed holds nothing of a record above this number. */
-  readonly shows: number;
+  /** What was hashed holds nothing of a record above this number of the source's history. */
+  readonly shows: Position;
 }
 
 export function hashesPath(groupId: string, volume: number): string {
@@ -60,12 +61,12 @@ export function decodeHashRange(headers: WireHeaders): HashRange {
 }
 
 export function encodeHashAnswer({ sizeBytes, shows }: HashAnswer): WireHeaders {
-  return { 'jnbd-size': String(sizeBytes), 'jnbd-shows': String(shows) };
+  return { 'jnbd-size': String(sizeBytes), 'jnbd-shows': formatPosition(shows) };
 }
 
 /** Throws JnbdError protocol_violated. */
 export function decodeHashAnswer(headers: WireHeaders): HashAnswer {
-  return { sizeBytes: numberIn(headers, 'jnbd-size'), shows: numberIn(headers, 'jnbd-shows') };
+  return { sizeBytes: numberIn(headers, 'jnbd-size'), shows: positionIn(headers, 'jnbd-shows') };
 }
 
 function numberIn(headers: WireHeaders, name: string): number {

@@ -371,7 +371,8 @@ export function decodePath(text: string | undefined): number[] {
   return ids as number[];
 }
 
-function positionIn(headers: WireHeaders, name: string): Position {
+/** Throws JnbdError protocol_violated. */
+export function positionIn(headers: WireHeaders, name: string): Position {
   const text = required(headers, name);
   return parsePosition(text) ?? wrong(name, text, 'GENERATION:INCARNATION:NUMBER');
 }

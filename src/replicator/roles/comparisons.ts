@@ -1,6 +1,7 @@
 import type { CatalogVolume } from '../../group/catalog/catalog.ts';
 import type { Group } from '../../group/order/group.ts';
 import { agreesAt, positionOf } from '../../group/catalog/lineage.ts';
+import { withoutContents } from '../../group/catalog/follow-file.ts';
 import { beginResync, settle } from '../../group/roles/resync.ts';
 import { writeRegions } from '../../group/catalog/resync-files.ts';
 import { seedVolume } from '../../group/volumes/seed-volume.ts';
@@ -150,13 +151,13 @@ export class Comparisons {
       this.#tell('comparison_begun', group, `group ${name} is compared with system ${told.name}`);
     await settle(group);
     const found = known ?? (await this.#compare(group, told.catalog.volumes, client, job));
-    const { copies: _copies, shows: _shows, resync: _resync, formatVersion: _, ...follow } = state;
+    const follow = withoutContents(state);
     const opened = await beginResync(system, group, {
       through: told.from,
       lineage: told.lineage,
       catalog: told.catalog,
       regions: found.regions,
-      shows: found.shows,
+      compared: found.contents,
       follow,
       isWanted: () => !job.isCancelled,
     });
@@ -193,7 +194,8 @@ export class Comparisons {
     follow.write({
       ...state,
       copies: [],
-      shows: Math.max(state.shows, found.shows),
+      ...found.contents,
+      shows: Math.max(state.shows, found.contents.shows),
       resync: { consistentAt: null, through: group.watermarks.newest },
     });
     this.#tellFound(group, found);

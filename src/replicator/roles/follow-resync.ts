@@ -1,4 +1,5 @@
 import type { Group } from '../../group/order/group.ts';
+import { withoutContents } from '../../group/catalog/follow-file.ts';
 import { beginResync } from '../../group/roles/resync.ts';
 import type { System } from '../../group/system/system.ts';
 import { must } from '../../platform/assert.ts';
@@ -18,7 +19,7 @@ export async function resyncFrom(
   isWanted: () => boolean,
 ): Promise<{ readonly group: Group; readonly text: string }> {
   const state = must(group.follow.state, 'a group that follows has a source');
-  const { copies: _copies, shows: _shows, resync: _resync, formatVersion: _, ...follow } = state;
+  const follow = withoutContents(state);
   const { through, regions } = must(registered.resync, 'the source has regions');
   if (group.catalog.journalOnly) return beginAnew(system, group, registered, follow, isWanted);
   const { newest } = group.watermarks;

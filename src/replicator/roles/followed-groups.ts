@@ -29,9 +29,10 @@ import { Inheritance } from './inheritance.ts';
 import { makeSecondary } from './new-secondary.ts';
 import { LostTails } from './lost-tail.ts';
 import { partsFromSource } from './parting.ts';
+import { checkContents } from '../peers/contents-check.ts';
 import { register, registrationOf } from '../peers/registration.ts';
 import { goBack } from './new-beginning.ts';
-import { forkTold, isReleased, mayNotFit, withoutRewind } from './rewind.ts';
+import { forkTold, isToCompare, mayNotFit, withoutRewind } from './rewind.ts';
 import { promoteHere, type PromotionWish } from './promote-here.ts';
 import { SourceRelief } from './source-relief.ts';
 import { leaveSources } from '../peers/sources-left.ts';
@@ -124,7 +125,7 @@ export class FollowedGroups implements SystemWatcher {
       if (state) void this.#leave(group, state);
       return { group, changed: true };
     } catch (error) {
-      if (wanted.rewind && isReleased(error)) {
+      if (wanted.rewind && isToCompare(error)) {
         if (group.catalog.journalOnly)
           return { group: await this.#rewind(group, next, false), changed: true };
         await this.#switchSource(group, next, { position: null, compare: true });
@@ -252,16 +253,11 @@ export class FollowedGroups implements SystemWatcher {
       const origin = await this.#registerAt(client, group, next.sourceGroup, compared);
       await leaveRing(client, this.#caller, group, origin.path);
       checkStillFollows(group, state);
+      if (!compared) checkContents(group, origin);
       this.#stopFollower(group);
-      follow.write({
-        formatVersion: 1,
-        ...next,
-        ...sourceOf(origin),
-        copies: follow.state?.copies ?? [],
-        shows: follow.state?.shows ?? 0,
-        handoffsAfter: follow.state?.handoffsAfter,
-        resync: follow.state?.resync,
-      });
+      const { copies = [], shows = 0, shown, handoffsAfter, resync } = follow.state ?? {};
+      const contents = { copies, shows, shown, handoffsAfter, resync };
+      follow.write({ formatVersion: 1, ...next, ...sourceOf(origin), ...contents });
       becomeSecondary(group, `group ${group.name} follows system ${origin.name}`);
       follow.sourcePath = origin.path;
       if (compared) this.comparisons.begin(group);

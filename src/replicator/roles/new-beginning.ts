@@ -1,5 +1,5 @@
 import { type Branch, saveBranch } from '../../group/system/branches.ts';
-import type { FollowState } from '../../group/catalog/follow-file.ts';
+import type { FollowedSource } from '../../group/catalog/follow-file.ts';
 import { agreesAt, generationOf, lineageThrough, positionOf } from '../../group/catalog/lineage.ts';
 import type { Group } from '../../group/order/group.ts';
 import { settle } from '../../group/roles/resync.ts';
@@ -9,9 +9,6 @@ import type { SourceChoice } from '../peers/follow-request.ts';
 import { sourceOf } from '../peers/follow-request.ts';
 import type { Registered } from '../protocol/wire-json.ts';
 import { type RewindDependencies, rewindGroup, rewoundText } from './rewind.ts';
-
-/** Whom the group follows from then on. */
-type NextSource = Omit<FollowState, 'formatVersion' | 'copies' | 'shows' | 'resync'>;
 
 export interface BegunAnew {
   /** Opened again. */
@@ -33,7 +30,7 @@ export async function beginAnew(
   system: System,
   group: Group,
   told: Registered,
-  follow: NextSource,
+  follow: FollowedSource,
   isWanted: () => boolean,
   isCommanded = false,
 ): Promise<BegunAnew> {

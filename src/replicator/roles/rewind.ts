@@ -3,6 +3,7 @@ import type { FollowerState } from '../follower/follower-states.ts';
 import { regionsChanged } from '../../group/followers/changed-regions.ts';
 import type { Group } from '../../group/order/group.ts';
 import { type Lineage, lineageThrough, positionOf } from '../../group/catalog/lineage.ts';
+import type { ShownContents } from '../../group/volumes/shown-contents.ts';
 import { beginResync, settle } from '../../group/roles/resync.ts';
 import type { System } from '../../group/system/system.ts';
 import { keepBehind } from '../../group/order/take-over.ts';
@@ -45,7 +46,8 @@ interface WayBack {
   readonly origin: Registered;
   readonly through: number;
   readonly regions: RegionSet;
-  readonly shows?: number;
+  /** Where all of the volumes were compared. */
+  readonly compared?: ShownContents;
 }
 
 const settleMilliseconds = 20;
@@ -59,6 +61,11 @@ export function forkTold(error: unknown): number | undefined {
 /** The source has not what comes next any more, and does not know what it changed. */
 export function isReleased(error: unknown): boolean {
   return error instanceof JnbdError && error.code === 'position_released';
+}
+
+/** Only a comparison tells what is to come from the source. */
+export function isToCompare(error: unknown): boolean {
+  return isReleased(error) || (error instanceof JnbdError && error.code === 'contents_diverged');
 }
 
 /**
@@ -90,13 +97,13 @@ export async function rewindGroup(
   const branch = await saveBranch({ disk: system.disk, clock: group.clock }, group, files, fork);
   const known = own && (await byOwnRecords(deps, group, own, kept, fork));
   const way = known ?? (await byComparison(deps, group, kept));
-  const { origin, through, regions, shows } = way;
+  const { origin, through, regions, compared } = way;
   const opened = await beginResync(system, group, {
     through,
     lineage: origin.lineage,
     catalog: origin.catalog,
     regions,
-    ...(shows === undefined ? {} : { shows }),
+    compared,
     follow: { ...next, ...sourceOf(origin), handoffsAfter: origin.newest },
     fork,
     isWanted: () => isWanted() && watermarks.newest === newest,
@@ -207,8 +214,8 @@ async function byComparison(
   await settle(group);
   const compared = (): void => undefined;
   const deps = { ...must(comparison, 'it may be compared'), isWanted, compared };
-  const { regions, shows } = await compareVolumes(group, origin.catalog.volumes, deps);
-  return { origin, through: origin.from, regions, shows };
+  const { regions, contents } = await compareVolumes(group, origin.catalog.volumes, deps);
+  return { origin, through: origin.from, regions, compared: contents };
 }
 
 export function rewoundText({ group, fork, newest, branch, regions, sourceName }: Rewound): string {

@@ -1,5 +1,6 @@
 import type { CatalogVolume } from '../../group/catalog/catalog.ts';
 import type { Group } from '../../group/order/group.ts';
+import { addShown, type ShownContents } from '../../group/volumes/shown-contents.ts';
 import { ownHashes } from '../../group/volumes/own-hashes.ts';
 import type { Volume } from '../../group/apply/volume.ts';
 import type { Clock } from '../../platform/clock.ts';
@@ -32,8 +33,8 @@ export interface ComparisonDependencies {
 export interface Comparison {
   /** What is not the same here and there. Volumes, or parts of them, that are not here are not named. */
   readonly regions: RegionSet;
-  /** What was found to be the same may show updates up to this number. */
-  readonly shows: number;
+  /** Of what was found to be the same. */
+  readonly contents: ShownContents;
 }
 
 /** A source that bounds its copies hashes as slowly as it copies. */
@@ -46,7 +47,7 @@ const attemptMilliseconds = 1000;
  * Compares what stands in the group's volumes with what the source has in its own, by hashes, while the
  * source goes on. Volumes here hold what one update number says, or anything; nothing is written to them
  * meanwhile but what their own journal has. What is the same at some time was as the source had it then,
- * and records behind the registration's number come on top, so when an update up to `shows` is applied
+ * and records behind the registration's number come on top, so when what `contents` shows is applied
  * it is what the source had at that number. Rejects with JnbdError.
  */
 export async function compareVolumes(
@@ -55,7 +56,7 @@ export async function compareVolumes(
   deps: ComparisonDependencies,
 ): Promise<Comparison> {
   const regions = new RegionSet();
-  let shows = 0;
+  let contents: ShownContents = { shows: 0 };
   let rangeBytes = hashRangeBytesMax;
   for (const { id, sizeBytes, journalOnly } of there) {
     const volume = [...group.volumes.values()].find(({ catalog }) => catalog.id === id);
@@ -76,12 +77,12 @@ export async function compareVolumes(
         continue;
       }
       if (!answer) break;
-      shows = Math.max(shows, answer.shows);
+      contents = addShown(contents, answer.shows);
       deps.compared(length);
       at += length;
     }
   }
-  return { regions, shows };
+  return { regions, contents };
 }
 
 /** A source that bounds its copies a lot is asked for less. */

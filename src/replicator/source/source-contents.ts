@@ -43,13 +43,16 @@ export async function addContents(
   const contents = { bytes: buffer.bytes, start, bytesMax };
   const { length, isHole } = await readContents(journal, path, end, offset, contents);
   const contentBytes = isHole ? 0 : length;
+  // After reading: apply may have written more meanwhile, but nothing that is not durable now.
+  const { number: shows, generation, incarnation } = await journal.shownNow();
   encodeCopyPrefix(buffer.bytes, buffer.view, at, {
     volume: id,
     kind: isHole ? copyKind.hole : copyKind.data,
     offset,
     length,
-    // After reading: apply may have written more meanwhile, but nothing that is not durable now.
-    shows: journal.durableNow,
+    shows,
+    generation,
+    incarnation,
     contentBytes,
   });
   batch.added(copyPrefixBytes + contentBytes);

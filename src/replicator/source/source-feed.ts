@@ -1,3 +1,6 @@
+import { updateNumberMax } from '../../platform/limits.ts';
+import { durableCell, sharedCells, stretchCell } from './source-journal.ts';
+import { partedContents } from '../../group/volumes/shown-contents.ts';
 import type { Group } from '../../group/order/group.ts';
 import type { GroupWatcher } from '../../group/order/group-watcher.ts';
 import type { Volume } from '../../group/apply/volume.ts';
@@ -27,7 +30,7 @@ export class SourceFeed implements GroupWatcher {
   readonly #systemId: number;
   readonly #clock: Clock;
   readonly #post: (message: ToSource) => void;
-  readonly #shared = new SharedArrayBuffer(8);
+  readonly #shared = new SharedArrayBuffer(sharedCells * 8);
   readonly #durable = new BigInt64Array(this.#shared);
   readonly #segments = new Set<number>();
   /** Of the chain, as it was told of last. */
@@ -52,7 +55,7 @@ export class SourceFeed implements GroupWatcher {
     this.#systemId = systemId;
     this.#clock = clock;
     this.#post = post;
-    Atomics.store(this.#durable, 0, BigInt(this.#sendable));
+    this.#share(this.#sendable);
     group.watchers.add(this);
     this.#postNews();
   }
@@ -63,7 +66,7 @@ export class SourceFeed implements GroupWatcher {
 
   durableAdvanced(): void {
     const durable = this.#sendable;
-    Atomics.store(this.#durable, 0, BigInt(durable));
+    this.#share(durable);
     if (this.#isWatched && durable > this.#announced) this.#postNews();
     else if (this.#isAsked || this.#isWatched || this.#group.catalog !== this.#pictured[0])
       this.#moved();
@@ -191,6 +194,13 @@ export class SourceFeed implements GroupWatcher {
     this.#post({ kind: 'progress', groupId: this.#group.catalog.groupId, progress });
   }
 
+  /** The stretch first: whoever reads a number can tell whether it knows the stretch that the number is of. */
+  #share(durable: number): void {
+    const begins = this.#group.catalog.lineage.at(-1)?.firstNumber ?? 0;
+    Atomics.store(this.#durable, stretchCell, BigInt(begins));
+    Atomics.store(this.#durable, durableCell, BigInt(durable));
+  }
+
   #postPicture(): void {
     const parts = this.#pictureParts();
     if (parts.every((part, at) => part === this.#pictured[at])) return;
@@ -205,7 +215,7 @@ export class SourceFeed implements GroupWatcher {
       group.state,
       group.isReadable,
       group.followers.revision,
-      group.follow.state?.shows,
+      contentsFrom(group),
       group.follow.state === undefined,
       group.follow.sourcePath,
       volumeStates(group),
@@ -225,7 +235,7 @@ export class SourceFeed implements GroupWatcher {
       lineage,
       volumes: [...group.volumes.values()].map((volume) => sourceVolume(volume, group)),
       catalogNumber: number,
-      contentsFrom: group.follow.state?.shows ?? 0,
+      contentsFrom: contentsFrom(group),
       followers: group.followers.list().map((cursor) => ({
         systemId: cursor.systemId,
         name: cursor.name,
@@ -320,4 +330,9 @@ function sourceVolume(
   const isIncomplete = role === 'secondary' && state === 'unused';
   const isReadable = file !== undefined && state !== 'abnormal' && !isIncomplete;
   return { id, path: isReadable ? backingFile : '', sizeBytes };
+}
+
+/** Which record has to be applied before what volumes hold is of any instant. */
+function contentsFrom(group: Group): number {
+  return partedContents(group) ? updateNumberMax : (group.follow.state?.shows ?? 0);
 }

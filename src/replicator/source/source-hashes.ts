@@ -102,9 +102,11 @@ export class SourceHashes {
         hashes.add(buffer.subarray(0, piece.length));
         this.#rate.spend(piece.length);
       }
+      // After reading: apply may have written more meanwhile, but nothing that is not durable now.
+      const shows = await this.#journal.shownNow();
+      if (isGone()) return;
       answer.head(200, {
-        // After reading: apply may have written more meanwhile, but nothing that is not durable now.
-        ...encodeHashAnswer({ sizeBytes, shows: this.#journal.durableNow }),
+        ...encodeHashAnswer({ sizeBytes, shows }),
         'content-type': 'application/octet-stream',
         'content-length': String(hashes.bytes.length),
       });

@@ -2,6 +2,7 @@ import { positionOf, type Position, stretchOf } from '../../group/catalog/lineag
 import { assert } from '../../platform/assert.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { aheadUpdatesMax, segmentBytes, segmentHeaderBytes } from '../../platform/limits.ts';
+import { JnbdError } from '../../platform/errors.ts';
 import type { SourceFiles } from './source-files.ts';
 import type {
   AppendedRecords,
@@ -11,6 +12,11 @@ import type {
 } from './source-messages.ts';
 import { SourceSegment } from './source-segment.ts';
 import type { Member, Stretch, SynchronousTold, WireWatermarks } from '../protocol/wire.ts';
+
+/** In the memory that the group shares: what is durable, and the number that the newest stretch begins with. */
+export const durableCell = 0;
+export const stretchCell = 1;
+export const sharedCells = 2;
 
 /** Where a number stands, and how far that holds. */
 export interface NumberPlace {
@@ -107,7 +113,21 @@ export class SourceJournal {
 
   /** What is durable this instant: no volume shows anything above it. */
   get durableNow(): number {
-    return Number(Atomics.load(this.#durable, 0));
+    return Number(Atomics.load(this.#durable, durableCell));
+  }
+
+  /** The same, and of which stretch it is. Rejects with group_state where the group is gone meanwhile. */
+  async shownNow(): Promise<Position> {
+    const number = this.durableNow;
+    for (;;) {
+      const begins = Number(Atomics.load(this.#durable, stretchCell));
+      if ((this.#picture.lineage.at(-1)?.firstNumber ?? 0) >= begins)
+        return this.positionOf(number);
+      const { name, state } = this.#picture;
+      if (state === 'closed') throw new JnbdError('group_state', `group ${name} was closed`);
+      // The stretch is on its way to this thread.
+      await new Promise<void>((resolve) => this.#clock.after(1, resolve));
+    }
   }
 
   advance(progress: JournalProgress): void {

@@ -36,10 +36,7 @@ export interface VerificationsDependencies {
   /** Whether systems that showed no certificate may follow (`--insecure`). */
   readonly isOpenToAll: boolean;
   /** A follower brings these parts of its files from its source. */
-  readonly bring: (
-    group: Group,
-    found: { readonly regions: RegionSet; readonly shows: number },
-  ) => void;
+  readonly bring: (group: Group, regions: RegionSet, shows: number) => void;
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
 }
 
@@ -229,7 +226,7 @@ export class Verifications {
       return { from, ...(await repairPrimary(group, number, right, checkWanted)) };
     }
     const regions = regionsToBring(group, right);
-    this.#deps.bring(group, { regions, shows: number });
+    this.#deps.bring(group, regions, number);
     return { from, bytes: regions.bytes, leftBytes: 0 };
   }
 

@@ -46,6 +46,8 @@ const copyFrame: fc.Arbitrary<Frame> = fc
     volume: fc.nat(0xffff),
     offset: fc.integer({ min: 0, max: 2 ** 44 }),
     shows: number48,
+    generation: fc.integer({ min: 0, max: 0xffff_ffff }),
+    incarnation: number48,
     holeLength: fc.option(fc.integer({ min: 1, max: 2 ** 44 })),
     content: fc.uint8Array({ minLength: 1, maxLength: 300 }),
   })

@@ -102,6 +102,8 @@ describe('frames', () => {
         offset: 0,
         length: copyBytesMax,
         shows: 9,
+        generation: 3,
+        incarnation: 77,
         contentBytes: copyBytesMax,
       },
       content: new Uint8Array(copyBytesMax).fill(8),
@@ -182,12 +184,30 @@ describe('bytes that are no frames', () => {
 
   const copy: Frame = {
     kind: 'copy',
-    header: { volume: 3, kind: 1, offset: 4096, length: 8, shows: 7, contentBytes: 8 },
+    header: {
+      volume: 3,
+      kind: 1,
+      offset: 4096,
+      length: 8,
+      shows: 7,
+      generation: 2,
+      incarnation: 9,
+      contentBytes: 8,
+    },
     content: new Uint8Array(8).fill(5),
   };
   const hole: Frame = {
     kind: 'copy',
-    header: { volume: 3, kind: 2, offset: 4096, length: 2 ** 40, shows: 7, contentBytes: 0 },
+    header: {
+      volume: 3,
+      kind: 2,
+      offset: 4096,
+      length: 2 ** 40,
+      shows: 7,
+      generation: 2,
+      incarnation: 9,
+      contentBytes: 0,
+    },
     content: new Uint8Array(0),
   };
   const records: Frame = {

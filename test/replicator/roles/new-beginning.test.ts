@@ -82,6 +82,28 @@ test('a journal alone that was left behind begins anew by itself where its follo
   await beta.until(() => beta.group().watermarks.durable === alpha.group().watermarks.newest);
 });
 
+test('a journal alone begins behind the last change of the volumes', async () => {
+  const fleet = new Fleet('behind the last change');
+  const alpha = await fleet.start('alpha');
+  await alpha.verb('group create', { group: 'g', journalSize: 64 * MiB });
+  await alpha.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  while (alpha.group().watermarks.released === 0) {
+    await write(alpha, 100);
+    alpha.group().hurryApply();
+    await alpha.until(() => alpha.group().driver.isDone);
+  }
+  await write(alpha, 20);
+  await alpha.verb('volume create', { volume: 'g/v2', size: sizeBytes });
+  const { catalog, watermarks } = alpha.group();
+  expect(watermarks.released).toBeLessThan(catalog.number);
+  const beta = await fleet.start('beta');
+  await beta.verb('follow', { group: 'g', from: alpha.url, journalOnly: true });
+  // Else it has a volume that is no part of the history of another system, which it comes to follow with less than that.
+  expect(beta.group().watermarks.released).toBe(catalog.number);
+  await write(alpha, 20);
+  await beta.until(() => beta.group().watermarks.newest === alpha.group().watermarks.newest);
+});
+
 test('a journal alone that nobody has taken over begins anew by command, and is saved first', async () => {
   const { alpha, beta, newest } = await leftBehind('anew by command', false);
   await beta.until(() => beta.status().upstream?.state === 'refused');

@@ -54,8 +54,8 @@ export const followMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'replicator/source/source-contents.ts',
-        find: 'shows: journal.durableNow,',
-        replace: 'shows: 0,',
+        find: '    shows,\n    generation,\n    incarnation,',
+        replace: '    shows: 0,\n    generation: 0,\n    incarnation: 0,',
       },
     ],
   },
