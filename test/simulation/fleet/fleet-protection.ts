@@ -48,6 +48,8 @@ export class FleetProtection {
   /** What was looked at last, of each primary. */
   readonly #looked = new Map<FleetMember, { readonly group: Group; readonly answered: number }>();
   readonly #states = new Map<string, string>();
+  /** Systems that gave up what they had by command, and have not come to have it again. */
+  readonly #gaveUp = new Set<number>();
 
   constructor(counter: FaultCounter, isSynchronous: boolean, report: (text: string) => void) {
     this.#counter = counter;
@@ -67,6 +69,11 @@ export class FleetProtection {
 
   ended(member: FleetMember): void {
     this.#looked.delete(member);
+  }
+
+  /** It deleted the group. */
+  gaveUp({ systemId }: FleetMember): void {
+    if (systemId !== undefined) this.#gaveUp.add(systemId);
   }
 
   /** Whether it says that its promotion loses nothing, by what it knows itself. */
@@ -96,7 +103,7 @@ export class FleetProtection {
     for (const { number, members: ruled, needed } of rulesOf(protection)) {
       if (answered <= number) continue;
       const had = ruled
-        .map(({ systemId }) => durableAt(members, systemId, group))
+        .map(({ systemId }) => this.#durableAt(members, systemId, group, answered))
         .sort((a, b) => b - a);
       const covered = had[needed - 1] ?? 0;
       if (answered <= covered) continue;
@@ -105,6 +112,21 @@ export class FleetProtection {
         `${member.name} answered ${answered}, which ${needed} of ${names} do not have: ${had.join(', ')}`,
       );
     }
+  }
+
+  /** Whoever gave up what it had by command, or went another way, is not asked. */
+  #durableAt(
+    members: readonly FleetMember[],
+    systemId: number,
+    { catalog }: Group,
+    answered: number,
+  ): number {
+    const place = members.find((each) => each.systemId === systemId)?.place;
+    if (!place || place.groupId !== catalog.groupId) return Number.POSITIVE_INFINITY;
+    const { durable, lineage } = place;
+    if (!agreesAt(catalog.lineage, positionOf(lineage, durable))) return Number.POSITIVE_INFINITY;
+    if (durable >= answered) this.#gaveUp.delete(systemId);
+    return this.#gaveUp.has(systemId) ? Number.POSITIVE_INFINITY : durable;
   }
 
   #note(stretch: Stretch, answered: number): void {
@@ -168,14 +190,4 @@ function claimOf(member: FleetMember): Claim | undefined {
   if (!protection.members.some(({ systemId }) => systemId === member.systemId)) return undefined;
   if (leaseOf(group).leftMilliseconds(protection.timeoutMilliseconds) <= 0) return undefined;
   return { member, group, rule: protection };
-}
-
-/** Whoever gave up what it had by command, or went another way, is not asked. */
-function durableAt(members: readonly FleetMember[], systemId: number, primary: Group): number {
-  const member = members.find((each) => each.systemId === systemId);
-  const place = member?.place;
-  if (!place || place.groupId !== primary.catalog.groupId) return Number.POSITIVE_INFINITY;
-  const { lineage } = primary.catalog;
-  const isSame = agreesAt(lineage, positionOf(place.lineage, place.durable));
-  return isSame ? place.durable : Number.POSITIVE_INFINITY;
 }

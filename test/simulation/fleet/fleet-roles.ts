@@ -106,9 +106,9 @@ export async function handOff(campaign: FleetCampaign): Promise<void> {
       systemId !== undefined && known.includes(systemId) && !isJournalOnly,
   );
   if (heirs.length === 0) {
-    await campaign.verb(primary, 'handoff', { group: groupName, to: 'nobody' }, [
-      'follower_not_found',
-    ]);
+    // Also one that is being rolled back.
+    const codes: readonly ErrorCode[] = ['follower_not_found', 'state_refuses'];
+    await campaign.verb(primary, 'handoff', { group: groupName, to: 'nobody' }, codes);
     return;
   }
   const heir = random.pick(heirs);

@@ -94,6 +94,7 @@ export async function begin(
       : ['state_refuses'];
     const deleted = await campaign.verb(member, 'group delete', input, codes);
     if (deleted === 'refused') member.isUndecided = false;
+    else campaign.protection.gaveUp(member);
     if (deleted !== 'done') return deleted;
     member.forget();
     member.isUndecided = false;
