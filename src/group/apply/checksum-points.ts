@@ -86,9 +86,9 @@ export class ChecksumPoints implements ApplyPoints {
     if (!this.isOn) this.#compared.forgetDifferences();
   }
 
-  /** This system is the group's primary from now on. */
-  promoted(): void {
-    this.#compared.promoted();
+  /** Nothing is compared with a source any more, for that reason: "follows nobody any more". */
+  forgetSource(reason: string): void {
+    this.#compared.forgetSource(reason);
   }
 
   durableAdvanced(): void {

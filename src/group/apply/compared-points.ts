@@ -64,12 +64,11 @@ export class ComparedPoints {
     this.#forget(this.#differing);
   }
 
-  /** Others are compared with what is here from now on, whatever the former source had. */
-  promoted(): void {
+  /** What the former source had says nothing any more, for that reason: "follows nobody any more". */
+  forgetSource(reason: string): void {
     const { conditions, name } = this.#group;
     const before = this.#texts('was not').join('; ');
-    const text = `group ${name} is primary here, and followers are compared with it: ${before}`;
-    conditions.clear(name, 'checksum_differs', text);
+    conditions.clear(name, 'checksum_differs', `group ${name} ${reason}: ${before}`);
     this.#comparison = new ChecksumComparison();
     this.#report = undefined;
   }

@@ -141,7 +141,7 @@ export function promoteGroup(
   group.replies.confirmAll();
   clearContests(group, `group ${group.name} is primary here in a newer generation`);
   group.follow.remove();
-  group.checksums.promoted();
+  group.checksums.forgetSource('is primary here, and followers are compared with it');
   group.snapshots.space.begin();
   describeRollbacks(group);
   for (const volume of group.volumes.values()) {

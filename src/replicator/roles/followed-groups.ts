@@ -146,6 +146,7 @@ export class FollowedGroups implements SystemWatcher {
     refuseIncomplete(group, state);
     this.#stopFollower(group);
     group.follow.remove();
+    group.checksums.forgetSource('follows nobody any more');
     group.replies.confirmAll();
     await this.#leave(group, state);
     this.#tell('unfollowed', group, `group ${name} follows nobody any more`);

@@ -38,6 +38,21 @@ class Trial {
     return system;
   }
 
+  /** One that was found to have something else in `g/v`. */
+  async differingFollower(host: string): Promise<FleetSystem> {
+    const system = await this.follower(host);
+    await this.write(20);
+    await this.agreed(system);
+    // A checkpoint of all of it, and then they stand still.
+    await this.pass(20_000);
+    system.kill();
+    spoil(system, '0001.checksums');
+    await system.start(settings);
+    await this.write(20);
+    await system.until(() => differs(system));
+    return system;
+  }
+
   /** Of any alignment, some of it zeroed or given back, and a snapshot now and then. */
   async write(count: number, primary = this.alpha): Promise<void> {
     const { random } = this.fleet;
@@ -201,17 +216,8 @@ describe('checksums', () => {
 
   test('tell what is not the same, between which points, and end when it is again', async () => {
     const trial = await Trial.begin('differs');
-    const beta = await trial.follower('beta');
-    await trial.write(20);
-    await trial.agreed(beta);
-    // A checkpoint of all of it, and then they stand still.
-    await trial.pass(20_000);
-    beta.kill();
-    spoil(beta, '0001.checksums');
-    await beta.start(settings);
-    await trial.write(20);
-    const { differing } = await trial.agreed(beta);
-    expect(differing).toEqual(['v']);
+    const beta = await trial.differingFollower('beta');
+    expect(beta.status().checksums.differing).toEqual(['v']);
     const [condition] = beta.group().conditions.list();
     expect(condition).toMatchObject({ code: 'checksum_differs', nextCommand: 'jnbd verify g' });
     expect(condition?.message).toMatch(/^volume g\/v is not what its source had at update \d+/);
@@ -254,15 +260,7 @@ describe('checksums', () => {
 
   test('of one that is promoted say no more what its source had, but what those behind it have', async () => {
     const trial = await Trial.begin('promoted with a difference');
-    const beta = await trial.follower('beta');
-    await trial.write(20);
-    await trial.agreed(beta);
-    await trial.pass(20_000);
-    beta.kill();
-    spoil(beta, '0001.checksums');
-    await beta.start(settings);
-    await trial.write(20);
-    expect((await trial.agreed(beta)).differing).toEqual(['v']);
+    const beta = await trial.differingFollower('beta');
     await beta.caughtUp(trial.alpha);
     await trial.alpha.verb('demote', { group: 'g' });
     await beta.verb('promote', { group: 'g' });
@@ -273,5 +271,21 @@ describe('checksums', () => {
     await trial.write(20, beta);
     expect((await trial.agreed(trial.alpha, beta)).differing).toEqual(['v']);
     expect(differs(beta)).toBe(false);
+  });
+
+  test('of one that follows nobody any more say nothing, until it follows again', async () => {
+    const trial = await Trial.begin('unfollowed with a difference');
+    const beta = await trial.differingFollower('beta');
+    await beta.verb('unfollow', { group: 'g' });
+    const { checksums, conditions } = beta.status();
+    expect(conditions).toEqual([]);
+    expect(checksums).toMatchObject({ agreedAt: null, differing: [] });
+    // What was received before, too, is compared with nothing when it is applied.
+    await trial.pass(20_000);
+    expect(beta.status().conditions).toEqual([]);
+    await beta.verb('follow', { group: 'g', from: trial.alpha.url });
+    await trial.write(20);
+    expect((await trial.agreed(beta)).differing).toEqual(['v']);
+    expect(differs(beta)).toBe(true);
   });
 });
