@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
-import { JnbdError } from '../../platform/errors.ts';
+import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
 import type { FromApply } from '../../volume/apply-messages.ts';
 import type { Preserving } from '../../volume/preserved-blocks.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
@@ -147,10 +147,23 @@ export class GroupHistory {
   comesFirst(): boolean {
     if (this.#bases.length === 0 && !this.#isWanted) return false;
     if (this.#turn === 'none' && this.#isDue()) this.#beginTurn();
-    if (this.#turn !== 'none') return true;
-    const fresh = this.#open?.cover(coveredVolumes(this.#group)) ?? [];
-    if (fresh.length > 0) this.#group.driver.requests.coverVolumes(fresh);
-    return false;
+    return this.#turn !== 'none' || !this.#cover();
+  }
+
+  /** The worker is told which blocks the newest base has. False: that cannot be read, and history is let go first. */
+  #cover(): boolean {
+    try {
+      const fresh = this.#open?.cover(coveredVolumes(this.#group)) ?? [];
+      if (fresh.length > 0) this.#group.driver.requests.coverVolumes(fresh);
+      return true;
+    } catch (error) {
+      const refusal = refusedBySystem(error, 'read_failed', 'which blocks it has is not known');
+      if (!refusal) throw error;
+      this.#lose(refusal.message);
+      // Behind that request: the table that comes next is saved for nobody.
+      this.#deps.clock.after(0, () => this.#group.driver.consider());
+      return false;
+    }
   }
 
   /** Something was applied, or a checkpoint was made. */
@@ -188,9 +201,13 @@ export class GroupHistory {
       this.#dropForRoom(some, message);
       return;
     }
+    this.#lose(message);
+  }
+
+  #lose(why: string): void {
     this.#rest();
-    this.#users.endAll(`what hosts overwrite could not be saved: ${message}`);
-    this.#notices.failed(message);
+    this.#users.endAll(`what hosts overwrite could not be saved: ${why}`);
+    this.#notices.failed(why);
     this.#drop(this.#bases.length);
   }
 

@@ -121,6 +121,8 @@ export class View {
         this.missing.push(entry.name);
         continue;
       }
+      // Read here, where an error ends this view alone: when the next base begins they are at hand.
+      open.bits(entry.id);
       const file: DiskFile = disk.openSync(path, 'read', 'volume');
       const blocks = new PastBlocks(files, { id: entry.id, file }, closed, open);
       this.volumes.push(new ViewVolume(entry, index, blocks));

@@ -222,3 +222,67 @@ test('a disk that does not tell how much the past takes ends nothing', async () 
   faults.clear();
   await model.checkAll();
 });
+
+test('history that cannot be read behind a start ends, and nothing else', async () => {
+  const model = new ViewModel('unread', [{ name: 'a', sizeBytes: 2 * MiB }]);
+  const { machine } = model;
+  await begunBefore(model);
+  const { faults } = machine.machine;
+  faults.add({ kind: 'read_error', operation: 'read', path: newestBitmap(model) });
+  await model.host('a').write(0, machine.random.bytes(64 * KiB));
+  await machine.pass(3000);
+  const { watermarks, conditions, state } = machine.group();
+  expect(state).toBe('normal');
+  expect(watermarks.applied).toBe(watermarks.newest);
+  expect(model.past.history.bases).toEqual([]);
+  expect(machine.disk.listSync('/data/groups/g/history')).toEqual([]);
+  const [failed] = conditions.list();
+  expect(failed).toMatchObject({ code: 'history_failed', severity: 'error' });
+  expect(failed?.message).toMatch(/which blocks it has is not known: .*EIO/);
+  faults.clear();
+  await machine.pass(70_000);
+  expect(model.past.history.bases).toHaveLength(1);
+  expect(conditions.list()).toEqual([]);
+  await model.createView();
+  await model.checkViews();
+  await model.checkAll();
+});
+
+test('a base begins behind a start though the one before cannot be read any more', async () => {
+  const model = new ViewModel('unread before', [{ name: 'a', sizeBytes: 2 * MiB }]);
+  const { machine } = model;
+  await begunBefore(model, () => model.createView());
+  await model.untilOpen();
+  const { faults } = machine.machine;
+  faults.add({ kind: 'read_error', operation: 'read', path: newestBitmap(model) });
+  await model.beginBase();
+  expect(machine.group().state).toBe('normal');
+  expect(model.past.history.bases).toHaveLength(2);
+  faults.clear();
+  await model.checkViews();
+});
+
+/** A base is there that has blocks, found by a start with nothing to be applied. */
+async function begunBefore(
+  model: ViewModel,
+  more: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  const { machine } = model;
+  // So large that a start, which begins a segment, is no reason for another base.
+  await model.start({ journalCapacityBytes: 1024 * MiB });
+  await model.host('a').write(0, machine.random.bytes(128 * KiB));
+  await machine.pass(3000);
+  model.configure(hour);
+  await model.beginBase();
+  await model.host('a').write(0, machine.random.bytes(128 * KiB));
+  await more();
+  // A checkpoint of all of it.
+  await machine.pass(20_000);
+  await machine.stop();
+  model.forgetHosts();
+  await machine.start();
+}
+
+function newestBitmap({ past }: ViewModel): string {
+  return `${past.history.bases.at(-1)?.directory}/0001.bitmap`;
+}
