@@ -61,7 +61,7 @@ export const errorCodes: Record<ErrorCode, string> = {
   group_opening: 'a fleet',
   generation_newer: 'a fleet',
   diverged: 'a fleet',
-  contents_diverged: 'elsewhere',
+  contents_diverged: 'a fleet',
   position_released: 'a fleet',
   cut_epoch_stale: 'cuts',
   cut_round_lost: 'cuts',

@@ -1,5 +1,5 @@
 import type { FollowState } from '../catalog/follow-file.ts';
-import { agreesAt, type Lineage, type Position } from '../catalog/lineage.ts';
+import { agreesAt, generationOf, type Lineage, type Position } from '../catalog/lineage.ts';
 
 /**
  * What contents of a source show, which may be more than what was received from it (SAFETY 11). They are of one instant
@@ -11,6 +11,11 @@ export type ShownContents = Pick<FollowState, 'shows' | 'shown'>;
 interface ReceivedHistory {
   readonly catalog: { readonly lineage: Lineage };
   readonly watermarks: { readonly newest: number };
+}
+
+interface ToldHistory {
+  readonly lineage: Lineage;
+  readonly newest: number;
 }
 
 /** With contents that show `position`. */
@@ -40,10 +45,18 @@ export function stillShown(contents: ShownContents, group: ReceivedHistory): Sho
  */
 export function partedContents(
   { catalog, watermarks, follow }: ReceivedHistory & { follow: { state: FollowState | undefined } },
-  told?: { readonly lineage: Lineage; readonly newest: number },
+  told?: ToldHistory,
 ): Position | undefined {
-  return follow.state?.shown?.find((each) => {
-    if (each.number <= watermarks.newest) return !agreesAt(catalog.lineage, each);
-    return told !== undefined && each.number <= told.newest && !agreesAt(told.lineage, each);
-  });
+  const own = { lineage: catalog.lineage, newest: watermarks.newest };
+  return follow.state?.shown?.find(
+    (each) =>
+      isParted(own, each) ||
+      (told !== undefined && each.number > own.newest && isParted(told, each)),
+  );
+}
+
+/** Numbers that are to come are of the generation of the last ones, or of a later one. */
+function isParted({ lineage, newest }: ToldHistory, position: Position): boolean {
+  const isToCome = position.number > newest;
+  return isToCome ? position.generation < generationOf(lineage) : !agreesAt(lineage, position);
 }

@@ -4,8 +4,8 @@ import type { FleetSystem } from '../fleet.ts';
 import { HistoryTrial, volumeBytes } from './history-trial.ts';
 
 /**
- * Delta copies from alpha, and what has come shows more than beta has, which takes over then and goes on in its own
- * way. Records came to delta up to an update that beta has too.
+ * Delta copies from alpha, and what has come shows more than beta and gamma have. Beta takes over then and goes on in
+ * its own way. Records came to delta up to an update that the others have too.
  */
 async function parted(seed: string) {
   const trial = await HistoryTrial.begin(seed);
@@ -25,14 +25,17 @@ async function parted(seed: string) {
     await trial.pass(500);
   }
   const beta = await trial.follower('beta', alpha);
+  const gamma = await trial.follower('gamma', alpha);
   const delta = await fleet.start('delta');
   await alpha.verb('group configure', { group: 'g', copyRate: '2MiB' });
   const pace = { pace: 'interval:50ms', batchSize: '256KiB' };
   await delta.verb('follow', { group: 'g', from: alpha.url, ...pace });
   await delta.verb('suspend', { group: 'g' });
   await write(100);
-  await beta.caughtUp(alpha);
-  fleet.links.cut('alpha', 'beta');
+  for (const other of [beta, gamma]) {
+    await other.caughtUp(alpha);
+    fleet.links.cut('alpha', other.host);
+  }
   await write(100);
   alpha.group().hurryApply();
   await alpha.until(() => alpha.group().driver.isDone);
@@ -43,7 +46,7 @@ async function parted(seed: string) {
   host.close();
   alpha.kill();
   await trial.promote(beta, alpha);
-  return { trial, beta, delta };
+  return { trial, beta, gamma, delta };
 }
 
 function showsOf(system: FleetSystem): number {
@@ -75,15 +78,17 @@ test('contents of a source that is lost are not taken for those of another histo
   await expectCompared(trial, beta, delta);
 });
 
-test('nor where the source comes to those updates later, and after a restart', async () => {
-  const { trial, beta, delta } = await parted('parted later');
-  await delta.verb('follow', { group: 'g', from: beta.url });
-  await delta.until(() => delta.group().watermarks.newest === beta.group().watermarks.newest);
+test('nor where the source hears of that history later, and after a restart', async () => {
+  const { trial, beta, gamma, delta } = await parted('parted later');
+  // It follows alpha still, and knows of nobody else.
+  await delta.verb('follow', { group: 'g', from: gamma.url });
+  await delta.until(() => delta.group().watermarks.newest === gamma.group().watermarks.newest);
   const host = await trial.write(beta, 200);
+  await gamma.verb('follow', { group: 'g', from: beta.url });
   await delta.until(() => delta.status().upstream?.state === 'refused');
   const refused = {
     code: 'follow_refused',
-    nextCommand: `jnbd follow g --from ${beta.url} --rewind`,
+    nextCommand: `jnbd follow g --from ${gamma.url} --rewind`,
   };
   expect(delta.status().conditions).toMatchObject([refused]);
   const { newest } = delta.group().watermarks;

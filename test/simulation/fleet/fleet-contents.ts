@@ -1,4 +1,5 @@
 import type { ExportClient } from '../../../src/group/apply/export.ts';
+import { partedContents } from '../../../src/group/volumes/shown-contents.ts';
 import { JnbdError } from '../../../src/platform/errors.ts';
 import type { FleetCampaign } from './fleet-campaign.ts';
 import type { FleetMember } from './fleet-member.ts';
@@ -64,7 +65,8 @@ function checkShut(campaign: FleetCampaign, member: FleetMember, volume: string)
 export function isComplete({ group }: FleetMember): boolean {
   if (!group) return false;
   const { copies = [], shows = 0, resync } = group.follow.state ?? {};
-  return !resync && copies.length === 0 && group.watermarks.applied >= shows;
+  const isWhole = !resync && copies.length === 0 && group.watermarks.applied >= shows;
+  return isWhole && partedContents(group) === undefined;
 }
 
 export async function readVolume(

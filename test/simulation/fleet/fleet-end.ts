@@ -1,3 +1,4 @@
+import { partedContents } from '../../../src/group/volumes/shown-contents.ts';
 import type { ConditionCode } from '../../../src/group/catalog/conditions.ts';
 import { KiB } from '../../../src/platform/limits.ts';
 import { checkContents, isComplete } from './fleet-contents.ts';
@@ -9,7 +10,12 @@ import { promoteMember } from './fleet-roles.ts';
 import { allow, begin, follow, rewind } from './fleet-sources.ts';
 
 /** What nothing but a new copy mends. */
-const beginAgain: readonly string[] = ['position_released', 'diverged', 'generation_newer'];
+const beginAgain: readonly string[] = [
+  'position_released',
+  'diverged',
+  'contents_diverged',
+  'generation_newer',
+];
 /** What a directory that failed once is told by, until the next start of the daemon. */
 const untilRestart: readonly ConditionCode[] = ['area_failed', 'journal_in_emergency_area'];
 const patienceMilliseconds = 200_000;
@@ -35,7 +41,8 @@ export async function converge(campaign: FleetCampaign): Promise<void> {
   for (const member of campaign.members) {
     if (member === primary) continue;
     const source = campaign.random.chance(0.3) ? campaign.random.pick(joined) : primary;
-    await join(campaign, member, source.isJournalOnly ? primary : source, primary);
+    const isOfUse = !source.isJournalOnly && !(source.group && partedContents(source.group));
+    await join(campaign, member, isOfUse ? source : primary, primary);
     joined.push(member);
   }
   await forgetThoseWhoLeft(campaign);

@@ -1,4 +1,5 @@
 import type { Group } from '../../../src/group/order/group.ts';
+import { partedContents } from '../../../src/group/volumes/shown-contents.ts';
 import type { FleetMember } from './fleet-member.ts';
 
 /** Of what others that do not follow need, so much of the journal is kept. */
@@ -75,13 +76,17 @@ export class FleetHolds {
   /** What a registered follower does not have is not released (invariant 5). */
   #lookAtFollowers(
     source: FleetMember,
-    { followers, watermarks: { released } }: Group,
+    { catalog, followers, watermarks }: Group,
     { goneBefore }: Seen,
   ): void {
+    const { released, newest } = watermarks;
+    const told = { lineage: catalog.lineage, newest };
     for (const { systemId, name, state } of followers.list()) {
       const follower = this.#members.find((each) => each.systemId === systemId);
       const isItsSource = follower?.sourceSystemId === source.systemId;
       if (!follower || !isItsSource || state === 'behind' || follower.isCompared) continue;
+      // It needs nothing but a comparison, which begins where the source is now.
+      if (follower.group && partedContents(follower.group, told)) continue;
       const { durable = released } = follower;
       if (Math.max(durable, goneBefore.get(systemId) ?? 0) >= released) continue;
       this.#report(

@@ -4,7 +4,12 @@ import { type FleetCampaign, peerCodes, type VerbOutcome } from './fleet-campaig
 import { type FleetMember, groupName } from './fleet-member.ts';
 
 /** What a source may say that another command has to mend. */
-const historyCodes: readonly ErrorCode[] = ['diverged', 'generation_newer', 'position_released'];
+const historyCodes: readonly ErrorCode[] = [
+  'diverged',
+  'contents_diverged',
+  'generation_newer',
+  'position_released',
+];
 
 /** Whether `member` gets what `source` has, over whomever. */
 function isBelow(campaign: FleetCampaign, source: FleetMember, member: FleetMember): boolean {

@@ -5,6 +5,7 @@ import { calmWeather } from '../simulated-links.ts';
 import type { FleetCampaign } from './fleet-campaign.ts';
 import { type FleetMember, groupName } from './fleet-member.ts';
 import { handOff, meetStale, promote, returnStale, takeBack } from './fleet-roles.ts';
+import { loseSource } from './fleet-lost-source.ts';
 import { goBack } from './fleet-rollbacks.ts';
 import { begin, follow, switchSource } from './fleet-sources.ts';
 import { strangeRequest } from './fleet-stranger.ts';
@@ -44,6 +45,7 @@ const weights = steps.reduce((sum, [weight]) => sum + weight, 0);
 export async function anyStep(campaign: FleetCampaign): Promise<void> {
   if (campaign.synchronous?.chance(0.15)) await changeWaiting(campaign);
   if (campaign.rare.chance(0.02)) await takeBack(campaign);
+  if (campaign.rare.chance(0.06)) await loseSource(campaign);
   await goBack(campaign);
   let draw = campaign.random.int(weights);
   for (const [weight, step] of steps) {

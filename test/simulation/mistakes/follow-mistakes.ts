@@ -60,6 +60,20 @@ export const followMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
+    name: 'contents-of-another-history',
+    rule: 11,
+    profile: 'fleet',
+    does: 'what contents show is taken for what the source has that is followed now',
+    edits: [
+      {
+        file: 'group/volumes/shown-contents.ts',
+        find: 'const isToCome = position.number > newest;',
+        replace:
+          'const isToCome = position.number > newest;\n  if (lineage.length >= 0) return false;',
+      },
+    ],
+  },
+  {
     name: 'promoted-with-half-a-copy',
     rule: 11,
     profile: 'fleet',
