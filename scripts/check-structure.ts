@@ -28,7 +28,7 @@ const belowDoors = ['group', 'history', 'volume', 'journal', 'platform'];
  * the files of that part whose path begins so (`control/client.ts`, `control/client-socket.ts`).
  */
 export const allowedImports: Readonly<Record<string, readonly string[]>> = {
-  main: ['daemon', 'cli'],
+  main: ['daemon', 'cli', 'platform/collection'],
   daemon: ['nbd', 'replicator', 'control', ...belowDoors],
   // The exit code of an error, how a size reads and the version of the program are the same for everybody;
   // an authority for certificates needs no daemon.

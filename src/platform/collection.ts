@@ -14,3 +14,16 @@ const heapGrowingPercent = 400;
 export function collectLessOften(): void {
   setFlagsFromString(`--heap-growing-percent=${heapGrowingPercent}`);
 }
+
+/**
+ * The young generation of every thread of this process stays as large as it is now: 2 MiB of a thread that
+ * has just begun. It doubles otherwise whenever as much survived as it holds, which modules do as they are
+ * loaded, and gives nothing back: up to 32 MiB a thread with Node 20, 128 MiB with Node 24. The thread that
+ * serves hosts leaves some hundred bytes for each request, so it gains nothing by that.
+ *
+ * Its greatest size is settled when a thread begins; how it grows is not. Each new thread sets that back to
+ * V8's own rule for all of them, so it calls this too.
+ */
+export function keepYoungGenerationSmall(): void {
+  setFlagsFromString('--semi-space-growth-factor=1');
+}

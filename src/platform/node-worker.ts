@@ -4,6 +4,7 @@
  */
 import { parentPort, Worker, type WorkerOptions } from 'node:worker_threads';
 import { must } from './assert.ts';
+import { keepYoungGenerationSmall } from './collection.ts';
 import type { WorkerPort } from './worker-port.ts';
 
 /**
@@ -47,6 +48,7 @@ export function spawnNodeWorker<Sent, Received>(
 /** The worker's own end. Its thread lives until the other end is closed, or it closes this one. */
 export function nodeWorkerSide<Sent, Received>(): WorkerPort<Sent, Received> {
   const port = must(parentPort, 'a worker module runs in a worker');
+  keepYoungGenerationSmall();
   return {
     post(message, givenAway) {
       port.postMessage(message, givenAway);

@@ -23,7 +23,8 @@ const keyShift = 2 ** 20;
 
 /**
  * What a table changes, sorted by volume and address, each byte once, its newest version; neighbours
- * that lie side by side in the journal too are one step. Pure.
+ * that lie side by side in the journal too are one step. The step that `emit` is given is its own only until
+ * it returns. Pure.
  */
 export function planSteps(
   arrays: TableArrays,
@@ -48,6 +49,9 @@ export function planSteps(
   }
 }
 
+/** Where keys are sorted: no table gets one of its own, which would wait for the collector. */
+let sortRoom = new Float64Array(0);
+
 function sortedKeys(
   arrays: TableArrays,
   volume: number,
@@ -55,7 +59,9 @@ function sortedKeys(
   nodes: number,
 ): Float64Array {
   const { keyLow, keyHigh } = arrays;
-  const keys = new Float64Array(nodes);
+  const room = keyLow.length;
+  if (sortRoom.length < room) sortRoom = new Float64Array(room);
+  const keys = sortRoom.subarray(0, nodes);
   let filled = 0;
   for (let node = 0; node < count; node += 1) {
     const high = keyHigh[node] ?? 0;
@@ -175,6 +181,14 @@ function planVolume(
 /** Joins neighbours of one kind; data only where the journal has them side by side too. */
 class StepMerger {
   readonly #emit: (step: ApplyStep) => void;
+  readonly #step: ApplyStep = {
+    kind: 0,
+    volume: 0,
+    offset: 0,
+    length: 0,
+    segment: 0,
+    segmentOffset: 0,
+  };
   #kind: NodeKind = 0;
   #volume = 0;
   #offset = 0;
@@ -208,14 +222,14 @@ class StepMerger {
 
   flush(): void {
     if (this.#length === 0) return;
-    this.#emit({
-      kind: this.#kind,
-      volume: this.#volume,
-      offset: this.#offset,
-      length: this.#length,
-      segment: Math.floor(this.#source / two24),
-      segmentOffset: this.#source % two24,
-    });
+    const step = this.#step;
+    step.kind = this.#kind;
+    step.volume = this.#volume;
+    step.offset = this.#offset;
+    step.length = this.#length;
+    step.segment = Math.floor(this.#source / two24);
+    step.segmentOffset = this.#source % two24;
+    this.#emit(step);
     this.#length = 0;
   }
 }

@@ -1,3 +1,4 @@
+import { must } from '../platform/assert.ts';
 import type { DiskFile } from '../platform/disk.ts';
 import { KiB, MiB } from '../platform/limits.ts';
 import { ApplyError, guard } from './apply-error.ts';
@@ -5,6 +6,7 @@ import type { ApplySegment } from './apply-messages.ts';
 import type { ApplyStep } from './apply-plan.ts';
 import type { JournalPayloads } from './journal-payloads.ts';
 import { nodeKind } from './node-kind.ts';
+import { shortBytes, ShortPayloads, windowBytes } from './short-payloads.ts';
 
 /**
  * At most so much is written at once. A page cache keeps what was written at once in one folio, and
@@ -12,9 +14,6 @@ import { nodeKind } from './node-kind.ts';
  * took 3.3 microseconds, after writes of 256 KiB 1.5 (ext4, Linux 6.18).
  */
 const stagingBytes = 256 * KiB;
-/** Payloads shorter than this are read together with what stands around them in the journal. */
-const shortBytes = 32 * KiB;
-const windowBytes = 2 * MiB;
 /** Of what is read together, at least this part has to be wanted. */
 const wantedShare = 1 / 4;
 /** One punch of 16 MiB of allocated blocks takes milliseconds: larger ones are done in parts. */
@@ -29,14 +28,6 @@ export type Written = (
   offset: number,
 ) => void;
 
-/** The short payloads that begin in one part of a segment. */
-interface Window {
-  readonly segment: ApplySegment;
-  readonly files: DiskFile[];
-  /** By volume and address. */
-  readonly steps: ApplyStep[];
-}
-
 /**
  * Writes what one table changes, in few calls: neighbours are written at once, and payloads that stand
  * near each other in the journal are read at once. No byte is in two steps, so their order is free.
@@ -47,7 +38,12 @@ export class VolumeWriter {
   readonly #staging = new Uint8Array(stagingBytes);
   /** Room for a payload that begins at the end of a window. */
   readonly #window = new Uint8Array(windowBytes + shortBytes);
-  readonly #windows = new Map<number, Window>();
+  readonly #short = new ShortPayloads();
+  /** Of the steps that are kept: by volume, and by segment as steps name them. */
+  readonly #files = new Map<number, DiskFile>();
+  readonly #segments: (ApplySegment | undefined)[] = [];
+  /** Of the step that was kept last. */
+  #lastShort = 0;
   #file: DiskFile | undefined;
   #volume = 0;
   #offset = 0;
@@ -62,24 +58,23 @@ export class VolumeWriter {
   /** Forgets what a table left that failed. */
   begin(): void {
     this.#bytes = 0;
-    this.#windows.clear();
+    this.#short.clear();
+    this.#files.clear();
+    this.#segments.length = 0;
   }
 
-  /** Data of a volume, which is there when `finish` returns. */
+  /** Data of a volume, which is there when `finish` returns. The step is the caller's again then. */
   data(file: DiskFile, step: ApplyStep, segment: ApplySegment): void {
-    if (step.length >= shortBytes || segment.direct) {
-      this.#stageFromJournal(file, step, segment);
+    const { volume, offset, length, segmentOffset } = step;
+    if (length >= shortBytes || segment.direct) {
+      this.#stageFromJournal(file, segment, volume, offset, length, segmentOffset);
       return;
     }
-    const part = Math.floor(step.segmentOffset / windowBytes);
-    const key = segment.sequence * 16 + part;
-    let window = this.#windows.get(key);
-    if (!window) {
-      window = { segment, files: [], steps: [] };
-      this.#windows.set(key, window);
-    }
-    window.files.push(file);
-    window.steps.push(step);
+    if (this.#short.isFull) this.#writeWindows();
+    if (this.#short.count === 0 || volume !== this.#lastShort) this.#files.set(volume, file);
+    this.#lastShort = volume;
+    this.#segments[step.segment] = segment;
+    this.#short.add(step);
   }
 
   clear(file: DiskFile, step: Pick<ApplyStep, 'kind' | 'volume' | 'offset' | 'length'>): void {
@@ -94,32 +89,56 @@ export class VolumeWriter {
 
   finish(): void {
     this.#flush();
-    // In the order of the journal: it is read as it was written.
-    const keys = [...this.#windows.keys()].sort((a, b) => a - b);
-    for (const key of keys) {
-      const window = this.#windows.get(key);
-      if (window) this.#writeWindow(window);
-      this.#windows.delete(key);
-    }
+    this.#writeWindows();
+    this.begin();
   }
 
-  #writeWindow({ segment, files, steps }: Window): void {
-    let start = Infinity;
-    let end = 0;
+  /** The journal is read in the order in which it was written. */
+  #writeWindows(): void {
+    const short = this.#short;
+    short.sort();
+    for (let at = 0; at < short.count; ) {
+      const end = short.windowEnd(at);
+      this.#writeWindow(at, end);
+      at = end;
+    }
+    short.clear();
+  }
+
+  #writeWindow(first: number, end: number): void {
+    const short = this.#short;
+    const segment = must(this.#segments[short.segment(first)], 'the segment of a step');
+    let readFrom = Infinity;
+    let readEnd = 0;
     let wanted = 0;
-    for (const { segmentOffset, length } of steps) {
-      start = Math.min(start, segmentOffset);
-      end = Math.max(end, segmentOffset + length);
+    for (let at = first; at < end; at += 1) {
+      const segmentOffset = short.segmentOffset(at);
+      const length = short.length(at);
+      readFrom = Math.min(readFrom, segmentOffset);
+      readEnd = Math.max(readEnd, segmentOffset + length);
       wanted += length;
     }
     const isRead =
-      wanted >= (end - start) * wantedShare && this.#readWindow(segment, start, end - start);
-    for (const [at, step] of steps.entries()) {
-      const file = files[at];
-      if (!file) continue;
-      if (!isRead) this.#stageFromJournal(file, step, segment);
-      else if (this.#isAlone(steps, at)) this.#write(file, step, step.segmentOffset - start);
-      else this.#stageFromWindow(file, step, step.segmentOffset - start);
+      wanted >= (readEnd - readFrom) * wantedShare &&
+      this.#readWindow(segment, readFrom, readEnd - readFrom);
+    for (let at = first; at < end; at += 1) {
+      const volume = short.volume(at);
+      const offset = short.offset(at);
+      const length = short.length(at);
+      const segmentOffset = short.segmentOffset(at);
+      const file = must(this.#files.get(volume), 'the file of a step');
+      if (!isRead) {
+        this.#stageFromJournal(file, segment, volume, offset, length, segmentOffset);
+      } else if (
+        this.#continues(volume, offset) ||
+        (at + 1 < end &&
+          short.offset(at + 1) === offset + length &&
+          short.volume(at + 1) === volume)
+      ) {
+        this.#stageFromWindow(file, volume, offset, length, segmentOffset - readFrom);
+      } else {
+        this.#write(file, volume, offset, length, segmentOffset - readFrom);
+      }
     }
     this.#flush();
   }
@@ -135,26 +154,24 @@ export class VolumeWriter {
     }
   }
 
-  #isAlone(steps: readonly ApplyStep[], at: number): boolean {
-    const step = steps[at];
-    const next = steps[at + 1];
-    if (!step) return true;
-    const { volume, offset, length } = step;
-    const isNeighbour = next?.volume === volume && next.offset === offset + length;
-    return !isNeighbour && !this.#continues(volume, offset);
-  }
-
   #continues(volume: number, offset: number): boolean {
     return this.#bytes > 0 && volume === this.#volume && offset === this.#offset + this.#bytes;
   }
 
-  #write(file: DiskFile, { volume, offset, length }: ApplyStep, at: number): void {
+  /** A payload that stands alone is written from where it was read. */
+  #write(file: DiskFile, volume: number, offset: number, length: number, at: number): void {
     this.#flush();
     guard('volume', volume, () => file.writeSync(this.#window, at, length, offset));
     this.#written(volume, this.#window, at, length, offset);
   }
 
-  #stageFromWindow(file: DiskFile, { volume, offset, length }: ApplyStep, at: number): void {
+  #stageFromWindow(
+    file: DiskFile,
+    volume: number,
+    offset: number,
+    length: number,
+    at: number,
+  ): void {
     for (let done = 0; done < length; ) {
       const count = this.#room(file, volume, offset + done, length - done);
       const from = at + done;
@@ -164,8 +181,14 @@ export class VolumeWriter {
     }
   }
 
-  #stageFromJournal(file: DiskFile, step: ApplyStep, segment: ApplySegment): void {
-    const { volume, offset, length, segmentOffset } = step;
+  #stageFromJournal(
+    file: DiskFile,
+    segment: ApplySegment,
+    volume: number,
+    offset: number,
+    length: number,
+    segmentOffset: number,
+  ): void {
     for (let done = 0; done < length; ) {
       const count = this.#room(file, volume, offset + done, length - done);
       const position = segmentOffset + done;
