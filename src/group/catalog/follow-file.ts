@@ -78,6 +78,8 @@ export interface FollowState {
    * then has done so, or it was taken back.
    */
   readonly handoffsAfter?: number | undefined;
+  /** Up to which generation: a later one that goes on from before that number gives its own. Where it does not say, all. */
+  readonly handoffsThroughGeneration?: number | undefined;
   /** The source lost what is here behind this number, and this system is about to go back behind it. */
   readonly lostBehind?: number | undefined;
   /** While contents of regions are brought from the source; which is in a file of its own. */

@@ -1,5 +1,6 @@
 import type { FollowedSource, FollowState } from '../../group/catalog/follow-file.ts';
 import type { FollowWish } from '../../group/catalog/follow-wish.ts';
+import { generationOf } from '../../group/catalog/lineage.ts';
 import type { Group } from '../../group/order/group.ts';
 import type { GroupOrigin } from '../../group/system/secondary-group.ts';
 import { JnbdError } from '../../platform/errors.ts';
@@ -12,7 +13,7 @@ export const followDefaults = { pace: 'immediate', batchSize: 'adaptive', links:
 /** What of a group's following is the user's choice. */
 export type SourceChoice = Omit<
   FollowedSource,
-  'sourceSystemId' | 'sourceName' | 'handoffsAfter' | 'lostBehind'
+  'sourceSystemId' | 'sourceName' | 'handoffsAfter' | 'handoffsThroughGeneration' | 'lostBehind'
 >;
 
 /** Who answered a registration. */
@@ -20,6 +21,20 @@ export function sourceOf(
   answer: Pick<Registered, 'systemId' | 'name'>,
 ): Pick<FollowState, 'sourceSystemId' | 'sourceName'> {
   return { sourceSystemId: answer.systemId, sourceName: answer.name };
+}
+
+/** The same where the copy of the group begins with it: what was handed over there before is not given again. */
+export function firstSourceOf(
+  told: Pick<Registered, 'systemId' | 'name' | 'lineage' | 'newest'>,
+): Pick<
+  FollowState,
+  'sourceSystemId' | 'sourceName' | 'handoffsAfter' | 'handoffsThroughGeneration'
+> {
+  return {
+    ...sourceOf(told),
+    handoffsAfter: told.newest,
+    handoffsThroughGeneration: generationOf(told.lineage),
+  };
 }
 
 export function followState(wanted: FollowWish, before: FollowState | undefined): SourceChoice {
@@ -90,6 +105,6 @@ export function originOf(
     snapshotSchedule: told.catalog.snapshotSchedule,
     journalOnly,
     isCopied: told.copy,
-    follow: { ...choice, ...sourceOf(told), handoffsAfter: told.newest },
+    follow: { ...choice, ...firstSourceOf(told) },
   };
 }

@@ -256,9 +256,8 @@ export class FollowedGroups implements SystemWatcher {
       checkStillFollows(group, state);
       if (!compared) checkContents(group, origin);
       this.#stopFollower(group);
-      const { copies = [], shows = 0, shown, handoffsAfter, resync } = follow.state ?? {};
-      const contents = { copies, shows, shown, handoffsAfter, resync };
-      follow.write({ formatVersion: 1, ...next, ...sourceOf(origin), ...contents });
+      const { lostBehind: _, ...kept } = follow.state ?? { formatVersion: 1, copies: [], shows: 0 };
+      follow.write({ ...kept, ...next, ...sourceOf(origin) });
       becomeSecondary(group, `group ${group.name} follows system ${origin.name}`);
       follow.sourcePath = origin.path;
       if (compared) this.comparisons.begin(group);

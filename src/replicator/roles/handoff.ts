@@ -3,7 +3,7 @@ import type { FollowState } from '../../group/catalog/follow-file.ts';
 import type { FollowerPlace } from '../../group/catalog/follower-file.ts';
 import type { FollowerCursor } from '../../group/followers/follower-cursor.ts';
 import type { Group } from '../../group/order/group.ts';
-import type { Lineage } from '../../group/catalog/lineage.ts';
+import { type Lineage, positionOf } from '../../group/catalog/lineage.ts';
 import { makeChange } from '../../group/order/numbered-change.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { System } from '../../group/system/system.ts';
@@ -107,7 +107,10 @@ export function isGivenTo(group: Group, systemId: number, sourceLineage: Lineage
   const { catalog, role, follow } = group;
   const { handedOver, number } = catalog;
   if (handedOver?.to !== systemId || role !== 'secondary') return false;
-  if (number <= (follow.state?.handoffsAfter ?? 0)) return false;
+  const { handoffsAfter = 0, handoffsThroughGeneration } = follow.state ?? {};
+  const { generation } = positionOf(catalog.lineage, number);
+  const isOfThen = generation <= (handoffsThroughGeneration ?? generation);
+  if (number <= handoffsAfter && isOfThen) return false;
   return !sourceLineage.some(({ firstNumber }) => firstNumber > number);
 }
 

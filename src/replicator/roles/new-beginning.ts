@@ -6,7 +6,7 @@ import { settle } from '../../group/roles/resync.ts';
 import type { System } from '../../group/system/system.ts';
 import { JnbdError } from '../../platform/errors.ts';
 import type { SourceChoice } from '../peers/follow-request.ts';
-import { sourceOf } from '../peers/follow-request.ts';
+import { firstSourceOf } from '../peers/follow-request.ts';
 import type { Registered } from '../protocol/wire-json.ts';
 import { type RewindDependencies, rewindGroup, rewoundText } from './rewind.ts';
 
@@ -83,7 +83,7 @@ export async function goBack(
 ): Promise<BegunAnew> {
   if (group.catalog.journalOnly) {
     const told = await deps.register({ position: null, lineage: [] });
-    const follow = { ...next, ...sourceOf(told), handoffsAfter: told.newest };
+    const follow = { ...next, ...firstSourceOf(told) };
     return beginAnew(deps.system, group, told, follow, deps.isWanted, true);
   }
   const rewound = await rewindGroup(deps, group, next);

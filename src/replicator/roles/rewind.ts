@@ -13,7 +13,7 @@ import { formatSize } from '../../platform/size-text.ts';
 import { MiB } from '../../platform/limits.ts';
 import { hashUnitBytes, unitHashBytes } from '../../volume/unit-hashes.ts';
 import type { RegionSet } from '../../volume/region-set.ts';
-import { type SourceChoice, sourceOf } from '../peers/follow-request.ts';
+import { firstSourceOf, type SourceChoice } from '../peers/follow-request.ts';
 
 import { type ComparisonDependencies, compareVolumes } from './volume-comparison.ts';
 import { AdmissionRefused, type Registered, type Registration } from '../protocol/wire-json.ts';
@@ -104,7 +104,7 @@ export async function rewindGroup(
     catalog: origin.catalog,
     regions,
     compared,
-    follow: { ...next, ...sourceOf(origin), handoffsAfter: origin.newest },
+    follow: { ...next, ...firstSourceOf(origin) },
     fork,
     isWanted: () => isWanted() && watermarks.newest === newest,
   });

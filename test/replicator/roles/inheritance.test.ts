@@ -142,3 +142,26 @@ test('a group is handed over to nobody who has given it up', async () => {
   expect(alpha.status().role).toBe('primary');
   expect(await trial.writeOne(host)).toBeGreaterThan(0);
 });
+
+test('a handoff of a history that went another way than the source that was lost is given', async () => {
+  const trial = await HistoryTrial.begin('given in another history');
+  const { alpha, fleet } = trial;
+  (await trial.write(alpha, 20)).close();
+  const beta = await trial.follower('beta', alpha);
+  fleet.links.cut('alpha', 'beta');
+  (await trial.write(alpha, 100)).close();
+  const gamma = await fleet.start('gamma');
+  fleet.links.delay('alpha', 'gamma', 500);
+  await gamma.verb('follow', { group: 'g', from: alpha.url, pace: 'interval:60s' });
+  await gamma.verb('suspend', { group: 'g' });
+  expect(gamma.group().watermarks.newest).toBeLessThanOrEqual(beta.group().watermarks.newest);
+  alpha.kill();
+  await trial.promote(beta, alpha);
+  await gamma.verb('follow', { group: 'g', from: beta.url, pace: 'immediate' });
+  await gamma.verb('resume', { group: 'g' });
+  (await trial.write(beta, 10)).close();
+  await gamma.caughtUp(beta);
+  expect(beta.group().watermarks.newest).toBeLessThan(100);
+  await beta.verb('handoff', { group: 'g', to: 'gamma', timeout: '10s' });
+  await gamma.until(() => gamma.status().role === 'primary', 30_000);
+});
