@@ -1,3 +1,4 @@
+import { isIncomplete } from '../../../src/group/volumes/missing-contents.ts';
 import { isScheduledName } from '../../../src/group/catalog/snapshot-schedule.ts';
 import { JnbdError } from '../../../src/platform/errors.ts';
 import type { FleetSystem } from '../../replicator/fleet.ts';
@@ -181,6 +182,8 @@ async function adopt({ counter }: IdentityCampaign, clone: KnownClone): Promise<
   const { system, kind, name, disk } = clone;
   const views = system.group().views;
   if (kind === 'view') await system.until(() => views.find(name)?.state !== 'opening');
+  // What a repair brought may show more than is applied again yet.
+  else await system.until(() => !isIncomplete(system.group()));
   await disk.adopt();
   counter.count(`${kind} there after a crash`);
 }
