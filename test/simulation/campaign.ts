@@ -22,6 +22,8 @@ export interface GroupShape {
   readonly onFull?: 'suspend' | 'throttle' | 'fail';
 }
 
+const volumeSizesDefault = [64 * KiB, 1 * MiB, 1 * MiB + 512, 2 * MiB];
+
 /** What profiles are made of: hosts at work, crashes, restarts and checks, as the seed wants them. */
 export class Campaign {
   readonly simulation: JournalSimulation;
@@ -61,19 +63,18 @@ export class Campaign {
   }
 
   /** Nothing but chance: one or two groups of a few small volumes. */
-  anyGroups(): GroupShape[] {
+  anyGroups(sizes?: readonly number[]): GroupShape[] {
     const { random } = this;
     return ['alpha', 'beta'].slice(0, random.between(1, 2)).map((name) => ({
       name,
       areas: random.pick([0, 0, 2, 3]),
       layout: random.pick(['striped', 'spare']),
-      volumes: this.anyVolumes(),
+      volumes: this.anyVolumes(sizes),
     }));
   }
 
-  anyVolumes(): VolumeShape[] {
+  anyVolumes(sizes: readonly number[] = volumeSizesDefault): VolumeShape[] {
     const { random } = this;
-    const sizes = [64 * KiB, 1 * MiB, 1 * MiB + 512, 2 * MiB];
     return Array.from({ length: random.between(1, 3) }, (_, at) => ({
       name: `v${at}`,
       sizeBytes: random.pick(sizes),

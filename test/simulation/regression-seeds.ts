@@ -209,12 +209,14 @@ export function seedsBeside(run: {
   /** Of a fleet that hosts wait for. */
   readonly synchronousCount: number;
   readonly cutCount: number;
+  readonly snapshotCount: number;
   readonly identityCount: number;
 }): RegressionSeed[] {
   return regressionSeeds.filter(({ seed, profile }) => {
     if (profile === 'fleet') return seed >= run.fleetCount;
     if (profile === 'synchronousFleet') return seed >= run.synchronousCount;
     if (profile === 'cuts') return seed >= run.cutCount;
+    if (profile === 'snapshots') return seed >= run.snapshotCount;
     if (profile === 'identity') return seed >= run.identityCount;
     return seed >= run.count || profileNames[seed % profileNames.length] !== profile;
   });

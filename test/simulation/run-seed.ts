@@ -29,7 +29,9 @@ const stepsDefault = 12;
 export function stepsOf(profile: ProfileName): number {
   if (profile === 'cuts') return cutStepsDefault;
   if (profile === 'identity') return identityStepsDefault;
-  return profile === 'fleet' || profile === 'synchronousFleet' ? fleetStepsDefault : stepsDefault;
+  if (profile === 'fleet' || profile === 'synchronousFleet') return fleetStepsDefault;
+  const { steps = stepsDefault }: Profile = profiles[profile];
+  return steps;
 }
 
 /** Runs one seed. The profile follows from it where none is named. */
@@ -77,7 +79,7 @@ async function runJournal(
   try {
     await simulation.start();
     await profile.setUp(campaign);
-    for (let step = 0; step < (options.steps ?? stepsDefault); step += 1) {
+    for (let step = 0; step < (options.steps ?? stepsOf(name)); step += 1) {
       await profile.step(campaign);
     }
     simulation.machine.capacityBytes = Number.POSITIVE_INFINITY;

@@ -20,7 +20,7 @@ const rareSeeds = [71, 130];
 const fleetCount = 200;
 const synchronousCount = 41;
 const cutCount = 8;
-const snapshotCount = 12;
+const snapshotCount = 100;
 const identityCount = 100;
 /** The first in which a follower has to copy for a clone for so long that it says so. */
 const rareIdentitySeeds = [108];
@@ -78,7 +78,7 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
     expect(report.counts['round committed']).toBeGreaterThan(500);
   }, 900_000);
 
-  test(`keeps every snapshot in ${snapshotCount} seeds`, async () => {
+  test(`keeps every snapshot, clone and view in ${snapshotCount} seeds`, async () => {
     expect(never(snapshotKinds, await runFirst(snapshotCount, 'snapshots'))).toEqual([]);
   }, 900_000);
 
@@ -88,6 +88,7 @@ describe('the whole daemon on a disk that loses, tears, rots, fails and fills', 
   }, 900_000);
 
   test('holds in seeds that found defects before', async () => {
-    await runAll(seedsBeside({ count, fleetCount, synchronousCount, cutCount, identityCount }));
+    const counts = { synchronousCount, cutCount, snapshotCount, identityCount };
+    await runAll(seedsBeside({ count, fleetCount, ...counts }));
   });
 });

@@ -1,4 +1,4 @@
-import { MiB } from '../../../src/platform/limits.ts';
+import { KiB, MiB } from '../../../src/platform/limits.ts';
 import type { Campaign } from '../campaign.ts';
 import { changeSomething } from '../changes-of-volumes.ts';
 import { changeSnapshots, readSnapshots } from '../changes-of-snapshots.ts';
@@ -37,12 +37,16 @@ export const snapshotKinds: readonly string[] = [
   'rollback done',
 ];
 
+/** All of every one is copied, read and compared again and again; WRITE_ZEROES of the largest goes on in parts. */
+const volumeSizes = [64 * KiB, 256 * KiB, 256 * KiB + 512, 1 * MiB];
+
 /** Snapshots and views of the past come and go and are read while hosts write, and the daemon ends in every way. */
 export const snapshots: Profile = {
-  bytesMax: 12 * MiB,
+  bytesMax: 6 * MiB,
+  steps: 8,
   cacheMissChance: 0.15,
   async setUp(campaign) {
-    await campaign.createGroups(campaign.anyGroups());
+    await campaign.createGroups(campaign.anyGroups(volumeSizes));
     await KnownViews.of(campaign).configure(campaign);
   },
   async step(campaign) {
