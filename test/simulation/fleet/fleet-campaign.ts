@@ -54,6 +54,7 @@ export class FleetCampaign {
   readonly synchronous: SimulatedRandom | undefined;
   /** What happens in some campaigns only, and leaves the others as they are. */
   readonly rare: SimulatedRandom;
+  readonly areCopiesSlow: boolean;
   /** What goes back to earlier updates; undefined: nothing ever does, and no past is kept. */
   readonly past: SimulatedRandom | undefined;
   readonly counter: FaultCounter;
@@ -84,6 +85,7 @@ export class FleetCampaign {
     this.random = this.fleet.random.fork('campaign');
     this.synchronous = isSynchronous ? this.random.fork('synchronous') : undefined;
     this.rare = this.random.fork('rare');
+    this.areCopiesSlow = this.rare.chance(0.2);
     const past = this.random.fork('past');
     this.past = past.chance(pastChance) ? past : undefined;
     fillNoise(this.random.fork('noise'));

@@ -76,7 +76,15 @@ export async function follow(
     outcome = await campaign.verb(member, 'follow', input, allowed);
   }
   if (outcome !== 'dead') member.isUndecided = false;
+  if (isNew && outcome === 'done') await copySlowly(campaign, member);
   return outcome;
+}
+
+/** In some campaigns: so that most things happen while contents are on their way. */
+export async function copySlowly(campaign: FleetCampaign, source: FleetMember): Promise<void> {
+  if (!campaign.areCopiesSlow) return;
+  const input = { group: groupName, copyRate: '64KiB' };
+  await campaign.verb(source, 'group configure', input, ['state_refuses', 'shutting_down']);
 }
 
 /** Deletes what there is, and copies everything anew. */

@@ -5,7 +5,7 @@ import { FleetCampaign } from './fleet-campaign.ts';
 import { groupName } from './fleet-member.ts';
 import { converge } from './fleet-end.ts';
 import { keepPast } from './fleet-rollbacks.ts';
-import { begin } from './fleet-sources.ts';
+import { begin, copySlowly } from './fleet-sources.ts';
 import { anyStep } from './fleet-steps.ts';
 
 export const fleetStepsDefault = 40;
@@ -52,6 +52,7 @@ async function setUp(campaign: FleetCampaign): Promise<void> {
     onFull: random.pick(['suspend', 'suspend', 'throttle', 'fail']),
     syncInterval: random.pick(['1ms', '20ms', '50ms']),
   });
+  await copySlowly(campaign, primary);
   for (let count = random.between(1, 3); count > 0; count -= 1) {
     const volume = `${groupName}/${campaign.newVolume()}`;
     const size = random.pick([65_536, 300_032, 524_288]);
