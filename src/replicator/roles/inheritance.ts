@@ -126,7 +126,8 @@ export class Inheritance {
         );
         await Promise.all(asking);
       }
-      if (!this.#isGiven(group)) return false;
+      // A repair that began meanwhile would be taken back, and what came since with it.
+      if (!this.#isGiven(group) || !isWhole(group, this.#system.systemId)) return false;
       await promote(group);
       return true;
     } catch (error) {
