@@ -3,6 +3,7 @@ import type { Group } from '../../src/group/order/group.ts';
 import type { System } from '../../src/group/system/system.ts';
 import type { GroupStatus } from '../../src/control/schema-status.ts';
 import { must } from '../../src/platform/assert.ts';
+import { MiB } from '../../src/platform/limits.ts';
 import type { OwnLoad } from '../../src/platform/own-load.ts';
 import { SimulatedClock } from '../simulation/simulated-clock.ts';
 import { SimulatedDaemon } from '../simulation/simulated-daemon.ts';
@@ -34,6 +35,22 @@ export class Fleet {
     const system = this.add(host);
     await system.start();
     return system;
+  }
+
+  /** Alpha, with a group `g` and a volume `g/v`. */
+  async startPrimary(sizeBytes: number, journalSize = 64 * MiB): Promise<FleetSystem> {
+    const alpha = await this.start('alpha');
+    await alpha.verb('group create', { group: 'g', journalSize });
+    await alpha.verb('volume create', { volume: 'g/v', size: sizeBytes });
+    return alpha;
+  }
+
+  async pass(milliseconds: number): Promise<void> {
+    let isOver = false;
+    this.clock.after(milliseconds, () => {
+      isOver = true;
+    });
+    await this.clock.runUntil(() => isOver, milliseconds + 1000);
   }
 }
 

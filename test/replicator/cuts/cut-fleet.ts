@@ -121,12 +121,8 @@ export class CutFleet {
     return [await read(a, 'a/v'), await read(b, 'b/v')];
   }
 
-  async pass(milliseconds: number): Promise<void> {
-    let isOver = false;
-    this.fleet.clock.after(milliseconds, () => {
-      isOver = true;
-    });
-    await this.fleet.clock.runUntil(() => isOver, milliseconds + 1000);
+  pass(milliseconds: number): Promise<void> {
+    return this.fleet.pass(milliseconds);
   }
 
   get running(): FleetSystem {

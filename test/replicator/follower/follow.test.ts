@@ -1,14 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../../src/platform/limits.ts';
 import { History, TestHost } from '../../journal/test-host.ts';
+import { contents } from '../contents.ts';
 import { Fleet, type FleetSystem } from '../fleet.ts';
 
 const sizeBytes = 8 * MiB;
 
 async function primaryWithVolume(fleet: Fleet): Promise<FleetSystem> {
-  const primary = await fleet.start('alpha');
-  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const primary = await fleet.startPrimary(sizeBytes);
   return primary;
 }
 
@@ -20,19 +19,6 @@ async function writeAll(host: TestHost, fleet: Fleet, count: number): Promise<vo
     if (kind < 0.1) await host.clear(kind < 0.05 ? 'zero' : 'hole', offset, length);
     else await host.write(offset, Buffer.alloc(length, 1 + (fleet.random.next() % 255)));
   }
-}
-
-/** What a system's volume holds, as a reader there gets it. */
-async function contents(system: FleetSystem, name = 'g/v'): Promise<Buffer> {
-  const host = new TestHost(system, name);
-  const parts: Buffer[] = [];
-  for (let at = 0; at < sizeBytes; at += MiB) {
-    const read = await host.read(at, MiB);
-    if (typeof read === 'number') throw new Error(`reading ${name} at ${at}: ${read}`);
-    parts.push(read);
-  }
-  host.close();
-  return Buffer.concat(parts);
 }
 
 describe('a follower', () => {

@@ -12,21 +12,11 @@ async function pair(
   seed: string,
 ): Promise<{ fleet: Fleet; primary: FleetSystem; secondary: FleetSystem }> {
   const fleet = new Fleet(seed);
-  const primary = await fleet.start('alpha');
-  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const primary = await fleet.startPrimary(sizeBytes);
   const secondary = await fleet.start('beta');
   await secondary.verb('follow', { group: 'g', from: primary.url });
   await secondary.caughtUp(primary);
   return { fleet, primary, secondary };
-}
-
-async function pass(system: FleetSystem, milliseconds: number): Promise<void> {
-  let isOver = false;
-  system.fleet.clock.after(milliseconds, () => {
-    isOver = true;
-  });
-  await system.until(() => isOver, milliseconds + 1000);
 }
 
 function exportNames(system: FleetSystem): string[] {
@@ -83,11 +73,11 @@ describe('a volume that is deleted', () => {
       volumes: [{ name: 'v', removedAt: null }],
       deletedVolumes: [{ name: 'v' }],
     });
-    await pass(secondary, 5 * minute);
+    await secondary.fleet.pass(5 * minute);
     secondary.kill();
     await secondary.start();
     expect(secondary.disk.existsSync(path)).toBe(true);
-    await pass(secondary, 5 * minute + 1000);
+    await secondary.fleet.pass(5 * minute + 1000);
     expect(secondary.status().deletedVolumes).toEqual([]);
     expect(secondary.disk.existsSync(path)).toBe(false);
     expect(secondary.status().volumes).toMatchObject([{ name: 'v' }]);
@@ -120,7 +110,7 @@ describe('a volume that is deleted', () => {
       const { newest } = primary.group().watermarks;
       const deleting = primary.verb('volume delete', { volume: 'g/v', force: true });
       await deleting;
-      await pass(secondary, fleet.random.fraction() * 40);
+      await secondary.fleet.pass(fleet.random.fraction() * 40);
       if (fleet.random.fraction() < 0.5) secondary.kill();
       else secondary.losePower();
       await secondary.start();
@@ -163,7 +153,7 @@ describe('a volume that grows', () => {
     const growing = primary
       .verb('volume resize', { volume: 'g/v', size: 2 * sizeBytes })
       .then(() => (isDone = true));
-    await pass(primary, 9000);
+    await primary.fleet.pass(9000);
     expect(isDone).toBe(false);
     expect(primary.status().volumes[0]?.sizeBytes).toBe(sizeBytes);
     await growing;
@@ -176,7 +166,7 @@ describe('a volume that grows', () => {
     });
     await secondary.start();
     await secondary.caughtUp(primary);
-    await pass(primary, 2000);
+    await primary.fleet.pass(2000);
     expect(primary.status().conditions).toEqual([]);
   });
 
@@ -194,7 +184,7 @@ describe('a volume that grows', () => {
     const growing = primary
       .verb('volume resize', { volume: 'g/v', size: 2 * sizeBytes })
       .then(() => (isDone = true));
-    await pass(primary, 3000);
+    await primary.fleet.pass(3000);
     expect(isDone).toBe(false);
     expect(secondary.status().conditions).toMatchObject([{ code: 'catalog_behind' }]);
     isFull = false;
@@ -277,7 +267,7 @@ describe('a new volume that a follower has no room for', () => {
       await writeSome(primary, 'g/w', history, 50);
       const { newest } = primary.group().watermarks;
       await secondary.until(() => secondary.group().watermarks.durable === newest);
-      await pass(secondary, 3000);
+      await secondary.fleet.pass(3000);
       expect(secondary.status().conditions).toMatchObject([{ code: 'catalog_behind' }]);
       expect(secondary.group().watermarks.applied).toBeLessThan(created);
       if (end === 'kill') secondary.kill();
@@ -302,7 +292,7 @@ describe('a secondary that could not make a volume yet', () => {
     await primary.verb('volume create', { volume: 'g/w', size: sizeBytes });
     const { newest: created } = primary.group().watermarks;
     await secondary.until(() => secondary.group().watermarks.durable === created);
-    await pass(secondary, 3000);
+    await secondary.fleet.pass(3000);
     primary.kill();
     const obstacle = expect.stringContaining(`update ${created} changes its volumes`) as string;
     const dryRun = await secondary.verb('promote', { group: 'g', dryRun: true });
@@ -314,7 +304,7 @@ describe('a secondary that could not make a volume yet', () => {
     // A full disk does not pass: nobody is kept waiting for that.
     expect(clock.monotonicMilliseconds() - began).toBeLessThan(1000);
     faults.clear();
-    await pass(secondary, 3000);
+    await secondary.fleet.pass(3000);
     await secondary.verb('promote', { group: 'g', force: true });
     await secondary.verb('volume create', { volume: 'g/x', size: sizeBytes });
     const ids = secondary.group().catalog.volumes.map(({ id }) => id);

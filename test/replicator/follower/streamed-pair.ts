@@ -18,9 +18,7 @@ export interface Pair {
 /** A secondary that replies wait for, by a stream. */
 export async function pair(seed: string): Promise<Pair> {
   const fleet = new Fleet(seed);
-  const primary = await fleet.start('alpha');
-  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const primary = await fleet.startPrimary(sizeBytes);
   const secondary = await fleet.start('beta');
   await secondary.verb('follow', { group: 'g', from: primary.url });
   const history = new History();

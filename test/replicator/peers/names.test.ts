@@ -13,9 +13,7 @@ test('every name of a host is made one of a system', () => {
 
 test('a system with the name of its source, or of another follower that is there, is refused until it has another', async () => {
   const fleet = new Fleet('names');
-  const source = await fleet.start('alpha');
-  await source.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await source.verb('volume create', { volume: 'g/v', size: MiB });
+  const source = await fleet.startPrimary(MiB);
   const follow = { group: 'g', from: source.url };
 
   const [second, third] = [fleet.add('beta'), fleet.add('gamma')];

@@ -13,9 +13,7 @@ const asked: string[] = [];
 
 beforeAll(async () => {
   const fleet = new Fleet('source requests');
-  alpha = await fleet.start('alpha');
-  await alpha.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await alpha.verb('volume create', { volume: 'g/v', size: MiB });
+  alpha = await fleet.startPrimary(MiB);
   beta = await fleet.start('beta');
   await beta.verb('follow', { group: 'g', from: alpha.url });
   await beta.caughtUp(alpha);

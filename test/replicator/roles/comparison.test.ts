@@ -2,24 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { must } from '../../../src/platform/assert.ts';
 import { KiB, MiB } from '../../../src/platform/limits.ts';
 import { History, TestHost } from '../../journal/test-host.ts';
+import { contents } from '../contents.ts';
 import { Fleet, type FleetSystem } from '../fleet.ts';
 
 const sizeBytes = 8 * MiB;
-
-async function primaryOf(fleet: Fleet): Promise<FleetSystem> {
-  const primary = await fleet.start('alpha');
-  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
-  return primary;
-}
-
-async function pass(system: FleetSystem, milliseconds: number): Promise<void> {
-  let isOver = false;
-  system.fleet.clock.after(milliseconds, () => {
-    isOver = true;
-  });
-  await system.until(() => isOver, milliseconds + 1000);
-}
 
 /** Within the first half, but for what `spreads`. */
 async function writeSome(system: FleetSystem, history: History, count: number, spreads = false) {
@@ -34,30 +20,8 @@ async function writeSome(system: FleetSystem, history: History, count: number, s
   host.close();
 }
 
-async function contents(system: FleetSystem): Promise<Buffer> {
-  const host = new TestHost(system, 'g/v');
-  const parts: Buffer[] = [];
-  for (let at = 0; at < sizeBytes; at += MiB) {
-    const read = await host.read(at, MiB);
-    if (typeof read === 'number') throw new Error(`reading on ${system.host}: ${read}`);
-    parts.push(read);
-  }
-  host.close();
-  return Buffer.concat(parts);
-}
-
 function messages(system: FleetSystem, code: string): string[] {
   return system.daemon.events.filter((event) => event.code === code).map(({ message }) => message);
-}
-
-/** All of the source is here, and of one instant. */
-async function whole(system: FleetSystem, source: FleetSystem): Promise<void> {
-  await system.until(() => {
-    const group = system.system.groups.get('g');
-    const { state } = group?.follow ?? {};
-    const isComplete = state !== undefined && state.copies.length === 0 && !state.resync;
-    return isComplete && group?.watermarks.applied === source.group().watermarks.newest;
-  });
 }
 
 function writeImage(system: FleetSystem, path: string, image: Buffer): void {
@@ -76,7 +40,7 @@ async function release(primary: FleetSystem, beyond = 0): Promise<void> {
 describe('a volume that begins with an image', () => {
   test('gets what differs, while hosts go on', async () => {
     const fleet = new Fleet('seed');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const history = new History();
     await writeSome(primary, history, 400, true);
     const image = history.contents('g/v', sizeBytes, primary.group().watermarks.newest);
@@ -92,7 +56,7 @@ describe('a volume that begins with an image', () => {
     await writeSome(primary, history, 5);
     await following;
     await writeSome(primary, history, 5);
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     const { newest } = primary.group().watermarks;
     expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
     const [found = ''] = messages(secondary, 'comparison_done');
@@ -104,7 +68,7 @@ describe('a volume that begins with an image', () => {
 
   test.each([0, 1, 2, 3, 4, 5])('is right though systems die on the way, seed %i', async (seed) => {
     const fleet = new Fleet(`seed deaths ${seed}`);
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const history = new History();
     await writeSome(primary, history, 300, true);
     const image = history.contents('g/v', sizeBytes, primary.group().watermarks.newest);
@@ -114,7 +78,7 @@ describe('a volume that begins with an image', () => {
     writeImage(secondary, '/image', image);
     await secondary.verb('follow', { group: 'g', from: primary.url, seed: ['v=/image'] });
     for (let round = 0; round < 3; round += 1) {
-      await pass(secondary, fleet.random.fraction() * 100);
+      await secondary.fleet.pass(fleet.random.fraction() * 100);
       const victim = fleet.random.fraction() < 0.6 ? secondary : primary;
       if (fleet.random.fraction() < 0.5) victim.kill();
       else victim.losePower();
@@ -122,14 +86,14 @@ describe('a volume that begins with an image', () => {
       history.forgetAfter(primary.group().watermarks.newest);
       await writeSome(primary, history, 10);
     }
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     const { newest } = primary.group().watermarks;
     expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
   });
 
   test('is refused where it does not fit, and nothing stays of it', async () => {
     const fleet = new Fleet('seed refused');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     await writeSome(primary, new History(), 20);
     const secondary = await fleet.start('beta');
     writeImage(secondary, '/large', Buffer.alloc(sizeBytes + 512, 1));
@@ -146,7 +110,7 @@ describe('a volume that begins with an image', () => {
 describe('a comparison', () => {
   test('goes on with a source that copies slowly, or cannot be reached for a while', async () => {
     const fleet = new Fleet('compare slow');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const history = new History();
     await writeSome(primary, history, 600, true);
     const image = history.contents('g/v', sizeBytes, primary.group().watermarks.newest);
@@ -156,21 +120,21 @@ describe('a comparison', () => {
     const secondary = await fleet.start('beta');
     writeImage(secondary, '/image', image);
     await secondary.verb('follow', { group: 'g', from: primary.url, seed: ['v=/image'] });
-    await pass(secondary, 30_000);
+    await secondary.fleet.pass(30_000);
     expect(secondary.status().upstream).toMatchObject({ state: 'comparing', failure: '' });
     fleet.links.cut('alpha', 'beta');
-    await pass(secondary, 3000);
+    await secondary.fleet.pass(3000);
     fleet.links.mend('alpha', 'beta');
     await secondary.until(() => messages(secondary, 'comparison_done').length > 0, 3_600_000);
     await primary.verb('group configure', { group: 'g', copyRate: 'unlimited' });
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     const { newest } = primary.group().watermarks;
     expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
   });
 
   test('is ended by a command: suspended, and resumed', async () => {
     const fleet = new Fleet('compare suspend');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const history = new History();
     await writeSome(primary, history, 300, true);
     const image = history.contents('g/v', sizeBytes, primary.group().watermarks.newest);
@@ -182,12 +146,12 @@ describe('a comparison', () => {
     await expect(
       secondary.verb('follow', { group: 'g', from: primary.url, seed: ['v=/image'] }),
     ).rejects.toThrow('is here already');
-    await pass(secondary, 10_000);
+    await secondary.fleet.pass(10_000);
     await secondary.verb('suspend', { group: 'g' });
     expect(secondary.status().upstream).toMatchObject({ state: 'suspended' });
     await primary.verb('group configure', { group: 'g', copyRate: 'unlimited' });
     await secondary.verb('resume', { group: 'g' });
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     const { newest } = primary.group().watermarks;
     expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
     expect(messages(secondary, 'comparison_done')).toEqual([]);
@@ -197,12 +161,12 @@ describe('a comparison', () => {
 describe('a follower that its source does not remember', () => {
   test('is compared with it, and gets what differs', async () => {
     const fleet = new Fleet('compare');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const history = new History();
     await writeSome(primary, history, 200, true);
     const secondary = await fleet.start('beta');
     await secondary.verb('follow', { group: 'g', from: primary.url });
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     secondary.kill();
     // Nothing is kept for it, not even what changed.
     primary
@@ -215,17 +179,17 @@ describe('a follower that its source does not remember', () => {
       () => primary.group().watermarks.released >= primary.group().watermarks.newest - 1,
     );
     await secondary.start();
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     const { newest } = primary.group().watermarks;
     expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
     expect(messages(secondary, 'comparison_begun')).toHaveLength(1);
     expect(messages(secondary, 'comparison_done')).toHaveLength(1);
     expect(secondary.status().volumes.map(({ name }) => name)).toEqual(['v', 'w']);
-    await pass(secondary, 2000);
+    await secondary.fleet.pass(2000);
     expect(secondary.status().conditions).toEqual([]);
     // And goes on as any other.
     await writeSome(primary, history, 20);
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     const last = primary.group().watermarks.newest;
     expect(history.contents('g/v', sizeBytes, last).equals(await contents(secondary))).toBe(true);
   });
@@ -233,12 +197,12 @@ describe('a follower that its source does not remember', () => {
   /** Nothing is kept for it, not even what changed. */
   async function forgotten(seed: string) {
     const fleet = new Fleet(seed);
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const history = new History();
     await writeSome(primary, history, 150, true);
     const secondary = await fleet.start('beta');
     await secondary.verb('follow', { group: 'g', from: primary.url });
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     const before = secondary.group().watermarks.newest;
     secondary.kill();
     await primary.verb('secondary remove', { group: 'g', secondary: 'beta' });
@@ -253,7 +217,7 @@ describe('a follower that its source does not remember', () => {
       const { fleet, primary, secondary, history } = await forgotten(`forgotten deaths ${seed}`);
       await secondary.start();
       for (let round = 0; round < 4; round += 1) {
-        await pass(secondary, fleet.random.fraction() * 200);
+        await secondary.fleet.pass(fleet.random.fraction() * 200);
         const victim = fleet.random.fraction() < 0.6 ? secondary : primary;
         if (fleet.random.fraction() < 0.5) victim.kill();
         else victim.losePower();
@@ -261,7 +225,7 @@ describe('a follower that its source does not remember', () => {
         history.forgetAfter(primary.group().watermarks.newest);
         await writeSome(primary, history, 10);
       }
-      await whole(secondary, primary);
+      await secondary.caughtUp(primary);
       const { newest } = primary.group().watermarks;
       const expected = history.contents('g/v', sizeBytes, newest);
       expect(expected.equals(await contents(secondary))).toBe(true);
@@ -278,7 +242,7 @@ describe('a follower that its source does not remember', () => {
         const isHere = secondary.system.groups.has('g');
         return isHere && secondary.status().upstream?.state === state;
       }, 3_600_000);
-      await pass(secondary, 2000);
+      await secondary.fleet.pass(2000);
       expect(secondary.status().upstream).toMatchObject({ state });
       await secondary.verb('promote', { group: 'g', force: true });
       expect(secondary.group().watermarks.newest).toBe(before);
@@ -297,24 +261,24 @@ describe('a follower that its source does not remember', () => {
     await expect(secondary.verb('follow', { group: 'g', from: relay.url })).rejects.toMatchObject({
       code: 'position_released',
     });
-    await pass(secondary, 60_000);
+    await secondary.fleet.pass(60_000);
     expect(messages(secondary, 'comparison_done')).toEqual([]);
     await secondary.verb('resume', { group: 'g' });
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     const { newest } = primary.group().watermarks;
     expect(history.contents('g/v', sizeBytes, newest).equals(await contents(secondary))).toBe(true);
   });
 
   test('keeps what its source deleted before, for as long as it is to', async () => {
     const fleet = new Fleet('forgotten deletion');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const history = new History();
     await primary.verb('volume create', { volume: 'g/w', size: MiB });
     const secondary = await fleet.start('beta');
     await secondary.verb('follow', { group: 'g', from: primary.url });
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     await primary.verb('volume delete', { volume: 'g/w', force: true });
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     const [kept] = secondary.status().deletedVolumes;
     const path = must(kept?.backingFile, 'it is kept');
     const before = secondary.group().watermarks.newest;
@@ -323,13 +287,13 @@ describe('a follower that its source does not remember', () => {
     await writeSome(primary, history, 60);
     await release(primary, before);
     await secondary.start();
-    await whole(secondary, primary);
+    await secondary.caughtUp(primary);
     expect(messages(secondary, 'comparison_done')).toHaveLength(1);
     expect(secondary.status().deletedVolumes).toMatchObject([{ name: 'w', backingFile: path }]);
     secondary.losePower();
     await secondary.start();
     expect(secondary.disk.existsSync(path)).toBe(true);
-    await pass(secondary, 10 * 60_000);
+    await secondary.fleet.pass(10 * 60_000);
     expect(secondary.disk.existsSync(path)).toBe(false);
     expect(secondary.status().deletedVolumes).toEqual([]);
     const { newest } = primary.group().watermarks;

@@ -245,12 +245,8 @@ class Trial {
     return `${last?.generation} ${last?.system}`;
   }
 
-  async pass(milliseconds: number): Promise<void> {
-    let isOver = false;
-    this.fleet.clock.after(milliseconds, () => {
-      isOver = true;
-    });
-    await this.fleet.clock.runUntil(() => isOver, milliseconds + 1000);
+  pass(milliseconds: number): Promise<void> {
+    return this.fleet.pass(milliseconds);
   }
 }
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { MiB } from '../../../src/platform/limits.ts';
 import { History, TestHost } from '../../journal/test-host.ts';
-import { Fleet, type FleetSystem } from '../fleet.ts';
+import { Fleet } from '../fleet.ts';
 
 const sizeBytes = 1 * MiB;
 
@@ -44,9 +44,7 @@ test('a follower that has nothing yet is followed', async () => {
 
 test('a primary that takes back what it handed over is followed on', async () => {
   const fleet = new Fleet('take back');
-  const primary = await fleet.start('alpha');
-  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const primary = await fleet.startPrimary(sizeBytes);
   const secondaries = [await fleet.start('beta'), await fleet.start('gamma')];
   for (const secondary of secondaries) {
     await secondary.verb('follow', { group: 'g', from: primary.url });
@@ -64,21 +62,11 @@ test('a primary that takes back what it handed over is followed on', async () =>
   expect(other?.group().catalog.lineage).toEqual(primary.group().catalog.lineage);
 });
 
-async function pass(system: FleetSystem, milliseconds: number): Promise<void> {
-  let isOver = false;
-  system.fleet.clock.after(milliseconds, () => {
-    isOver = true;
-  });
-  await system.until(() => isOver);
-}
-
 test.each(['comes back', 'copies anew'])(
   'an heir that %s after the giver took the group back is secondary',
   async (how) => {
     const fleet = new Fleet(`late heir ${how}`);
-    const primary = await fleet.start('alpha');
-    await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
-    await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+    const primary = await fleet.startPrimary(sizeBytes);
     const heir = await fleet.start('beta');
     await heir.verb('follow', { group: 'g', from: primary.url });
     await heir.caughtUp(primary);
@@ -95,7 +83,7 @@ test.each(['comes back', 'copies anew'])(
     }
     fleet.links.mend('alpha', 'beta');
     await heir.caughtUp(primary);
-    await pass(heir, 10_000);
+    await heir.fleet.pass(10_000);
     expect([primary.status().role, heir.status().role]).toEqual(['primary', 'secondary']);
     await new TestHost(primary, 'g/v', new History()).write(0, Buffer.alloc(4096, 7));
     await heir.caughtUp(primary);
@@ -104,9 +92,7 @@ test.each(['comes back', 'copies anew'])(
 
 test('a handoff that comes together with what came of it is over', async () => {
   const fleet = new Fleet('settled');
-  const primary = await fleet.start('alpha');
-  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const primary = await fleet.startPrimary(sizeBytes);
   const heir = await fleet.start('beta');
   await heir.verb('follow', { group: 'g', from: primary.url });
   await heir.caughtUp(primary);
@@ -125,9 +111,7 @@ test('a handoff that comes together with what came of it is over', async () => {
 
 test('a journal alone that has not everything gives no contents', async () => {
   const fleet = new Fleet('relay');
-  const primary = await fleet.start('alpha');
-  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const primary = await fleet.startPrimary(sizeBytes);
   const history = new History();
   const host = new TestHost(primary, 'g/v', history);
   const early = await fleet.start('early');
@@ -179,9 +163,7 @@ test('a volume that is deleted before its contents came is waited for no more', 
 
 test('a follower that has not all contents does not leave its source', async () => {
   const fleet = new Fleet('unfollow a copy');
-  const primary = await fleet.start('alpha');
-  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const primary = await fleet.startPrimary(sizeBytes);
   const history = new History();
   const host = new TestHost(primary, 'g/v', history);
   await host.write(0, Buffer.alloc(4096, 7));

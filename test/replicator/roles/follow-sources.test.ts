@@ -1,24 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { KiB, MiB } from '../../../src/platform/limits.ts';
 import { History, TestHost } from '../../journal/test-host.ts';
+import { contents } from '../contents.ts';
 import { Fleet, type FleetSystem } from '../fleet.ts';
 
 const sizeBytes = 2 * MiB;
-
-async function primaryOf(fleet: Fleet): Promise<FleetSystem> {
-  const primary = await fleet.start('alpha');
-  await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
-  return primary;
-}
-
-async function pass(system: FleetSystem, milliseconds: number): Promise<void> {
-  let isOver = false;
-  system.fleet.clock.after(milliseconds, () => {
-    isOver = true;
-  });
-  await system.until(() => isOver, milliseconds + 1000);
-}
 
 async function writeSome(system: FleetSystem, history: History, count: number): Promise<void> {
   const host = new TestHost(system, 'g/v', history);
@@ -31,14 +17,6 @@ async function writeSome(system: FleetSystem, history: History, count: number): 
   host.close();
 }
 
-async function contents(system: FleetSystem): Promise<Buffer> {
-  const host = new TestHost(system, 'g/v');
-  const read = await host.read(0, sizeBytes);
-  host.close();
-  if (typeof read === 'number') throw new Error(`reading on ${system.host}: ${read}`);
-  return read;
-}
-
 function codes(system: FleetSystem): string[] {
   return system.daemon.events.map(({ code }) => code);
 }
@@ -46,7 +24,7 @@ function codes(system: FleetSystem): string[] {
 describe('a source that is busy', () => {
   test('is left for another one, and read again when it is calm, without a gap or a copy', async () => {
     const fleet = new Fleet('relief');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const history = new History();
     await writeSome(primary, history, 100);
     const second = await fleet.start('beta');
@@ -67,13 +45,13 @@ describe('a source that is busy', () => {
     await third.caughtUp(primary);
     expect(third.status().upstream).toMatchObject({ url: second.url, preferredUrl: primary.url });
     // The primary still keeps its place there, and knows how far it is.
-    await pass(third, 12_000);
+    await third.fleet.pass(12_000);
     const { newest } = primary.group().watermarks;
     const known = primary.status().secondaries.find(({ name }) => name === 'gamma');
     expect(known?.received).toBe(newest);
 
     primary.load = { processorShare: 0.75, eventLoopDelayMilliseconds: 5 };
-    await pass(third, 120_000);
+    await third.fleet.pass(120_000);
     expect(third.status().upstream?.name).toBe('beta');
     primary.load = { processorShare: 0.1, eventLoopDelayMilliseconds: 5 };
     await third.until(() => third.status().upstream?.name === 'alpha');
@@ -89,7 +67,7 @@ describe('a source that is busy', () => {
 
   test('is left when it cannot be reached, over a restart too', async () => {
     const fleet = new Fleet('relief away');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const second = await fleet.start('beta');
     const third = await fleet.start('gamma');
     await second.verb('follow', { group: 'g', from: primary.url });
@@ -113,7 +91,7 @@ describe('a source that is busy', () => {
 describe('a source that is left by hand', () => {
   test('keeps nothing any more, nor does the one that was read for relief', async () => {
     const fleet = new Fleet('left');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const second = await fleet.start('beta');
     const third = await fleet.start('gamma');
     await second.verb('follow', { group: 'g', from: primary.url });
@@ -134,7 +112,7 @@ describe('a source that is left by hand', () => {
 describe('followers in a ring', () => {
   test('are refused where that is known, and found where it is not', async () => {
     const fleet = new Fleet('ring');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const [b, c, d] = [
       await fleet.start('beta'),
       await fleet.start('gamma'),
@@ -144,7 +122,7 @@ describe('followers in a ring', () => {
     await c.verb('follow', { group: 'g', from: b.url });
     await d.verb('follow', { group: 'g', from: c.url });
     for (const system of [b, c, d]) await system.caughtUp(primary);
-    await pass(d, 2000);
+    await d.fleet.pass(2000);
     await expect(b.verb('follow', { group: 'g', from: d.url })).rejects.toThrow('in the ring');
     expect(b.status().upstream).toMatchObject({ name: 'alpha', state: 'reading' });
     expect(d.status().secondaries).toEqual([]);
@@ -167,7 +145,7 @@ describe('followers in a ring', () => {
     const history = new History();
     await writeSome(primary, history, 20);
     for (const system of [b, c, d]) await system.caughtUp(primary);
-    await pass(d, 10_000);
+    await d.fleet.pass(10_000);
     for (const system of [b, c, d]) expect(system.status().conditions).toEqual([]);
   });
 });
@@ -175,7 +153,7 @@ describe('followers in a ring', () => {
 describe('a follower is set up from its source', () => {
   test('and taken away again; both sides know', async () => {
     const fleet = new Fleet('secondary add');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const history = new History();
     await writeSome(primary, history, 50);
     const second = await fleet.start('beta');
@@ -207,7 +185,7 @@ describe('a follower is set up from its source', () => {
 
   test('under another name, as a journal alone', async () => {
     const fleet = new Fleet('secondary add options');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const second = await fleet.start('beta');
     await primary.verb('secondary add', {
       group: 'g',
@@ -225,7 +203,7 @@ describe('a follower is set up from its source', () => {
 
   test('not where another system is, nobody, or a group of its own; and nothing stays of that', async () => {
     const fleet = new Fleet('secondary add refused');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const second = await fleet.start('beta');
     const add = (secondary: string, url: string): Promise<unknown> =>
       primary.verb('secondary add', { group: 'g', secondary, url });
@@ -239,7 +217,7 @@ describe('a follower is set up from its source', () => {
 
   test('and told nothing when it is away', async () => {
     const fleet = new Fleet('secondary remove away');
-    const primary = await primaryOf(fleet);
+    const primary = await fleet.startPrimary(sizeBytes);
     const second = await fleet.start('beta');
     await primary.verb('secondary add', { group: 'g', secondary: 'beta', url: second.url });
     await second.caughtUp(primary);
@@ -253,9 +231,7 @@ describe('a follower is set up from its source', () => {
 describe('a journal that is full', () => {
   test.each(['keep', 'drop'] as const)('at the follower: %s', async (whenFull) => {
     const fleet = new Fleet(`own journal ${whenFull}`);
-    const primary = await fleet.start('alpha');
-    await primary.verb('group create', { group: 'g', journalSize: 256 * MiB });
-    await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+    const primary = await fleet.startPrimary(sizeBytes, 256 * MiB);
     const second = await fleet.start('beta');
     await second.verb('follow', {
       group: 'g',
@@ -272,7 +248,7 @@ describe('a journal that is full', () => {
     const host = new TestHost(primary, 'g/v', history);
     for (let i = 0; i < 880; i += 1) await host.write(0, Buffer.alloc(128 * KiB, i + 1));
     await host.flush();
-    await pass(second, 10_000);
+    await second.fleet.pass(10_000);
     const { newest } = primary.group().watermarks;
     expect(second.group().watermarks.newest).toBeLessThan(newest);
     const { upstream, conditions } = second.status();

@@ -1,6 +1,7 @@
 import { must } from '../../../src/platform/assert.ts';
 import { MiB } from '../../../src/platform/limits.ts';
 import { History, TestHost } from '../../journal/test-host.ts';
+import { contents } from '../contents.ts';
 import { Fleet, type FleetSystem } from '../fleet.ts';
 
 export const volumeBytes = 8 * MiB;
@@ -20,9 +21,7 @@ export class HistoryTrial {
 
   static async begin(seed: string, journalSize = 64 * MiB): Promise<HistoryTrial> {
     const fleet = new Fleet(seed);
-    const alpha = await fleet.start('alpha');
-    await alpha.verb('group create', { group: 'g', journalSize });
-    await alpha.verb('volume create', { volume: 'g/v', size: volumeBytes });
+    const alpha = await fleet.startPrimary(volumeBytes, journalSize);
     return new HistoryTrial(fleet, alpha);
   }
 
@@ -77,16 +76,8 @@ export class HistoryTrial {
   }
 
   /** What readers of the volume get. */
-  async contents(system: FleetSystem, name = 'g/v', sizeBytes = volumeBytes): Promise<Buffer> {
-    const host = new TestHost(system, name);
-    const parts: Buffer[] = [];
-    for (let at = 0; at < sizeBytes; at += MiB) {
-      const read = await host.read(at, MiB);
-      if (typeof read === 'number') throw new Error(`${system.host} fails to read: ${read}`);
-      parts.push(read);
-    }
-    host.close();
-    return Buffer.concat(parts);
+  contents(system: FleetSystem, name = 'g/v'): Promise<Buffer> {
+    return contents(system, name);
   }
 
   expected(primary: FleetSystem): Buffer {
@@ -94,11 +85,7 @@ export class HistoryTrial {
     return this.historyOf(primary).contents('g/v', volumeBytes, newest);
   }
 
-  async pass(milliseconds: number): Promise<void> {
-    let isOver = false;
-    this.fleet.clock.after(milliseconds, () => {
-      isOver = true;
-    });
-    await this.fleet.clock.runUntil(() => isOver, milliseconds + 1000);
+  pass(milliseconds: number): Promise<void> {
+    return this.fleet.pass(milliseconds);
   }
 }

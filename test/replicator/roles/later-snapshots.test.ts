@@ -90,11 +90,7 @@ test('hashes of a snapshot wait for the files of a later one', { timeout }, asyn
   const second = hashes(beta);
   let ended = 0;
   for (const each of [first, second]) void each.then(() => (ended += 1));
-  let isOver = false;
-  setting.fleet.clock.after(100_000, () => {
-    isOver = true;
-  });
-  await beta.until(() => isOver);
+  await setting.fleet.pass(100_000);
   expect(ended).toBe(0);
   beta.machine.faults.clear();
   const expected = await alpha.run(hashes(alpha));

@@ -25,9 +25,7 @@ class Trial {
 
   static async begin(seed: string): Promise<Trial> {
     const fleet = new Fleet(seed);
-    const alpha = await fleet.start('alpha');
-    await alpha.verb('group create', { group: 'g', journalSize: 64 * MiB });
-    await alpha.verb('volume create', { volume: 'g/v', size: sizeBytes });
+    const alpha = await fleet.startPrimary(sizeBytes);
     const trial = new Trial(fleet, alpha);
     await trial.write(200, 4 * KiB, sizeBytes);
     return trial;
@@ -45,12 +43,8 @@ class Trial {
     }
   }
 
-  async pass(milliseconds: number): Promise<void> {
-    let isOver = false;
-    this.fleet.clock.after(milliseconds, () => {
-      isOver = true;
-    });
-    await this.alpha.until(() => isOver, milliseconds + 1000);
+  pass(milliseconds: number): Promise<void> {
+    return this.fleet.pass(milliseconds);
   }
 
   isBehind(name: string): boolean {

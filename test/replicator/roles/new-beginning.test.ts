@@ -8,9 +8,7 @@ const sizeBytes = 8 * MiB;
 /** Beta keeps the journal of alpha alone, and is away until alpha has left it behind. */
 async function leftBehind(seed: string, below: boolean) {
   const fleet = new Fleet(seed);
-  const alpha = await fleet.start('alpha');
-  await alpha.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await alpha.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const alpha = await fleet.startPrimary(sizeBytes);
   const beta = await fleet.start('beta');
   await beta.verb('follow', { group: 'g', from: alpha.url, journalOnly: true });
   const gamma = await fleet.start('gamma');
@@ -84,9 +82,7 @@ test('a journal alone that was left behind begins anew by itself where its follo
 
 test('a journal alone begins behind the last change of the volumes', async () => {
   const fleet = new Fleet('behind the last change');
-  const alpha = await fleet.start('alpha');
-  await alpha.verb('group create', { group: 'g', journalSize: 64 * MiB });
-  await alpha.verb('volume create', { volume: 'g/v', size: sizeBytes });
+  const alpha = await fleet.startPrimary(sizeBytes);
   while (alpha.group().watermarks.released === 0) {
     await write(alpha, 100);
     alpha.group().hurryApply();

@@ -188,12 +188,8 @@ class Trial {
     ok(here && there && here.equals(there), `${name} is another one on ${follower.host}`);
   }
 
-  async #pass(milliseconds: number): Promise<void> {
-    let isOver = false;
-    this.#setting.fleet.clock.after(milliseconds, () => {
-      isOver = true;
-    });
-    await this.#setting.primary.until(() => isOver, milliseconds + 1000);
+  #pass(milliseconds: number): Promise<void> {
+    return this.#setting.fleet.pass(milliseconds);
   }
 }
 

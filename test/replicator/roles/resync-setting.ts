@@ -8,23 +8,6 @@ const pieceBytes = 120 * KiB;
 /** Where hosts write while a follower is away: the difference is no larger. */
 export const changedBytes = 1 * MiB;
 
-/** What a system's volume holds, as a reader there gets it. */
-export async function contents(
-  system: FleetSystem,
-  name = 'g/v',
-  bytes = sizeBytes,
-): Promise<Buffer> {
-  const host = new TestHost(system, name);
-  const parts: Buffer[] = [];
-  for (let at = 0; at < bytes; at += MiB) {
-    const read = await host.read(at, MiB);
-    if (typeof read === 'number') throw new Error(`reading ${name} at ${at}: ${read}`);
-    parts.push(read);
-  }
-  host.close();
-  return Buffer.concat(parts);
-}
-
 /** Whether all that the group's volumes hold is of one instant. */
 export function isConsistent(group: Group): boolean {
   const { copies = [], shows = 0, resync } = group.follow.state ?? {};
@@ -53,9 +36,7 @@ export class ResyncSetting {
 
   static async begin(seed: string, hasCascade = false): Promise<ResyncSetting> {
     const fleet = new Fleet(seed);
-    const primary = await fleet.start('alpha');
-    await primary.verb('group create', { group: 'g', journalSize: 64 * MiB });
-    await primary.verb('volume create', { volume: 'g/v', size: sizeBytes });
+    const primary = await fleet.startPrimary(sizeBytes);
     const secondary = await fleet.start('beta');
     await secondary.verb('follow', { group: 'g', from: primary.url });
     const cascade = hasCascade ? await fleet.start('gamma') : undefined;

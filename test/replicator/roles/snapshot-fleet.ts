@@ -21,9 +21,7 @@ export class SnapshotFleet {
 
   static async begin(seed: string, cacheMissChance = 0.1): Promise<SnapshotFleet> {
     const fleet = new Fleet(seed, { cacheMissChance });
-    const alpha = await fleet.start('alpha');
-    await alpha.verb('group create', { group: 'g', journalSize: 64 * MiB });
-    await alpha.verb('volume create', { volume: 'g/v', size: sizeBytes });
+    const alpha = await fleet.startPrimary(sizeBytes);
     const setting = new SnapshotFleet(fleet, alpha);
     await setting.write(alpha, 60);
     return setting;
