@@ -6,10 +6,11 @@ import {
   OwnHistory,
   Overlay,
 } from './history-contestants.ts';
-import { flush, type Measurement, putLoad } from './load.ts';
+import { putLoad } from './load.ts';
 import { writePeersVolume } from './contestants.ts';
 import { median, say } from './report.ts';
 import type { Row } from './rows.ts';
+import { timedLoad } from './timed-load.ts';
 
 export interface HistoryWritesPlan {
   readonly directory: string;
@@ -101,7 +102,10 @@ async function measure(
     try {
       await contestant.settled();
       await runChecked('sync', ['-f', plan.directory], { timeoutSeconds: 600 });
-      const done = await overwriteAll(contestant, plan.sizeBytes);
+      const done = await timedLoad({ load }, contestant, {
+        sizeBytes: plan.sizeBytes,
+        seconds: 1800,
+      });
       const rate = done.operations / done.seconds / 1000;
       rates.get(name)?.[pass].push(rate);
       const { p50, p99 } = done.latencyMicroseconds;
@@ -113,20 +117,6 @@ async function measure(
       throw new Error(`${pass} on ${name}: ${contestant.output.slice(-2000)}`, { cause: error });
     }
   }
-}
-
-/** The clock stops when all is durable and where it stays. */
-async function overwriteAll(
-  contestant: HistoryContestant,
-  sizeBytes: number,
-): Promise<Measurement> {
-  const { uri } = contestant;
-  const target = { uri, preSharedKeyFile: undefined };
-  const done = await putLoad({ load }, { ...target, sizeBytes, seconds: 1800 });
-  const began = performance.now();
-  await flush(target);
-  await contestant.settled();
-  return { ...done, seconds: done.seconds + (performance.now() - began) / 1000 };
 }
 
 function findingsOf(

@@ -13,7 +13,7 @@ import {
   startPeer,
   writePeersVolume,
 } from './contestants.ts';
-import { flush, missingForLoads, putLoad } from './load.ts';
+import { missingForLoads } from './load.ts';
 import { describeMachine, fileSystemOf, requireSpace } from './machine.ts';
 import {
   markdownTable,
@@ -28,6 +28,7 @@ import {
 } from './report.ts';
 import { measureRounds } from './rounds.ts';
 import { largeWriteBarReflink, type Row, rows } from './rows.ts';
+import { timedLoad } from './timed-load.ts';
 
 export interface NbdBenchOptions {
   readonly rows: readonly string[];
@@ -132,29 +133,9 @@ class Race {
     const contestant = await this.#contestant(name, row.isEncrypted);
     try {
       await this.#prepare(row, contestant);
-      const done = await putLoad(row, {
-        uri: contestant.uri,
-        sizeBytes: this.#options.sizeBytes,
-        seconds: this.#options.seconds,
-        preSharedKeyFile: contestant.preSharedKeyFile,
-      });
-      // The clock of a row stops when all that it wrote is durable, as every user of a disk asks for at
-      // last, and applied, unless it wrote so much that the cost of applying is in its rate anyway.
-      const flushSeconds = done.bytesWritten > 0 ? await flush(contestant) : 0;
-      const ended = performance.now();
-      if (done.bytesWritten > 0 && done.bytesWritten < contestant.settledBeyondBytes) {
-        await contestant.settled();
-      }
-      const settlingSeconds =
-        contestant.settledBeyondBytes > 0 ? (performance.now() - ended) / 1000 : 0;
-      return {
-        ...done,
-        seconds: done.seconds + flushSeconds + settlingSeconds,
-        flushSeconds,
-        settlingSeconds,
-        server: name,
-        round,
-      };
+      const { sizeBytes, seconds } = this.#options;
+      const done = await timedLoad(row, contestant, { sizeBytes, seconds });
+      return { ...done, server: name, round };
     } catch (error) {
       throw new Error(`${row.id} on ${name}: ${contestant.server.output.slice(-2000)}`, {
         cause: error,

@@ -3,7 +3,7 @@ import { runChecked } from '../test/support/children.ts';
 import { temporaryDirectory } from '../test/support/temporary.ts';
 import { missingPrograms } from '../test/support/tools.ts';
 import { writePeersVolume } from './contestants.ts';
-import { flush, missingForLoads, putLoad } from './load.ts';
+import { missingForLoads } from './load.ts';
 import { type Finding, findingsTable, holds } from './follow-report.ts';
 import { describeMachine, requireSpace } from './machine.ts';
 import { measureMarkers } from './markers.ts';
@@ -13,6 +13,7 @@ import { measureRounds } from './rounds.ts';
 import { OwnPair, type OwnPairPlan } from './sync-pair.ts';
 import { reportSync, type SyncRowReport, syncTable } from './sync-report.ts';
 import { type SyncContestant, type SyncRow, syncRows } from './sync-rows.ts';
+import { timedLoad } from './timed-load.ts';
 
 export interface SyncBenchOptions {
   readonly rows: readonly string[];
@@ -108,25 +109,13 @@ class SyncBench {
   async #measure(row: SyncRow, name: string, round: number): Promise<Result> {
     const pair = this.#pairs.get(name);
     if (!pair) throw new Error(`there is no ${name}`);
-    const target = { uri: pair.uri, preSharedKeyFile: undefined };
     try {
       for (const each of this.#pairs.values()) await each.settled();
       await runChecked('sync', ['-f', this.#directory], { timeoutSeconds: 600 });
       const { sizeBytes, seconds } = this.#options;
-      const done = await putLoad(row, { ...target, sizeBytes, seconds });
-      const flushSeconds = await flush(target);
-      const ended = performance.now();
-      await pair.settled();
-      const settlingSeconds = (performance.now() - ended) / 1000;
+      const done = await timedLoad(row, pair, { sizeBytes, seconds });
       await pair.verify();
-      return {
-        ...done,
-        seconds: done.seconds + flushSeconds + settlingSeconds,
-        flushSeconds,
-        settlingSeconds,
-        server: name,
-        round,
-      };
+      return { ...done, server: name, round };
     } catch (error) {
       throw new Error(`${row.id} on ${name}: ${pair.output.slice(-2000)}`, { cause: error });
     }
