@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { KiB } from '../../../src/platform/limits.ts';
+import { TestHost } from '../../journal/test-host.ts';
 import type { FleetSystem } from '../fleet.ts';
 import { HistoryTrial, volumeBytes } from './history-trial.ts';
 
@@ -121,6 +122,7 @@ test('a source that comes back goes on with what it gave, in whatever opening', 
     const shown = [{ generation, incarnation, number }];
     follow.write({ ...follow.state, shows: number, shown });
   }
+  expect(() => new TestHost(delta, 'g/v')).toThrow('is of no one instant before they have come');
   await alpha.stop();
   await alpha.start();
   (await trial.write(alpha, 50)).close();

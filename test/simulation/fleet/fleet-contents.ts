@@ -43,10 +43,12 @@ export async function checkContents(campaign: FleetCampaign, member: FleetMember
   }
 }
 
-/** What it shows is of one instant, and somebody is to use it. */
-function isShown(member: FleetMember): boolean {
-  const { group } = member;
-  return group?.state === 'normal' && group.role !== 'diverged' && isComplete(member);
+/** What hosts read is of one instant, though it may not be applied yet. */
+function isShown({ group }: FleetMember): boolean {
+  if (group?.state !== 'normal' || group.role === 'diverged') return false;
+  const { copies = [], shows = 0, resync } = group.follow.state ?? {};
+  if (resync || copies.length > 0) return false;
+  return group.watermarks.newest >= shows && partedContents(group) === undefined;
 }
 
 /** Of a volume that is on its way back nobody reads anything, wherever it is. */
