@@ -4,7 +4,7 @@ import { must } from '../../platform/assert.ts';
 import { MiB } from '../../platform/limits.ts';
 import { type Region, RegionSet } from '../../volume/region-set.ts';
 import type { CopiedPiece, WantedContents } from './copied-contents.ts';
-import { partedContents, type ShownContents } from './shown-contents.ts';
+import { isSameShown, partedContents, type ShownContents } from './shown-contents.ts';
 import type { CatalogVolume } from '../catalog/catalog.ts';
 import type { FollowState } from '../catalog/follow-file.ts';
 import type { Group } from '../order/group.ts';
@@ -136,7 +136,7 @@ export class ResyncedRegions implements WantedContents, GroupWatcher {
       const { follow } = this.#group;
       const state = this.#state;
       // First: contents that nobody asks for any more must not be forgotten to show so much.
-      if (contents.shows > state.shows) follow.write({ ...state, ...contents });
+      if (!isSameShown(contents, state)) follow.write({ ...state, ...contents });
       writeRegions(this.#disk, this.#files, RegionSet.of(left));
       this.#durable = left;
       this.#considerEnd();

@@ -30,6 +30,11 @@ export function addShown(contents: ShownContents, position: Position): ShownCont
   return { shows: Math.max(shows, number), shown: [...others, position] };
 }
 
+export function isSameShown(one: ShownContents, other: ShownContents): boolean {
+  const shown = [one.shown, other.shown].map((each) => JSON.stringify(each ?? []));
+  return one.shows === other.shows && shown[0] === shown[1];
+}
+
 /** Without what was received since, and is the same. */
 export function stillShown(contents: ShownContents, group: ReceivedHistory): ShownContents {
   const { shows, shown } = contents;
