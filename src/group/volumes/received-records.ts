@@ -101,12 +101,11 @@ export class ReceivedRecords implements Parked {
   #take(slab: ReceiveSlab, at: number, from: RecordSegment): void {
     const header = this.#header;
     const { journal, index, replies } = this.#group;
-    const payloadAt = at + header.headerBytes;
     const isChange = header.type === recordType.catalog;
-    const payload = slab.bytes.subarray(payloadAt, payloadAt + header.payloadBytes);
-    const change = isChange ? this.#decodeChange(payload) : undefined;
-    const cut = isCutRecord(header.type) ? this.#decodeCut(payload) : undefined;
-    const point = header.type === recordType.point ? this.#decodePoint(payload) : undefined;
+    const change = isChange ? this.#decodeChange(this.#payload(slab, at)) : undefined;
+    const cut = isCutRecord(header.type) ? this.#decodeCut(this.#payload(slab, at)) : undefined;
+    const isPoint = header.type === recordType.point;
+    const point = isPoint ? this.#decodePoint(this.#payload(slab, at)) : undefined;
     if (changesVolume(header.type)) this.#checkPlace();
     if (change?.change === 'snapshot_deleted' && header.number > this.#group.catalog.number)
       this.#group.snapshots.clones.checkDeletable(change.number);
@@ -150,6 +149,11 @@ export class ReceivedRecords implements Parked {
     const isWide = headerBytes === wideRecordHeaderBytes;
     const bytes = isWide ? wideRecordHeaderBytes : recordHeaderBytes;
     this.#group.journal.stampPad(slab, at, bytes);
+  }
+
+  #payload({ bytes }: ReceiveSlab, at: number): Uint8Array {
+    const { headerBytes, payloadBytes } = this.#header;
+    return bytes.subarray(at + headerBytes, at + headerBytes + payloadBytes);
   }
 
   #decodeChange(payload: Uint8Array): CatalogChange {
