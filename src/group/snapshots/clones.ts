@@ -182,9 +182,13 @@ export class Clones {
     const [clone] = this.of(number);
     if (!clone) return;
     const { name } = this.#group;
-    void this.#copy(clone).catch((error: unknown) => {
-      // It is begun anew when the record comes again.
-      if (!(error instanceof JnbdError) && systemErrorCode(error) === undefined) throw error;
+    // Not in this turn: what was received in it is in the index, and not in memory or the file that it says.
+    this.#group.clock.soon(() => {
+      if (this.#isClosed) return;
+      void this.#copy(clone).catch((error: unknown) => {
+        // It is begun anew when the record comes again.
+        if (!(error instanceof JnbdError) && systemErrorCode(error) === undefined) throw error;
+      });
     });
     const why = clone.failure === '' ? '' : ` (which fails: ${clone.failure})`;
     throw new JnbdError(

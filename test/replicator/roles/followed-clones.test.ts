@@ -64,6 +64,35 @@ test('a clone on a follower keeps what it needs of a snapshot that is deleted at
   expect(beta.status().conditions).toEqual([]);
 });
 
+test('it does so also of what came with the record that deletes the snapshot', {
+  timeout,
+}, async () => {
+  const setting = await SnapshotFleet.begin('clone of what came just now');
+  const { alpha, fleet } = setting;
+  const beta = await setting.follow('beta', alpha);
+  const host = new TestHost(alpha, 'g/v', setting.history);
+  await host.write(0, Buffer.alloc(64 * KiB, 5));
+  await setting.snapshot(alpha, 's1');
+  const expected = await cloneOn(setting, beta);
+  fleet.links.cut('alpha', 'beta');
+  // What these replace is preserved, and comes in one frame with the delete.
+  for (let at = 0; at < 15; at += 1) await host.write(at * 4 * KiB, Buffer.alloc(512, 1 + at));
+  await host.flush();
+  host.close();
+  await alpha.verb('snapshot delete', { snapshot: 'g@s1' });
+  beta.machine.faults.add({
+    kind: 'slow',
+    operation: 'write',
+    role: 'segment',
+    milliseconds: 50,
+    isLaterOnly: true,
+  });
+  fleet.links.mend('alpha', 'beta');
+  await beta.caughtUp(alpha);
+  expect(cloneState(beta)).toBe('independent');
+  expect(expected.equals((await read(beta)) as Buffer)).toBe(true);
+});
+
 test('a clone on a follower that is left behind, and taken over, is what it was', {
   timeout,
 }, async () => {
