@@ -18,10 +18,11 @@ export async function checkContents(campaign: FleetCampaign, member: FleetMember
   const { group } = member;
   if (!group || !isShown(member)) return;
   const { newest } = group.watermarks;
-  member.image.moveTo(group.catalog.lineage, newest);
   for (const { catalog, state, rollsBackTo } of group.volumes.values()) {
     // What the one before waited for may have changed that.
     if (!isShown(member)) return;
+    // Nor may a change of the catalog have been durable before, and so be known.
+    member.image.moveTo(group.catalog.lineage, newest);
     if (state !== 'normal' || catalog.journalOnly) continue;
     if (member.image.goingBack(catalog.id).length > 0) {
       checkShut(campaign, member, catalog.name);
