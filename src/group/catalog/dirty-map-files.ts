@@ -7,6 +7,9 @@ import type { KeptFollower } from './follower-file.ts';
 import type { GroupFiles } from './group-files.ts';
 import { agreesAt } from './lineage.ts';
 
+/** In the retention: what is not in every dirty map yet. Maps follow what others hold, by whole segments. */
+export const dirtyMapOwner = 'dirty map';
+
 /** What is known of a dirty map without its regions. */
 export interface KeptMap {
   readonly systemId: number;

@@ -7,8 +7,8 @@ import { type MapPosition, readDirtyMap, writeDirtyMap } from '../../volume/dirt
 import { RegionSet } from '../../volume/region-set.ts';
 import type { RegionAnswer, RegionFailure } from '../../volume/region-work.ts';
 import { regionsChanged } from './changed-regions.ts';
-import type { KeptMap } from '../catalog/dirty-map-files.ts';
-import { dirtyMapOwner, type MappedGroup } from './follower-holds.ts';
+import { dirtyMapOwner, type KeptMap } from '../catalog/dirty-map-files.ts';
+import type { MappedGroup } from './follower-holds.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { positionOf } from '../catalog/lineage.ts';
 import { findPinned, scannedSegmentsMax, segmentsBehind } from '../apply/segments-behind.ts';

@@ -8,12 +8,10 @@ import type { Conditions } from '../catalog/conditions.ts';
 import type { KeptMap } from '../catalog/dirty-map-files.ts';
 import type { FollowerCursor } from './follower-cursor.ts';
 import type { KeptFollower } from '../catalog/follower-file.ts';
+import { dirtyMapOwner } from '../catalog/dirty-map-files.ts';
 import type { Member } from '../catalog/members.ts';
 import type { GroupState } from '../catalog/states.ts';
 import { historyOwner } from '../views/history-group.ts';
-
-/** In the retention: what is not in every dirty map yet. */
-export const dirtyMapOwner = 'dirty map';
 
 /** What systems that do not follow this one may need. */
 export const floorOwner = 'floor';

@@ -3,6 +3,7 @@ import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
 import type { FromApply } from '../../volume/apply-messages.ts';
 import type { Preserving } from '../../volume/preserved-blocks.ts';
+import { dirtyMapOwner } from '../catalog/dirty-map-files.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
 import { sealedJson } from '../catalog/sealed-json.ts';
 import { BaseBits } from './base-bits.ts';
@@ -215,7 +216,9 @@ export class GroupHistory {
   giveWay(): boolean {
     const { retention, watermarks } = this.#group;
     const held = retention.get(historyOwner);
-    if (held === undefined || retention.releasable(watermarks.applied) < held) return false;
+    // Dirty maps wait for this one to give way, where it holds part of the segment that they would go over next.
+    const lowest = retention.releasable(watermarks.applied, dirtyMapOwner);
+    if (held === undefined || lowest < held) return false;
     const count = Math.max(1, Math.floor(this.#bases.length / 2));
     this.#dropForRoom(count, 'the journal is full');
     return true;
