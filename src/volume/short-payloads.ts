@@ -108,24 +108,23 @@ export class ShortPayloads {
 
   #grow(): void {
     const room = Math.min(roomMax, this.#order.length * 4);
-    const offsets = new Float64Array(room);
-    offsets.set(this.#offsets);
-    this.#offsets = offsets;
-    const places = new Float64Array(room);
-    places.set(this.#places);
-    this.#places = places;
-    const lengths = new Uint16Array(room);
-    lengths.set(this.#lengths);
-    this.#lengths = lengths;
-    const volumes = new Uint16Array(room);
-    volumes.set(this.#volumes);
-    this.#volumes = volumes;
+    this.#offsets = moved(this.#offsets, new Float64Array(room));
+    this.#places = moved(this.#places, new Float64Array(room));
+    this.#lengths = moved(this.#lengths, new Uint16Array(room));
+    this.#volumes = moved(this.#volumes, new Uint16Array(room));
     this.#order = new Uint32Array(room);
   }
 
   #growCounts(windows: number): void {
-    const counts = new Uint32Array(2 ** Math.ceil(Math.log2(windows)));
-    counts.set(this.#counts);
-    this.#counts = counts;
+    this.#counts = moved(this.#counts, new Uint32Array(2 ** Math.ceil(Math.log2(windows))));
   }
+}
+
+/** What `from` has, in more room. */
+function moved<Numbers extends Float64Array | Uint16Array | Uint32Array>(
+  from: Numbers,
+  room: Numbers,
+): Numbers {
+  room.set(from);
+  return room;
 }

@@ -1,5 +1,6 @@
 import type { FollowState } from '../catalog/follow-file.ts';
 import { agreesAt, generationOf, type Lineage, type Position } from '../catalog/lineage.ts';
+import type { ToldHistory } from '../order/take-over.ts';
 
 /**
  * What contents of a source show, which may be more than what was received from it (SAFETY 11). They are of one instant
@@ -11,11 +12,6 @@ export type ShownContents = Pick<FollowState, 'shows' | 'shown'>;
 interface ReceivedHistory {
   readonly catalog: { readonly lineage: Lineage };
   readonly watermarks: { readonly newest: number };
-}
-
-interface ToldHistory {
-  readonly lineage: Lineage;
-  readonly newest: number;
 }
 
 /** With contents that show `position`. */

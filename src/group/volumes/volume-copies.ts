@@ -41,7 +41,7 @@ export class VolumeCopies implements GroupWatcher {
     this.#group = group;
     this.#wanted = wanted;
     this.#owner = owner;
-    this.#contents = group.follow.state ?? { shows: 0 };
+    this.#contents = stillShown(group.follow.state ?? { shows: 0 }, group);
     this.#syncedAt = group.clock.monotonicMilliseconds();
     group.watchers.add(this);
     group.clock.soon(() => this.#considerSync());

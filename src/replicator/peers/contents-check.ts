@@ -1,5 +1,5 @@
-import type { Lineage } from '../../group/catalog/lineage.ts';
 import type { Group } from '../../group/order/group.ts';
+import type { ToldHistory } from '../../group/order/take-over.ts';
 import { partedContents } from '../../group/volumes/shown-contents.ts';
 import { JnbdError } from '../../platform/errors.ts';
 
@@ -7,10 +7,7 @@ import { JnbdError } from '../../platform/errors.ts';
  * Nothing that a source sends makes volumes of one instant that show what it never had. Throws contents_diverged, which
  * a comparison of all contents mends. `told`: of the source that is to be followed.
  */
-export function checkContents(
-  group: Group,
-  told?: { readonly lineage: Lineage; readonly newest: number },
-): void {
+export function checkContents(group: Group, told?: ToldHistory): void {
   const parted = partedContents(group, told);
   if (!parted) return;
   const { name } = group;

@@ -1,13 +1,13 @@
-import { updateNumberMax } from '../../platform/limits.ts';
-import { durableCell, sharedCells, stretchCell } from './source-journal.ts';
-import { partedContents } from '../../group/volumes/shown-contents.ts';
 import type { Group } from '../../group/order/group.ts';
 import type { GroupWatcher } from '../../group/order/group-watcher.ts';
+import { partedContents } from '../../group/volumes/shown-contents.ts';
 import type { Volume } from '../../group/apply/volume.ts';
 import { synchronousDefaults } from '../../group/catalog/protection.ts';
 import type { FollowerCursor } from '../../group/followers/follower-cursor.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
+import { updateNumberMax } from '../../platform/limits.ts';
 import { pathThrough } from '../peers/follow-ring.ts';
+import { durableCell, sharedCells, stretchCell } from './source-journal.ts';
 import type {
   GroupPicture,
   JournalProgress,
