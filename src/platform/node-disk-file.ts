@@ -3,6 +3,7 @@ import { assert } from './assert.ts';
 import {
   type DiskFile,
   type FileExtent,
+  type FileRole,
   type ReadDone,
   restOfBlock,
   type SyncDone,
@@ -12,6 +13,7 @@ import { findExtent, seekExtent, tellsExtents } from './extent-map.ts';
 import { fillReserved } from './fill-reserved.ts';
 import * as fileSpace from './file-space.ts';
 import { closeDescriptor } from './last-close.ts';
+import { KiB } from './limits.ts';
 import { addressOf, isMissing } from './native.ts';
 import * as systemCalls from './system-calls.ts';
 import { zeroes } from './zeroes.ts';
@@ -24,12 +26,21 @@ const probe = new Uint8Array(new ArrayBuffer(1));
 const tmpfsType = 0x01021994;
 
 /**
+ * Of a volume no more is written in one call. The page cache keeps in one folio what came in one call, and ext4
+ * goes through all blocks of a folio for each later write into it, and again to write it back: behind calls of
+ * 1 MiB a random write of 4 KiB takes 9 microseconds, of 256 KiB 4.9, of 32 KiB 2.8, of 4 KiB 1.8 (Linux 6.18).
+ * Large writes themselves lose nothing that shows.
+ */
+const volumeWriteBytesMax = 32 * KiB;
+
+/**
  * An open file. After `closeSync` its descriptor is -1 and every call fails; the real descriptor is
  * closed once no asynchronous call uses it any more, so that none of them meets another file that
  * was given the same number.
  */
 export class NodeDiskFile implements DiskFile {
   readonly path: string;
+  readonly #writeBytesMax: number;
   #descriptor: number;
   #directDescriptor: number | undefined;
   #readsDirectly = true;
@@ -39,9 +50,10 @@ export class NodeDiskFile implements DiskFile {
   #asynchronousCalls = 0;
   #descriptorToClose = -1;
 
-  constructor(path: string, descriptor: number) {
+  constructor(path: string, descriptor: number, role: FileRole) {
     this.path = path;
     this.#descriptor = descriptor;
+    this.#writeBytesMax = role === 'volume' ? volumeWriteBytesMax : Infinity;
   }
 
   get descriptor(): number {
@@ -141,14 +153,13 @@ export class NodeDiskFile implements DiskFile {
   }
 
   writeSync(bytes: Uint8Array, start: number, length: number, position: number): void {
-    let written = fs.writeSync(this.#descriptor, bytes, start, length, position);
-    while (written < length) {
+    for (let written = 0; written < length; ) {
       // A short write means a full disk, a limit or a signal: the next one says which.
       const count = fs.writeSync(
         this.#descriptor,
         bytes,
         start + written,
-        length - written,
+        Math.min(length - written, this.#writeBytesMax),
         position + written,
       );
       if (count === 0)

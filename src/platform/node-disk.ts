@@ -26,14 +26,14 @@ const directoryMode = 0o700;
 const directAlignmentBytes = 4096;
 
 export class NodeDisk implements Disk {
-  openSync(file: string, mode: OpenMode, _role: FileRole): DiskFile {
+  openSync(file: string, mode: OpenMode, role: FileRole): DiskFile {
     const descriptor = fs.openSync(file, openFlags[mode], fileMode);
     // To read, the system opens a directory too, and would complain at the first read.
     if (mode === 'read' && fs.fstatSync(descriptor).isDirectory()) {
       fs.closeSync(descriptor);
       throw systemError(constants.errno.EISDIR, `open '${file}'`);
     }
-    return new NodeDiskFile(file, descriptor);
+    return new NodeDiskFile(file, descriptor, role);
   }
 
   readFileSync(file: string, _role: FileRole): Uint8Array | undefined {

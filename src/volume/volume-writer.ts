@@ -8,11 +8,7 @@ import type { JournalPayloads } from './journal-payloads.ts';
 import { nodeKind } from './node-kind.ts';
 import { shortBytes, ShortPayloads, windowBytes } from './short-payloads.ts';
 
-/**
- * At most so much is written at once. A page cache keeps what was written at once in one folio, and
- * looks at every block of a folio for each later write into it: after writes of 1 MiB a write of 4 KiB
- * took 3.3 microseconds, after writes of 256 KiB 1.5 (ext4, Linux 6.18).
- */
+/** Neighbours are put together up to this, and what is long is read that much at a time. */
 const stagingBytes = 256 * KiB;
 /** Of what is read together, at least this part has to be wanted. */
 const wantedShare = 1 / 4;

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import type { FileRole } from '../../src/platform/disk.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import { addressOf } from '../../src/platform/native.ts';
 import * as systemCalls from '../../src/platform/system-calls.ts';
@@ -27,6 +28,27 @@ function readFromDevices(): number {
   const counts = fs.readFileSync('/proc/self/io', 'utf8');
   return Number(/^read_bytes: (\d+)$/m.exec(counts)?.[1]);
 }
+
+/** Of this process, and whatever else it writes meanwhile. */
+function writeCalls(): number {
+  const counts = fs.readFileSync('/proc/self/io', 'utf8');
+  return Number(/^syscw: (\d+)$/m.exec(counts)?.[1]);
+}
+
+test('a volume is written in small calls, for the page cache to keep it in small folios', () => {
+  const bytes = pattern(MiB);
+  const callsOf = (role: FileRole): number => {
+    const file = disk.openSync(newPath(), 'create', role);
+    onTestFinished(() => file.closeSync());
+    const before = writeCalls();
+    file.writeSync(bytes, 5, MiB - 5, 3);
+    const calls = writeCalls() - before;
+    expect(contents(file, 3, MiB)).toEqual(bytes.subarray(5));
+    return calls;
+  };
+  expect(callsOf('volume')).toBeGreaterThanOrEqual(32);
+  expect(callsOf('segment')).toBeLessThan(16);
+});
 
 test('what is written is read back, at any offset, short only at the end', () => {
   const file = open();
