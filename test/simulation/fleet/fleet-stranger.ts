@@ -58,7 +58,8 @@ export async function strangeRequest(campaign: FleetCampaign): Promise<void> {
     target.group === group &&
     !codes.includes(code) &&
     // It changed under the requests.
-    !codes.some((found) => found === 'group_not_found' || found === 'group_state')
+    !codes.some((found) => found === 'group_not_found' || found === 'group_state') &&
+    (!known || group.followers.list().some(({ systemId }) => systemId === known.systemId))
   ) {
     campaign.fail(`${target.name} says ${codes.join(', ')} where ${code} was to be expected`);
   }
