@@ -3,6 +3,7 @@ import type { SegmentChain } from '../../journal/segment-chain.ts';
 import type { Watermarks } from '../../journal/watermarks.ts';
 import { assert, must } from '../../platform/assert.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
+import { GiB, segmentBytes } from '../../platform/limits.ts';
 import type { WorkerPort } from '../../platform/worker-port.ts';
 import type { Preserving } from '../../volume/preserved-blocks.ts';
 import type { ApplySegment, ApplyVolume, FromApply, ToApply } from '../../volume/apply-messages.ts';
@@ -19,11 +20,12 @@ const batchMillisecondsMax = 200;
 const retryMilliseconds = 1000;
 const releaseAgainMilliseconds = 100;
 /**
- * A checkpoint starts when this much journal was applied since the last one (2 GiB: what a recovery
+ * A checkpoint starts when this much of the journal was applied since the last one (what a recovery
  * reads again in a few seconds), or after this long. More often would mean writing blocks to the
- * device that are about to be rewritten, in competition with the journal's own syncs.
+ * device that are about to be rewritten, in competition with the journal's own syncs. Of a small journal
+ * it is a quarter: hosts go on in the rest while the volumes are synced.
  */
-const checkpointSegmentsMax = 128;
+const checkpointBytesMax = 2 * GiB;
 const checkpointMillisecondsMax = 15_000;
 
 export interface ApplyOwner {
@@ -281,7 +283,8 @@ export class ApplyDriver {
     const { applied } = this.#watermarks;
     if (this.#checkpointing || this.#syncFailure !== undefined || this.#state === 'closed') return;
     if (applied === this.#checkpointed || this.#isRetryAwaited) return;
-    const isFar = this.#appliedSequence - this.#checkpointSequence >= checkpointSegmentsMax;
+    const sinceBytes = (this.#appliedSequence - this.#checkpointSequence) * segmentBytes;
+    const isFar = sinceBytes >= Math.min(checkpointBytesMax, this.#chain.capacityBytes / 4);
     const isDue = isFar || this.#checkpointDue || this.#chain.isTight;
     if (!isDue || !this.#owner.mayCheckpoint()) {
       this.#checkpointTimer ??= this.#clock.after(
