@@ -96,7 +96,7 @@ function addAbnormal(
   group.conditions.raise(`${group.name}/${entry.name}`, {
     code,
     severity: 'error',
-    message: `volume ${group.name}/${entry.name}: ${why}`,
+    message: `volume ${group.name}/${entry.name}: ${why}; it is looked at again when the daemon starts`,
     nextCommand: `ls -l ${files.volumes}`,
   });
 }

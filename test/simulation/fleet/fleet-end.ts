@@ -27,8 +27,9 @@ export async function converge(campaign: FleetCampaign): Promise<void> {
   calmDown(campaign);
   for (const member of campaign.members) {
     await campaign.start(member);
-    // A journal that failed in all its areas is looked at again by the next start alone, and kept what was durable.
-    if (member.group?.state !== 'abnormal') continue;
+    // The next start alone looks again at a journal that failed in all its areas, which kept what was durable, and
+    // at a volume that could not be opened.
+    if (member.group?.state !== 'abnormal' && !hasUnopened(member)) continue;
     await campaign.crash(member, 'power');
     await campaign.start(member);
   }
@@ -67,6 +68,11 @@ async function catchUpAndCompare(
     if (await compare(campaign, primary)) return;
   }
   campaign.fail(`${primary.name} does not come to rest`);
+}
+
+function hasUnopened({ group }: FleetMember): boolean {
+  const volumes = [...(group?.volumes.values() ?? [])];
+  return volumes.some(({ catalog, file }) => !catalog.journalOnly && !file);
 }
 
 function calmDown({ fleet, members, troubled }: FleetCampaign): void {

@@ -180,7 +180,9 @@ export async function flipBeside(campaign: IdentityCampaign): Promise<void> {
   const records = random.chance(0.5) ? retainedRecords(system) : [];
   const isJournal = records.length > 0;
   const path = isJournal ? current.file.path : random.pick(sealed);
-  const [start, end] = isJournal ? random.pick(records) : [0, 40];
+  const { start, end, number } = isJournal
+    ? random.pick(records)
+    : { start: 0, end: 40, number: 0 };
   const offset = random.between(start, end - 1);
   flipIn(system, path, offset);
   const flipped = system.disk.readFileSync(path, 'catalog');
@@ -189,27 +191,30 @@ export async function flipBeside(campaign: IdentityCampaign): Promise<void> {
   const isNamed = found.damages.some(
     ({ file, system: host }) => file === path && host === system.host,
   );
-  // The daemon may have written it anew, before or since.
+  // The daemon may have written it anew, before or since, or released it.
   const now = system.disk.readFileSync(path, 'catalog');
-  const isSame = isJournal || Buffer.compare(now ?? zero, flipped ?? zero) === 0;
-  if (!isNamed && isSame)
+  const isThere = isJournal
+    ? [...group.chain.live()].includes(current)
+    : Buffer.compare(now ?? zero, flipped ?? zero) === 0;
+  const isKept = isThere && (!isJournal || number > group.watermarks.released);
+  if (!isNamed && isKept)
     campaign.fail(`a bit at ${offset} of ${path} is not named: ${JSON.stringify(found)}`);
-  if (isSame) flipIn(system, path, offset);
+  if (isThere) flipIn(system, path, offset);
   counter.count(isJournal ? 'flipped in a journal' : 'flipped in a sealed file');
 }
 
 /** Where the records stand, in the newest segment, that the journal keeps and calls durable. */
-function retainedRecords(system: FleetSystem): [start: number, end: number][] {
+function retainedRecords(system: FleetSystem): { start: number; end: number; number: number }[] {
   const { chain, watermarks } = system.group();
   const { file, header } = chain.current;
   const reader = new SegmentReader(system.disk);
   reader.open(file);
-  const found: [number, number][] = [];
+  const found: { start: number; end: number; number: number }[] = [];
   for (let at = segmentHeaderBytes; reader.recordAt(at, header.salt) === 'record'; ) {
     const { type, number, headerBytes, payloadBytes } = reader.header;
     const end = at + headerBytes + payloadBytes;
     const isKept = number > watermarks.released && number <= watermarks.durable;
-    if (isNumbered(type) && isKept) found.push([at, end]);
+    if (isNumbered(type) && isKept) found.push({ start: at, end, number });
     at = end;
   }
   return found;
