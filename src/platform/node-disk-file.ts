@@ -154,12 +154,14 @@ export class NodeDiskFile implements DiskFile {
 
   writeSync(bytes: Uint8Array, start: number, length: number, position: number): void {
     for (let written = 0; written < length; ) {
+      // Calls end at multiples: who ended within a page would have to read that first.
+      const room = this.#writeBytesMax - ((position + written) % this.#writeBytesMax);
       // A short write means a full disk, a limit or a signal: the next one says which.
       const count = fs.writeSync(
         this.#descriptor,
         bytes,
         start + written,
-        Math.min(length - written, this.#writeBytesMax),
+        Math.min(length - written, room),
         position + written,
       );
       if (count === 0)

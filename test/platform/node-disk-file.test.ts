@@ -86,6 +86,19 @@ test.skipIf(!tellsWhatIsCached && !isInMemory)(
 );
 
 test.skipIf(!tellsWhatIsCached || isInMemory)(
+  'of a volume that is not cached only the two ends of a write are read from the device',
+  () => {
+    const file = open();
+    file.writeSync(pattern(2 * MiB), 0, 2 * MiB, 0);
+    dropCache(file);
+    const readBefore = readFromDevices();
+    file.writeSync(pattern(1 * MiB, 2), 0, 1 * MiB, 512);
+    expect(readFromDevices() - readBefore).toBeLessThan(16 * 4096);
+    expect(contents(file, 512, 1 * MiB)).toEqual(pattern(1 * MiB, 2));
+  },
+);
+
+test.skipIf(!tellsWhatIsCached || isInMemory)(
   'what is appended to a file that is not cached is written without reading the device',
   () => {
     const file = open();
