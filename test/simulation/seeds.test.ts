@@ -16,7 +16,7 @@ import {
 
 const count = 60;
 /** The first that see the rarest of what can happen to one daemon: a journal damaged, a volume unused and then its group abnormal. */
-const rareSeeds = [71, 130];
+const rareSeeds = [115, 130];
 const fleetCount = 200;
 const synchronousCount = 41;
 const cutCount = 8;
