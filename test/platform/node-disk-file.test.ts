@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import type { FileRole } from '../../src/platform/disk.ts';
+import type { DiskFile, FileRole } from '../../src/platform/disk.ts';
 import { KiB, MiB } from '../../src/platform/limits.ts';
 import { addressOf } from '../../src/platform/native.ts';
 import * as systemCalls from '../../src/platform/system-calls.ts';
@@ -30,6 +30,14 @@ function readFromDevices(): number {
 }
 
 /** Of this process, and whatever else it writes meanwhile. */
+/** A volume of which nothing is in the page cache. */
+function notCached(length: number): DiskFile {
+  const file = open();
+  file.writeSync(pattern(length), 0, length, 0);
+  dropCache(file);
+  return file;
+}
+
 function writeCalls(): number {
   const counts = fs.readFileSync('/proc/self/io', 'utf8');
   return Number(/^syscw: (\d+)$/m.exec(counts)?.[1]);
@@ -38,8 +46,7 @@ function writeCalls(): number {
 test('a volume is written in small calls, for the page cache to keep it in small folios', () => {
   const bytes = pattern(MiB);
   const callsOf = (role: FileRole): number => {
-    const file = disk.openSync(newPath(), 'create', role);
-    onTestFinished(() => file.closeSync());
+    const file = open(newPath(), 'create', role);
     const before = writeCalls();
     file.writeSync(bytes, 5, MiB - 5, 3);
     const calls = writeCalls() - before;
@@ -88,9 +95,7 @@ test.skipIf(!tellsWhatIsCached && !isInMemory)(
 test.skipIf(!tellsWhatIsCached || isInMemory)(
   'of a volume that is not cached only the two ends of a write are read from the device',
   () => {
-    const file = open();
-    file.writeSync(pattern(2 * MiB), 0, 2 * MiB, 0);
-    dropCache(file);
+    const file = notCached(2 * MiB);
     const readBefore = readFromDevices();
     file.writeSync(pattern(1 * MiB, 2), 0, 1 * MiB, 512);
     expect(readFromDevices() - readBefore).toBeLessThan(16 * 4096);
@@ -101,9 +106,7 @@ test.skipIf(!tellsWhatIsCached || isInMemory)(
 test.skipIf(!tellsWhatIsCached || isInMemory)(
   'what is appended to a file that is not cached is written without reading the device',
   () => {
-    const file = open();
-    file.writeSync(pattern(1 * MiB), 0, 1 * MiB, 0);
-    dropCache(file);
+    const file = notCached(1 * MiB);
     const readBefore = readFromDevices();
     const bytes = pattern(4124);
     for (let at = 0; at < 100 * 4124; at += 4124) file.appendSync(bytes, 0, 4124, at);

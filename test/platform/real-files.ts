@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { onTestFinished } from 'vitest';
-import type { DiskFile, OpenMode } from '../../src/platform/disk.ts';
+import type { DiskFile, FileRole, OpenMode } from '../../src/platform/disk.ts';
 import { systemErrorCode } from '../../src/platform/errors.ts';
 import { NodeDisk } from '../../src/platform/node-disk.ts';
 import * as systemCalls from '../../src/platform/system-calls.ts';
@@ -27,8 +27,12 @@ export function newPath(): string {
   return path.join(directory, `file-${files++}`);
 }
 
-export function open(file = newPath(), mode: OpenMode = 'open-or-create'): DiskFile {
-  const opened = disk.openSync(file, mode, 'volume');
+export function open(
+  file = newPath(),
+  mode: OpenMode = 'open-or-create',
+  role: FileRole = 'volume',
+): DiskFile {
+  const opened = disk.openSync(file, mode, role);
   onTestFinished(() => opened.closeSync());
   return opened;
 }

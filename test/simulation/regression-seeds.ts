@@ -171,6 +171,17 @@ export const regressionSeeds: readonly RegressionSeed[] = [
     found: 'a group that promised no history any more was still said to have failed to keep it',
   },
   {
+    seed: 5300,
+    profile: 'fleet',
+    found:
+      'a follower left while somebody asked in its name, and its code was wanted (the engine was right)',
+  },
+  {
+    seed: 5991,
+    profile: 'fleet',
+    found: 'a volume that could not be opened did not say that the next start looks at it again',
+  },
+  {
     seed: 5,
     profile: 'synchronousFleet',
     found:
@@ -191,6 +202,13 @@ export const regressionSeeds: readonly RegressionSeed[] = [
     profile: 'identity',
     found: 'who read a snapshot on a follower got EIO when the next one was received meanwhile',
   },
+  {
+    seed: 4208,
+    profile: 'identity',
+    found:
+      'the model wanted a bit named in a record that a checkpoint had released (the engine was right)',
+  },
+  { seed: 4237, profile: 'identity', found: 'as 4208' },
   {
     seed: 2,
     profile: 'cuts',

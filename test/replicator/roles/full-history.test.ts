@@ -12,7 +12,7 @@ test('history gives way in a full journal also where a dirty map waits for it', 
   fleet.links.cut('alpha', 'beta');
   (await trial.write(alpha, 20)).close();
   const group = alpha.group();
-  alpha.group().hurryApply();
+  group.hurryApply();
   await alpha.until(() => group.driver.isDone);
   await alpha.verb('group configure', { group: 'g', history: '1h' });
   await alpha.until(() => group.views.history.from !== undefined);

@@ -13,6 +13,9 @@ import { SimulatedTransport } from '../simulated-transport.ts';
 import type { FleetCampaign } from './fleet-campaign.ts';
 import { type FleetMember, groupName } from './fleet-member.ts';
 
+/** What is asked, and the code of the refusal that one of the answers has to be. */
+type Question = readonly [code: string, requests: readonly TransportRequest[]];
+
 const stranger = { systemId: 4711, name: 'stranger' };
 const limits = { headMilliseconds: 20_000, silenceMilliseconds: 20_000 };
 const waitMilliseconds = 3000;
@@ -28,7 +31,13 @@ export async function strangeRequest(campaign: FleetCampaign): Promise<void> {
   if (!group) return;
   // One that copies would be taken for complete.
   const known = group.followers.list().find(({ state }) => state === 'following');
-  const requests: readonly (readonly [code: string, requests: readonly TransportRequest[]])[] = [
+  const theirs: readonly Question[] = known
+    ? [
+        ['generation_newer', [readAs(known, group, { position: newer(group) })]],
+        ['memory_exhausted', Array.from({ length: readsMax + 1 }, () => waiting(known, group))],
+      ]
+    : [];
+  const questions: readonly Question[] = [
     ['protocol_unsupported', [ofTheFuture(group)]],
     ['follower_not_found', [readAs(stranger, group)]],
     ['group_not_found', [readAs(stranger, group, {}, 'f'.repeat(32))]],
@@ -37,19 +46,16 @@ export async function strangeRequest(campaign: FleetCampaign): Promise<void> {
     ...(campaign.fleet.links.identity.kind === 'anonymous'
       ? ([['follower_not_allowed', [registration(group)]]] as const)
       : []),
-    ...(known
-      ? ([
-          ['generation_newer', [readAs(known, group, { position: newer(group) })]],
-          ['memory_exhausted', Array.from({ length: readsMax + 1 }, () => waiting(known, group))],
-        ] as const)
-      : []),
+    ...theirs,
   ];
-  const [code, wanted] = random.pick(requests);
+  const question = random.pick(questions);
+  const [code, wanted] = question;
   const { durable } = group.watermarks;
   const codes = await Promise.all(ask(campaign, target, wanted));
   for (const found of codes) if (found) campaign.counter.count(`code ${found}`);
   // Who has news for them answers reads, and does not let them wait.
   const hasNews = code === 'memory_exhausted' && group.watermarks.durable > durable;
+  const isStillKnown = group.followers.list().some(({ systemId }) => systemId === known?.systemId);
   const isCalm = Object.values(campaign.fleet.links.weather).every((share) => share === 0);
   if (
     isCalm &&
@@ -59,7 +65,7 @@ export async function strangeRequest(campaign: FleetCampaign): Promise<void> {
     !codes.includes(code) &&
     // It changed under the requests.
     !codes.some((found) => found === 'group_not_found' || found === 'group_state') &&
-    (!known || group.followers.list().some(({ systemId }) => systemId === known.systemId))
+    (isStillKnown || !theirs.includes(question))
   ) {
     campaign.fail(`${target.name} says ${codes.join(', ')} where ${code} was to be expected`);
   }

@@ -165,6 +165,8 @@ function flipIn({ disk }: FleetSystem, path: string, offset: number): void {
 }
 
 const zero = Buffer.alloc(0);
+/** Of a sealed file, which is never shorter. */
+const sealedBytes = { start: 0, end: 40 };
 
 /** A bit of what is kept beside volumes: its file is named. */
 export async function flipBeside(campaign: IdentityCampaign): Promise<void> {
@@ -178,11 +180,9 @@ export async function flipBeside(campaign: IdentityCampaign): Promise<void> {
     system.disk.existsSync(path),
   );
   const records = random.chance(0.5) ? retainedRecords(system) : [];
-  const isJournal = records.length > 0;
-  const path = isJournal ? current.file.path : random.pick(sealed);
-  const { start, end, number } = isJournal
-    ? random.pick(records)
-    : { start: 0, end: 40, number: 0 };
+  const path = records.length > 0 ? current.file.path : random.pick(sealed);
+  const record = records.length > 0 ? random.pick(records) : undefined;
+  const { start, end } = record ?? sealedBytes;
   const offset = random.between(start, end - 1);
   flipIn(system, path, offset);
   const flipped = system.disk.readFileSync(path, 'catalog');
@@ -193,23 +193,30 @@ export async function flipBeside(campaign: IdentityCampaign): Promise<void> {
   );
   // The daemon may have written it anew, before or since, or released it.
   const now = system.disk.readFileSync(path, 'catalog');
-  const isThere = isJournal
+  const isThere = record
     ? [...group.chain.live()].includes(current)
     : Buffer.compare(now ?? zero, flipped ?? zero) === 0;
-  const isKept = isThere && (!isJournal || number > group.watermarks.released);
+  const isKept = isThere && (!record || record.number > group.watermarks.released);
   if (!isNamed && isKept)
     campaign.fail(`a bit at ${offset} of ${path} is not named: ${JSON.stringify(found)}`);
   if (isThere) flipIn(system, path, offset);
-  counter.count(isJournal ? 'flipped in a journal' : 'flipped in a sealed file');
+  counter.count(record ? 'flipped in a journal' : 'flipped in a sealed file');
 }
 
-/** Where the records stand, in the newest segment, that the journal keeps and calls durable. */
-function retainedRecords(system: FleetSystem): { start: number; end: number; number: number }[] {
+interface RetainedRecord {
+  readonly number: number;
+  /** Its bytes in the newest segment, up to and without `end`. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Of the newest segment those that the journal keeps and calls durable. */
+function retainedRecords(system: FleetSystem): RetainedRecord[] {
   const { chain, watermarks } = system.group();
   const { file, header } = chain.current;
   const reader = new SegmentReader(system.disk);
   reader.open(file);
-  const found: { start: number; end: number; number: number }[] = [];
+  const found: RetainedRecord[] = [];
   for (let at = segmentHeaderBytes; reader.recordAt(at, header.salt) === 'record'; ) {
     const { type, number, headerBytes, payloadBytes } = reader.header;
     const end = at + headerBytes + payloadBytes;
