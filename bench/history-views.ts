@@ -15,6 +15,7 @@ import {
   writeRandomFile,
 } from './follow-systems.ts';
 import { flush, putLoad } from './load.ts';
+import { dropFromPageCache } from './page-cache.ts';
 import { median, say } from './report.ts';
 import type { Row } from './rows.ts';
 
@@ -142,13 +143,12 @@ async function openView(daemon: Daemon, number: number): Promise<NbdClient> {
   return NbdClient.connectUri(daemon.uri(`${volume}@then`));
 }
 
-/** Tells the kernel to drop the pages of every file; needs no rights over the machine. */
+/** Of every file. */
 async function dropCaches(directory: string): Promise<void> {
   await runChecked('sync', ['-f', directory], { timeoutSeconds: 600 });
   const files = readdirSync(directory, { recursive: true, withFileTypes: true });
   for (const file of files) {
     if (!file.isFile()) continue;
-    const path = join(file.parentPath, file.name);
-    await runChecked('dd', [`if=${path}`, 'iflag=nocache', 'count=0', 'status=none']);
+    await dropFromPageCache(join(file.parentPath, file.name));
   }
 }

@@ -14,6 +14,7 @@ import {
   writePeersVolume,
 } from './contestants.ts';
 import { missingForLoads } from './load.ts';
+import { dropFromPageCache, readIntoPageCache } from './page-cache.ts';
 import { describeMachine, fileSystemOf, requireSpace } from './machine.ts';
 import {
   markdownTable,
@@ -98,18 +99,7 @@ class Race {
     const chosen = rows.filter((row) => options.rows.includes(row.id));
     writePreSharedKey(this.#keys, 'bench');
     say(`writing the volumes once, in ${this.#directory}`);
-    this.#peersVolume = await writePeersVolume({
-      directory: this.#directory,
-      sizeBytes: options.sizeBytes,
-      preSharedKeyFile: this.#keys,
-    });
-    for (const name of peerNames) {
-      if (options.servers.includes(name)) {
-        this.#peers.push(await startPeer(name, this.#peersVolume));
-      }
-    }
-    if (options.servers.includes(ownName)) await this.#own.create(this.#peersVolume);
-
+    await this.#createVolumes();
     const bars = await this.#bars();
     const { rounds, extraRounds, barShare } = options;
     const reports = await measureRounds({
@@ -122,6 +112,23 @@ class Race {
       report: (row, results) => reportRow(row, bars(row), ownName, results),
     });
     return this.#conclude(reports);
+  }
+
+  /** Leaves nothing of them in the page cache: who wrote in which pieces decides what it costs there. */
+  async #createVolumes(): Promise<void> {
+    const { servers, sizeBytes } = this.#options;
+    this.#peersVolume = await writePeersVolume({
+      directory: this.#directory,
+      sizeBytes,
+      preSharedKeyFile: this.#keys,
+    });
+    for (const name of peerNames) {
+      if (servers.includes(name)) this.#peers.push(await startPeer(name, this.#peersVolume));
+    }
+    if (servers.includes(ownName)) await this.#own.create(this.#peersVolume);
+    const own = servers.includes(ownName) ? [(await this.#own.contestant(false)).file] : [];
+    await runChecked('sync', ['-f', this.#directory], { timeoutSeconds: 600 });
+    for (const file of [this.#peersVolume, ...own]) await dropFromPageCache(file);
   }
 
   /** nbd-server knows no pre-shared keys. */
@@ -157,14 +164,8 @@ class Race {
   async #prepare(row: Row, contestant: Contestant): Promise<void> {
     await contestant.settled();
     await runChecked('sync', ['-f', this.#directory], { timeoutSeconds: 600 });
-    if (row.cache === 'cold') {
-      // Tells the kernel to drop the file's pages; needs no rights over the machine.
-      await runChecked('dd', [`if=${contestant.file}`, 'iflag=nocache', 'count=0', 'status=none']);
-    } else {
-      await runChecked('dd', [`if=${contestant.file}`, 'of=/dev/null', 'bs=4M', 'status=none'], {
-        timeoutSeconds: 600,
-      });
-    }
+    if (row.cache === 'cold') await dropFromPageCache(contestant.file);
+    else await readIntoPageCache(contestant.file);
   }
 
   async #bars(): Promise<(row: Row) => number | undefined> {
@@ -182,8 +183,9 @@ class Race {
     const summary = [
       `\`${options.command}\` on ${machine.text}: ${options.rounds} rounds of ` +
         `${options.seconds} s a row, volumes of ${options.sizeBytes / 1024 ** 3} GiB written once ` +
-        'before; rates are medians, a ratio is the median of its rounds. Rows that write end with a ' +
-        'FLUSH and, on jnbd, when all is in the volumes; the last column leaves that FLUSH out.',
+        'before and read into the page cache in single pages; rates are medians, a ratio is the median ' +
+        'of its rounds. Rows that write end with a FLUSH and, on jnbd, when all is in the volumes; the ' +
+        'last column leaves that FLUSH out.',
       peak > 0 ? `Resident memory of jnbd at most ${Math.round(peak / MiB)} MiB.` : '',
     ].join('\n');
     say(`\n${table}\n\n${summary}`);

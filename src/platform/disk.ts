@@ -74,6 +74,12 @@ export interface DiskFile {
   writeBack(position: number, length: number, done: SyncDone): void;
 
   /**
+   * Begins to write what is dirty of the range to the device and does not wait for it, unless the device has no
+   * room for more. Advice: nothing fails, and a sync tells what went wrong.
+   */
+  beginWriteBackSync(position: number, length: number): void;
+
+  /**
    * Writes zeroes where space is only reserved, a little at a time and as long as `isWanted`: what is written there
    * later changes contents alone, and a sync of it waits for nothing else on the file system. Nothing reads
    * otherwise than before. `done` is called once, when nothing of it is on its way any more: within the call where

@@ -203,6 +203,10 @@ export class NodeDiskFile implements DiskFile {
     this.#asynchronousCalls++;
   }
 
+  beginWriteBackSync(position: number, length: number): void {
+    systemCalls.beginWriteBack(this.#descriptor, position, length);
+  }
+
   fillReserved(isWanted: () => boolean, done: () => void): void {
     fillReserved(this, isWanted, done);
   }

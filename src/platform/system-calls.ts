@@ -20,9 +20,10 @@ import {
 } from './native.ts';
 
 const posixFadvise = bind('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
-const syncFileRange = bindAsync(
-  'int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)',
-);
+const syncFileRangePrototype =
+  'int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)';
+const syncFileRange = bindAsync(syncFileRangePrototype);
+const syncFileRangeSync = bind(syncFileRangePrototype);
 const poll = bind('int poll(uint64_t descriptors, ulong count, int milliseconds)');
 const fcntl = libc?.func('fcntl', 'int', ['int', 'int', '...']);
 const preadv2 =
@@ -69,6 +70,13 @@ export function adviseNeeded(fd: number, position: number, length: number): void
 /** Drops what is clean of the range from the page cache. Advice: nothing fails. */
 export function adviseNotNeeded(fd: number, position: number, length: number): void {
   posixFadvise?.(fd, position, length, POSIX_FADV_DONTNEED);
+}
+
+const SYNC_FILE_RANGE_WRITE = 2;
+
+/** Begins to write the dirty pages of the range to the device. Errors of the device stay for the next sync to tell. */
+export function beginWriteBack(fd: number, position: number, length: number): void {
+  syncFileRangeSync?.(fd, position, length, SYNC_FILE_RANGE_WRITE);
 }
 
 /** SYNC_FILE_RANGE_WAIT_BEFORE | WRITE | WAIT_AFTER */

@@ -78,7 +78,10 @@ export class PackedStore implements BlockStore {
 
   flush(): void {
     if (this.#bytes === 0) return;
-    this.#contents.writeSync(staged, 0, this.#bytes, this.#written * blockBytes);
+    const position = this.#written * blockBytes;
+    this.#contents.writeSync(staged, 0, this.#bytes, position);
+    // The device works while the next ones are read: a sync of them all at the end would have apply wait.
+    this.#contents.beginWriteBackSync(position, this.#bytes);
     this.#written += this.#bytes / blockBytes;
     this.#bytes = 0;
   }

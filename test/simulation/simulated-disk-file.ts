@@ -221,6 +221,10 @@ export class SimulatedDiskFile implements DiskFile {
     this.#later(undefined, () => done(null));
   }
 
+  beginWriteBackSync(_position: number, _length: number): void {
+    this.#check('sync_file_range');
+  }
+
   /** It would read as before, and there is no file system that would be the quicker for it. */
   fillReserved(_isWanted: () => boolean, done: () => void): void {
     done();
