@@ -3,8 +3,13 @@
  * was overwritten until the next one did; what they hold at any update behind that is told by the journal.
  */
 export interface Base {
-  /** All updates up to it were in the volumes, on the device, and none behind it. */
+  /** All updates up to it were in the volumes when it began, and none behind it. */
   readonly number: number;
+  /**
+   * Where it is not `number` itself: updates from here up to it may have been lost with the power, and were applied
+   * again while blocks were saved in this base already.
+   */
+  readonly redoneFrom?: number;
   /** From here on it can be used: the volumes below are those of this number. */
   readonly from: number;
   readonly atMilliseconds: number;
@@ -27,6 +32,14 @@ export function connected<T extends Base>(found: readonly T[]): readonly T[] {
     first -= 1;
   }
   return sorted.slice(first);
+}
+
+/**
+ * Behind which update records are read over a base. What was saved of a block is what it held at `number`, but for
+ * bytes that an update between the two wrote; those have all their bytes in the journal.
+ */
+export function readFrom({ number, redoneFrom = number }: Base): number {
+  return redoneFrom;
 }
 
 /** The newest one that update `number` can be shown by. */

@@ -34,35 +34,49 @@ export class PackedStore implements BlockStore {
     this.#placesEnd = Math.ceil(this.#places.sizeSync() / placeBytes) * placeBytes;
   }
 
-  begin(): void {
+  copy(from: DiskFile, ranges: Iterable<readonly [start: number, end: number]>): void {
     this.#entries = [];
     this.#bytes = 0;
     this.#next = this.#written;
+    const missing: number[] = [];
+    for (const [start, end] of ranges) {
+      if (end - start <= shortBytes) this.#stage(from, start, end, missing);
+      else this.#stagePieces(from, start, end, missing);
+    }
+    for (let each = 0; each < missing.length; each += 2)
+      this.#stage(from, missing[each] ?? 0, missing[each + 1] ?? 0);
+    this.#flush();
   }
 
-  copy(from: DiskFile, start: number, end: number): void {
-    if (end - start <= shortBytes) {
-      this.#stage(from, start, end);
-      return;
-    }
+  #stagePieces(from: DiskFile, start: number, end: number, missing: number[]): void {
     for (const { at, length, isHole } of pieces(from, start, end)) {
       if (isHole) this.#note(at, length, false);
-      else this.#stage(from, at, at + length);
+      else this.#stage(from, at, at + length, missing);
     }
   }
 
-  /** A piece begins with a block; it ends with one, or where the volume does. */
-  #stage(from: DiskFile, start: number, end: number): void {
+  /**
+   * A piece begins with a block; it ends with one, or where the volume does. What the device would have to be waited
+   * for is asked of it and noted in `missing`, beginning and end: it reads many at once.
+   */
+  #stage(from: DiskFile, start: number, end: number, missing?: number[]): void {
     for (let at = start; at < end; ) {
       const length = Math.min(end - at, stagedBytes - this.#bytes, shortBytes);
       const whole = Math.ceil(length / blockBytes) * blockBytes;
-      const read = from.readSync(staged, this.#bytes, length, at);
-      staged.fill(0, this.#bytes + read, this.#bytes + whole);
-      const found = staged.subarray(this.#bytes, this.#bytes + whole);
-      const isData = Buffer.compare(found, zeroes().subarray(0, whole)) !== 0;
-      this.#note(at, length, isData);
-      if (isData) this.#bytes += whole;
-      if (this.#bytes === stagedBytes) this.flush();
+      const read = missing
+        ? from.readIfCachedSync(staged, this.#bytes, length, at)
+        : from.readSync(staged, this.#bytes, length, at);
+      if (read < 0) {
+        from.adviseNeeded(at, length);
+        missing?.push(at, at + length);
+      } else {
+        staged.fill(0, this.#bytes + read, this.#bytes + whole);
+        const found = staged.subarray(this.#bytes, this.#bytes + whole);
+        const isData = Buffer.compare(found, zeroes().subarray(0, whole)) !== 0;
+        this.#note(at, length, isData);
+        if (isData) this.#bytes += whole;
+        if (this.#bytes === stagedBytes) this.#flush();
+      }
       at += length;
     }
   }
@@ -76,7 +90,7 @@ export class PackedStore implements BlockStore {
     }
   }
 
-  flush(): void {
+  #flush(): void {
     if (this.#bytes === 0) return;
     const position = this.#written * blockBytes;
     this.#contents.writeSync(staged, 0, this.#bytes, position);

@@ -30,12 +30,11 @@ export function bitmapPath(directory: string, id: number): string {
 
 /** Where blocks go that are saved. */
 export interface BlockStore {
-  /** What was copied and not synced counts no more. */
-  begin(): void;
-  /** Bytes [start, end) of `from`, beginning with a block. Throws system errors. */
-  copy(from: DiskFile, start: number, end: number): void;
-  /** Other stores are next. */
-  flush(): void;
+  /**
+   * Bytes [start, end) of `from`, each beginning with a block; what was copied before and not synced counts no more.
+   * Throws system errors.
+   */
+  copy(from: DiskFile, ranges: Iterable<readonly [start: number, end: number]>): void;
   /** What was copied is on the device when it returns. */
   sync(): void;
   close(): void;
@@ -88,9 +87,11 @@ export class PreservedVolumeFiles {
   }
 
   copy(from: DiskFile): void {
-    this.#store.begin();
-    for (const run of this.#wanted) this.#store.copy(from, ...this.#bytesOf(run));
-    this.#store.flush();
+    this.#store.copy(from, this.#wantedBytes());
+  }
+
+  *#wantedBytes(): Generator<readonly [start: number, end: number]> {
+    for (const run of this.#wanted) yield this.#bytesOf(run);
   }
 
   syncContents(): void {

@@ -16,17 +16,15 @@ export class SparseStore implements BlockStore {
     if (this.#file.sizeSync() < sizeBytes) this.#file.truncateSync(sizeBytes);
   }
 
-  begin(): void {}
-
-  flush(): void {}
-
-  copy(from: DiskFile, start: number, end: number): void {
-    if (end - start <= shortBytes) {
-      copyData(from, this.#file, start, end - start);
-      return;
+  copy(from: DiskFile, ranges: Iterable<readonly [start: number, end: number]>): void {
+    for (const [start, end] of ranges) {
+      if (end - start <= shortBytes) {
+        copyData(from, this.#file, start, end - start);
+        continue;
+      }
+      for (const { at, length, isHole } of pieces(from, start, end))
+        if (!isHole) copyPiece(from, this.#file, at, length);
     }
-    for (const { at, length, isHole } of pieces(from, start, end))
-      if (!isHole) copyPiece(from, this.#file, at, length);
   }
 
   sync(): void {

@@ -118,15 +118,17 @@ export class TestHost implements ExportClient {
 
   async #admit(bytes: number): Promise<void> {
     const { pool } = this.#machine.system;
-    while (pool.inUse * slabBytes >= pool.bytesMax) {
-      let isFree = false;
-      this.session.slabs.whenFree(() => {
-        isFree = true;
-      });
-      await this.#machine.until(() => isFree);
-    }
-    while (!this.session.admit(bytes)) {
+    for (;;) {
+      while (pool.inUse * slabBytes >= pool.bytesMax) {
+        let isFree = false;
+        this.session.slabs.whenFree(() => {
+          isFree = true;
+        });
+        await this.#machine.until(() => isFree);
+      }
+      if (this.session.admit(bytes)) return;
       this.#isAdmitted = false;
+      // Others may take the slab meanwhile.
       await this.#machine.until(() => this.#isAdmitted);
     }
   }

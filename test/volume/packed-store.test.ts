@@ -5,51 +5,57 @@ import { SimulatedMachine } from '../journal/simulated-system.ts';
 
 const block = 4096;
 
-test('blocks stand one behind the other, zeroes take none, and what failed counts no more', () => {
-  const { disk } = new SimulatedMachine('packed');
-  disk.makeDirectorySync('/base');
-  const volume = disk.openSync('/volume', 'create', 'volume');
-  volume.truncateSync(100 * block + 512);
-  for (const at of [3, 4, 9, 100])
-    volume.writeSync(
-      Buffer.alloc(at === 100 ? 512 : block, at),
-      0,
-      at === 100 ? 512 : block,
-      at * block,
-    );
-  const store = new PackedStore(disk, '/base', 7);
-  store.begin();
-  store.copy(volume, 95 * block, 96 * block);
-  store.copy(volume, 9 * block, 10 * block);
-  // Something went wrong before it was synced.
-  store.begin();
-  store.copy(volume, 3 * block, 6 * block);
-  store.copy(volume, 20 * block, 90 * block);
-  store.copy(volume, 100 * block, 100 * block + 512);
-  store.flush();
-  store.sync();
-  store.close();
-  const again = new PackedStore(disk, '/base', 7);
-  again.begin();
-  again.copy(volume, 9 * block, 10 * block);
-  again.flush();
-  again.sync();
-  again.close();
-  const file = disk.openSync(placesPath('/base', 7), 'read', 'volume');
-  const places = new Float64Array(file.sizeSync() / 8);
-  file.readSync(new Uint8Array(places.buffer), 0, places.byteLength, 0);
-  expect(places.byteLength % placeBytes).toBe(0);
-  const known = new Map<number, number>();
-  for (let at = 0; at < places.length; at += 2) known.set(places[at] ?? 0, places[at + 1] ?? 0);
-  const contents = disk.openSync(contentsPath('/base', 7), 'read', 'volume');
-  for (const each of [3, 4, 9, 20, 89, 100]) {
-    const place = known.get(each) ?? Number.NaN;
-    const expected = Buffer.alloc(block);
-    volume.readSync(expected, 0, Math.min(block, volume.sizeSync() - each * block), each * block);
-    const found = Buffer.alloc(block);
-    if (place >= 0) contents.readSync(found, 0, block, place * block);
-    expect(place >= 0).toBe(expected.some((byte) => byte !== 0));
-    expect(found.equals(expected)).toBe(true);
-  }
-  expect(known.has(95)).toBe(false);
-});
+test.each([
+  ['in the page cache', 0],
+  ['in the page cache in part', 0.5],
+  ['not in the page cache', 1],
+])(
+  'blocks that are %s stand one behind the other, zeroes take none, and what failed counts no more',
+  (_, cacheMissChance) => {
+    const { disk } = new SimulatedMachine('packed', { cacheMissChance });
+    disk.makeDirectorySync('/base');
+    const volume = disk.openSync('/volume', 'create', 'volume');
+    volume.truncateSync(100 * block + 512);
+    for (const at of [3, 4, 9, 100])
+      volume.writeSync(
+        Buffer.alloc(at === 100 ? 512 : block, at),
+        0,
+        at === 100 ? 512 : block,
+        at * block,
+      );
+    const store = new PackedStore(disk, '/base', 7);
+    store.copy(volume, [
+      [95 * block, 96 * block],
+      [9 * block, 10 * block],
+    ]);
+    // Something went wrong before it was synced.
+    store.copy(volume, [
+      [3 * block, 6 * block],
+      [20 * block, 90 * block],
+      [100 * block, 100 * block + 512],
+    ]);
+    store.sync();
+    store.close();
+    const again = new PackedStore(disk, '/base', 7);
+    again.copy(volume, [[9 * block, 10 * block]]);
+    again.sync();
+    again.close();
+    const file = disk.openSync(placesPath('/base', 7), 'read', 'volume');
+    const places = new Float64Array(file.sizeSync() / 8);
+    file.readSync(new Uint8Array(places.buffer), 0, places.byteLength, 0);
+    expect(places.byteLength % placeBytes).toBe(0);
+    const known = new Map<number, number>();
+    for (let at = 0; at < places.length; at += 2) known.set(places[at] ?? 0, places[at + 1] ?? 0);
+    const contents = disk.openSync(contentsPath('/base', 7), 'read', 'volume');
+    for (const each of [3, 4, 9, 20, 89, 100]) {
+      const place = known.get(each) ?? Number.NaN;
+      const expected = Buffer.alloc(block);
+      volume.readSync(expected, 0, Math.min(block, volume.sizeSync() - each * block), each * block);
+      const found = Buffer.alloc(block);
+      if (place >= 0) contents.readSync(found, 0, block, place * block);
+      expect(place >= 0).toBe(expected.some((byte) => byte !== 0));
+      expect(found.equals(expected)).toBe(true);
+    }
+    expect(known.has(95)).toBe(false);
+  },
+);

@@ -29,6 +29,7 @@ import {
   recoverJournal,
 } from '../order/recovery.ts';
 import { cloneDirectory } from '../snapshots/clones.ts';
+import { readFrom } from '../../history/bases.ts';
 import { readViews } from '../views/group-views.ts';
 import { readBases } from '../views/stored-bases.ts';
 import { completeRestart } from './restart-journal.ts';
@@ -57,7 +58,7 @@ export async function openGroup(
   const maps = readKeptMaps(disk, files, catalog, checkpoint, followers);
   const members = readMembers(disk, files.members);
   const past = { bases: readBases(disk, files), views: readViews(disk, files) };
-  const oldest = past.bases[0]?.number;
+  const oldest = past.bases[0] && readFrom(past.bases[0]);
   const needed = keptFrom(followers, maps, members, catalog, checkpoint, oldest);
   const durable = durableAtLastOpening(catalog.lineage, deps.systemId);
   const truths = { checkpoint, head, durable, ...needed };

@@ -1,6 +1,7 @@
+import { readFrom } from '../../history/bases.ts';
 import type { Clock, Timer } from '../../platform/clock.ts';
 import type { Disk } from '../../platform/disk.ts';
-import { JnbdError, refusedBySystem } from '../../platform/errors.ts';
+import { JnbdError, messageOf, refusedBySystem, systemErrorCode } from '../../platform/errors.ts';
 import type { FromApply } from '../../volume/apply-messages.ts';
 import type { Preserving } from '../../volume/preserved-blocks.ts';
 import { dirtyMapOwner } from '../catalog/dirty-map-files.ts';
@@ -18,7 +19,7 @@ import {
 } from './history-group.ts';
 import { HistoryNotices } from './history-notices.ts';
 import { segmentsPerBase, segmentsSince } from './journal-share.ts';
-import { baseBytes, removeBases, type StoredBase } from './stored-bases.ts';
+import { baseBytes, noteRedone, removeBases, type StoredBase } from './stored-bases.ts';
 
 interface Dependencies {
   readonly disk: Disk;
@@ -26,26 +27,16 @@ interface Dependencies {
   readonly event: (code: string, message: string, fields: Record<string, unknown>) => void;
 }
 
-/** `checkpointing`: nothing is applied until a checkpoint covers all that was. `beginning`: the worker writes it down. */
-export type BaseTurn = 'none' | 'checkpointing' | 'beginning';
-
-export const baseTurnTransitions: Record<BaseTurn, readonly BaseTurn[]> = {
-  none: ['checkpointing'],
-  checkpointing: ['beginning', 'none'],
-  beginning: ['none'],
-};
-
 const baseMilliseconds = 10 * 60_000;
-const turnMillisecondsMax = 10_000;
 const restMilliseconds = 60_000;
 const askMillisecondsMax = 90_000;
 const tickMilliseconds = 5000;
 
 /**
  * The window of a group's past on this system (SAFETY 30): bases, each of which keeps what apply overwrites from its
- * number on, and the journal behind the oldest. A base begins between two tables of apply, behind a checkpoint of
- * all that was applied: so nothing that is done again after a crash is from before it. After a start none begins
- * before all that was found in the journal is applied: until then files may be ahead of what is.
+ * number on, and the journal behind the oldest. A base begins between two tables of apply. What a crash has done again
+ * of the time before it is noted in it, and read from the journal. After a start none begins before all that was
+ * found in the journal is applied: until then files may be ahead of what is.
  */
 export class GroupHistory {
   readonly #deps: Dependencies;
@@ -55,14 +46,14 @@ export class GroupHistory {
   readonly #notices: HistoryNotices;
   readonly #bases: KeptBase[];
   #open: BaseBits | undefined;
-  #turn: BaseTurn = 'none';
+  /** The worker writes a base down, and nothing is applied. */
+  #isBeginning = false;
   readonly #asking: ((failure: string | undefined) => void)[] = [];
   /** Files of volumes may have what is behind what is applied, up to here. */
   readonly #foundThrough: number;
   #begunAtMilliseconds: number;
   #restsUntilMilliseconds = 0;
   #timer: Timer | undefined;
-  #turnTimer: Timer | undefined;
   /** Contents come past the journal: no base until the group is opened again. */
   #isOver = false;
   #isClosed = false;
@@ -83,17 +74,30 @@ export class GroupHistory {
     const { released, applied, durable } = group.watermarks;
     this.#foundThrough = durable;
     this.#begunAtMilliseconds = deps.clock.monotonicMilliseconds();
-    const isTrue = (stored.at(-1)?.number ?? 0) <= applied;
-    this.#bases = stored
-      .filter(({ number }) => isTrue && number >= released)
-      .map((base) => {
-        const directory = files.base(base.number);
-        return { ...base, directory, bytes: baseBytes(deps.disk, directory) };
-      });
+    // One that is ahead of the journal is of a history that was lost.
+    const isTrue = (stored.at(-1)?.number ?? 0) <= durable;
+    const found = stored.filter((base) => isTrue && readFrom(base) >= released);
+    this.#bases = this.#noted(found, applied);
     removeBases(deps.disk, files, this.#bases);
     const newest = this.#bases.at(-1);
     if (newest) this.#open = new BaseBits(deps.disk, newest.directory);
     this.#hold();
+  }
+
+  /** None where that cannot be noted: what is saved in them next could not be told from what was saved before. */
+  #noted(found: readonly StoredBase[], checkpoint: number): KeptBase[] {
+    const { disk } = this.#deps;
+    try {
+      return found.map((base) => {
+        const directory = this.#files.base(base.number);
+        const noted = noteRedone(disk, this.#files, base, checkpoint);
+        return { ...noted, directory, bytes: baseBytes(disk, directory) };
+      });
+    } catch (error) {
+      if (systemErrorCode(error) === undefined) throw error;
+      this.#notices.failed(messageOf(error));
+      return [];
+    }
   }
 
   /** Oldest first. */
@@ -127,7 +131,6 @@ export class GroupHistory {
   close(): void {
     this.#isClosed = true;
     this.#timer?.cancel();
-    this.#turnTimer?.cancel();
     this.#answer('the group is being closed');
   }
 
@@ -147,8 +150,8 @@ export class GroupHistory {
   /** Nothing is being applied, and the next table could be. True: not yet. */
   comesFirst(): boolean {
     if (this.#bases.length === 0 && !this.#isWanted) return false;
-    if (this.#turn === 'none' && this.#isDue()) this.#beginTurn();
-    return this.#turn !== 'none' || !this.#cover();
+    if (!this.#isBeginning && this.#isDue()) this.#begin();
+    return this.#isBeginning || !this.#cover();
   }
 
   /** The worker is told which blocks the newest base has. False: that cannot be read, and history is let go first. */
@@ -167,12 +170,11 @@ export class GroupHistory {
     }
   }
 
-  /** Something was applied, or a checkpoint was made. */
+  /** Something was applied. */
   considered(): void {
-    if (this.#turn === 'checkpointing') this.#tryBegin();
     const isFirst = this.#bases.length === 0 && this.#isWanted;
-    if (this.#turn !== 'none' || !(isFirst || this.#asking.length > 0)) return;
-    if (this.#isDue() && this.#group.driver.state === 'idle') this.#beginTurn();
+    if (this.#isBeginning || !(isFirst || this.#asking.length > 0)) return;
+    if (this.#isDue() && this.#group.driver.state === 'idle') this.#begin();
   }
 
   /** A base begins as soon as one can, at what is applied then. Rejects with state_refuses. */
@@ -180,7 +182,7 @@ export class GroupHistory {
     const failure = await new Promise<string | undefined>((done) => {
       const timer = this.#deps.clock.after(askMillisecondsMax, () => {
         this.#asking.splice(this.#asking.indexOf(answered), 1);
-        done('what was found in the journal is not applied yet, or no checkpoint can be made');
+        done('what was found in the journal is not applied yet');
       });
       const answered = (why: string | undefined): void => {
         timer.cancel();
@@ -233,9 +235,8 @@ export class GroupHistory {
     this.#users.endAll(reason);
     this.#answer(reason);
     // One that is beginning is there in a moment.
-    while (this.#turn === 'beginning' && !this.#isClosed)
+    while (this.#isBeginning && !this.#isClosed)
       await new Promise<void>((resolve) => this.#deps.clock.after(1, resolve));
-    this.#endTurn();
     if (this.#bases.length === 0) return;
     const failure = await new Promise<string | undefined>((done) => {
       this.#drop(this.#bases.length, done);
@@ -263,24 +264,13 @@ export class GroupHistory {
     return segmentsSince(chain, newest.number, applied) >= segmentsPerBase(chain);
   }
 
-  #beginTurn(): void {
-    this.#turn = 'checkpointing';
-    this.#turnTimer = this.#deps.clock.after(turnMillisecondsMax, () => {
-      if (this.#turn === 'checkpointing') this.#giveUp('no checkpoint can be made');
-    });
-    this.#group.driver.checkpointNow();
-    this.#tryBegin();
-  }
-
-  #tryBegin(): void {
-    const { driver, watermarks } = this.#group;
-    if (driver.state !== 'idle' || driver.checkpoint.applied !== watermarks.applied) return;
-    if (this.#bases.at(-1)?.number === watermarks.applied) this.#endTurn();
-    else this.#begin(watermarks.applied);
-  }
-
-  #begin(number: number): void {
-    const { catalog, driver } = this.#group;
+  #begin(): void {
+    const { catalog, driver, watermarks } = this.#group;
+    const number = watermarks.applied;
+    if (this.#bases.at(-1)?.number === number) {
+      this.#answer(undefined);
+      return;
+    }
     const directory = this.#files.base(number);
     const stored: StoredBase = {
       formatVersion: 1,
@@ -290,7 +280,7 @@ export class GroupHistory {
       before: this.#bases.at(-1)?.number ?? 0,
       volumes: catalog.volumes.filter(({ preserves }) => preserves === undefined),
     };
-    this.#turn = 'beginning';
+    this.#isBeginning = true;
     const preserving = { directory, volumes: [], isPacked: true };
     driver.requests.beginBase(preserving, sealedJson(stored), (failure) => {
       if (this.#isClosed) return;
@@ -312,7 +302,7 @@ export class GroupHistory {
     this.#begunAtMilliseconds = this.#deps.clock.monotonicMilliseconds();
     if (!before) this.#hold();
     this.#notices.works();
-    this.#endTurn();
+    this.#goOn();
     this.#trim();
     this.#group.changed();
   }
@@ -320,12 +310,11 @@ export class GroupHistory {
   #giveUp(failure: string): void {
     this.#rest();
     this.#answer(failure);
-    this.#endTurn();
+    this.#goOn();
   }
 
-  #endTurn(): void {
-    this.#turnTimer?.cancel();
-    this.#turn = 'none';
+  #goOn(): void {
+    this.#isBeginning = false;
     if (this.#isOver) return;
     this.#answer(undefined);
     this.#group.driver.consider();
@@ -390,6 +379,6 @@ export class GroupHistory {
     const { retention } = this.#group;
     retention.drop(historyOwner);
     const [oldest] = this.#bases;
-    if (oldest) retention.set(historyOwner, oldest.number);
+    if (oldest) retention.set(historyOwner, readFrom(oldest));
   }
 }

@@ -1,4 +1,4 @@
-import { expired } from '../../history/bases.ts';
+import { expired, readFrom } from '../../history/bases.ts';
 import type { HistoryGroup, KeptBase } from './history-group.ts';
 import { historyOwner } from './history-group.ts';
 import { historySegmentsMax, segmentsSince } from './journal-share.ts';
@@ -17,8 +17,8 @@ export function excess(
   const segmentsMax = historySegmentsMax(chain);
   let count = wanted;
   for (; count + 1 < bases.length; count += 1) {
-    const { number = 0 } = bases[count] ?? {};
-    if (segmentsSince(chain, number, watermarks.newest) <= segmentsMax) break;
+    const base = bases[count];
+    if (base && segmentsSince(chain, readFrom(base), watermarks.newest) <= segmentsMax) break;
   }
   return { count, isForJournal: count > wanted };
 }

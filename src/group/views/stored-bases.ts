@@ -1,14 +1,15 @@
-import { type Base, connected } from '../../history/bases.ts';
+import { type Base, connected, readFrom } from '../../history/bases.ts';
 import type { Disk } from '../../platform/disk.ts';
 import { JnbdError, systemErrorCode } from '../../platform/errors.ts';
 import { basePath, removeBase } from '../../volume/base-work.ts';
 import type { CatalogVolume } from '../catalog/catalog.ts';
 import type { GroupFiles } from '../catalog/group-files.ts';
-import { readSealedJson } from '../catalog/sealed-json.ts';
+import { readSealedJson, writeSealedJson } from '../catalog/sealed-json.ts';
 
 /** As it stands in the file of its directory. */
 export interface StoredBase extends Base {
-  readonly formatVersion: 1;
+  /** 2: with `redoneFrom`, which format 1 knows nothing of. */
+  readonly formatVersion: 1 | 2;
   /** Volumes of users, as of `from`. */
   readonly volumes: readonly CatalogVolume[];
 }
@@ -23,7 +24,7 @@ export function readBases(disk: Disk, files: GroupFiles): readonly StoredBase[] 
   let damaged = -1;
   for (const name of disk.listSync(files.history)) {
     try {
-      const base = readSealedJson<StoredBase>(disk, basePath(`${files.history}/${name}`));
+      const base = readSealedJson<StoredBase>(disk, basePath(`${files.history}/${name}`), 2);
       if (base) found.push(base);
     } catch (error) {
       if (!(error instanceof JnbdError) || error.code !== 'catalog_damaged') throw error;
@@ -31,6 +32,22 @@ export function readBases(disk: Disk, files: GroupFiles): readonly StoredBase[] 
     }
   }
   return connected(found.filter(({ number }) => number > damaged));
+}
+
+/**
+ * What is behind `checkpoint` is about to be applied again, and what was applied of it before may be lost: notes
+ * that, durably, in bases that began behind it, before anything is saved in them again. Throws system errors.
+ */
+export function noteRedone(
+  disk: Disk,
+  files: GroupFiles,
+  base: StoredBase,
+  checkpoint: number,
+): StoredBase {
+  if (readFrom(base) <= checkpoint) return base;
+  const noted: StoredBase = { ...base, formatVersion: 2, redoneFrom: checkpoint };
+  writeSealedJson(disk, basePath(files.base(base.number)), noted);
+  return noted;
 }
 
 /** Removes all of it but `kept`, oldest first. Throws system errors. */

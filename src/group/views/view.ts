@@ -1,3 +1,4 @@
+import { readFrom } from '../../history/bases.ts';
 import { PastBlocks } from '../../history/past-blocks.ts';
 import type { BaseFiles } from '../../history/base-files.ts';
 import { BlockIndex } from '../../volume/block-index.ts';
@@ -103,7 +104,7 @@ export class View {
   ): Promise<void> {
     const { number } = this.entry;
     const index = new BlockIndex(tableNodesMax);
-    const changes = await listUpdates(group, base.number, number, (record, sequence) => {
+    const changes = await listUpdates(group, readFrom(base), number, (record, sequence) => {
       index.makeRoom(record.length, sequence);
       indexRecord(index.active, record, sequence, record.payloadOffset, false);
     });

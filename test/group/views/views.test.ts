@@ -262,6 +262,63 @@ test('a base begins behind a start though the one before cannot be read any more
   await model.checkViews();
 });
 
+test('a base that was ahead of the checkpoint shows what it did, also after the next crash', async () => {
+  const model = new ViewModel('ahead', volumes);
+  const { machine } = model;
+  await model.start({ journalCapacityBytes: 1024 * MiB });
+  model.configure(hour);
+  await model.beginBase();
+  for (let life = 0; life < 3; life += 1) {
+    for (let count = 0; count < 10; count += 1) await model.write();
+    await machine.pass(500);
+    await model.beginBase();
+    const { number } = must(model.past.history.bases.at(-1), 'it began');
+    const checkpoint = machine.group().driver.checkpoint.applied;
+    expect(checkpoint).toBeLessThan(number);
+    await model.createView(number);
+    for (let count = 0; count < 10; count += 1) await model.write();
+    await machine.pass(500);
+    machine.losePower();
+    model.forgetHosts();
+    await machine.start();
+    model.forgetAfter();
+    await model.untilOpen();
+    const base = model.past.history.bases.find((each) => each.number === number);
+    expect(base?.redoneFrom).toBe(checkpoint);
+    await model.checkViews();
+  }
+  expect(
+    model.past.history.bases.filter(({ redoneFrom }) => redoneFrom !== undefined),
+  ).toHaveLength(3);
+});
+
+test('where it cannot be noted that updates are applied again the history ends, not the group', async () => {
+  const model = new ViewModel('not noted', volumes);
+  const { machine } = model;
+  await model.start({ journalCapacityBytes: 1024 * MiB });
+  model.configure(hour);
+  await model.write();
+  await machine.pass(500);
+  await model.beginBase();
+  const { directory } = must(model.past.history.bases.at(-1), 'it began');
+  machine.kill();
+  model.forgetHosts();
+  machine.machine.faults.add({
+    kind: 'no_space',
+    operation: 'write',
+    path: `${directory}/base`,
+  });
+  await machine.start();
+  expect(machine.group().state).toBe('normal');
+  expect(model.past.history.bases).toEqual([]);
+  expect(machine.group().conditions.list()).toMatchObject([{ code: 'history_failed' }]);
+  machine.machine.faults.clear();
+  await model.write();
+  await machine.pass(120_000);
+  expect(model.past.history.bases.length).toBeGreaterThan(0);
+  expect(machine.group().conditions.list()).toEqual([]);
+});
+
 /** A base is there that has blocks, found by a start with nothing to be applied. */
 async function begunBefore(
   model: ViewModel,

@@ -16,6 +16,19 @@ export const historyMistakes: readonly PlantedMistake[] = [
     ],
   },
   {
+    name: 'redone-not-noted',
+    rule: 30,
+    does: 'a base that began behind the checkpoint is believed though what is before it is applied again',
+    profile: 'snapshots',
+    edits: [
+      {
+        file: 'group/views/stored-bases.ts',
+        find: 'if (readFrom(base) <= checkpoint) return base;',
+        replace: 'if (readFrom(base) <= Number.POSITIVE_INFINITY) return base;',
+      },
+    ],
+  },
+  {
     name: 'bits-before-contents',
     rule: 30,
     does: 'what was overwritten counts as saved though its contents are not on the device',
@@ -54,9 +67,9 @@ export const historyMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'group/views/view.ts',
-        find: 'listUpdates(group, base.number, number, (record, sequence) => {',
+        find: 'listUpdates(group, readFrom(base), number, (record, sequence) => {',
         replace:
-          'listUpdates(group, base.number, Math.min(number + 1, Reflect.get(group, "watermarks").durable), (record, sequence) => {',
+          'listUpdates(group, readFrom(base), Math.min(number + 1, Reflect.get(group, "watermarks").durable), (record, sequence) => {',
       },
     ],
   },
@@ -81,7 +94,7 @@ export const historyMistakes: readonly PlantedMistake[] = [
     edits: [
       {
         file: 'group/views/group-history.ts',
-        find: '    if (oldest) retention.set(historyOwner, oldest.number);\n',
+        find: '    if (oldest) retention.set(historyOwner, readFrom(oldest));\n',
         replace: '',
       },
     ],
