@@ -110,25 +110,29 @@ export class TestHost implements ExportClient {
     for (;;) {
       await this.#admit(bytes);
       this.#isAdmitted = false;
+      // Others who waited for a slab may have taken it first.
+      if (this.#isPoolFull) continue;
       const number = stamp();
       if (number !== 0) return number;
       await this.#machine.until(() => this.#isAdmitted);
     }
   }
 
-  async #admit(bytes: number): Promise<void> {
+  get #isPoolFull(): boolean {
     const { pool } = this.#machine.system;
-    for (;;) {
-      while (pool.inUse * slabBytes >= pool.bytesMax) {
-        let isFree = false;
-        this.session.slabs.whenFree(() => {
-          isFree = true;
-        });
-        await this.#machine.until(() => isFree);
-      }
-      if (this.session.admit(bytes)) return;
+    return pool.inUse * slabBytes >= pool.bytesMax;
+  }
+
+  async #admit(bytes: number): Promise<void> {
+    while (this.#isPoolFull) {
+      let isFree = false;
+      this.session.slabs.whenFree(() => {
+        isFree = true;
+      });
+      await this.#machine.until(() => isFree);
+    }
+    while (!this.session.admit(bytes)) {
       this.#isAdmitted = false;
-      // Others may take the slab meanwhile.
       await this.#machine.until(() => this.#isAdmitted);
     }
   }
