@@ -147,7 +147,7 @@ export class Journal {
     const run = this.#run;
     const segment = this.#chain.current;
     const number = this.#watermarks.next();
-    assert(number === header.number, `received ${header.number} where ${number} is next`);
+    assert(number === header.number, 'what is received is next', header.number, number);
     this.place.segment = segment;
     this.place.payloadOffset = segment.endOffset + run.bytes + header.headerBytes;
     restampRecord(slab.bytes, slab.view, start, header, from, segment.header);

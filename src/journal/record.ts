@@ -199,5 +199,5 @@ export function checksumHolds(
 }
 
 export function assertUpdateNumber(number: number): void {
-  assert(number >= 0 && number <= updateNumberMax, `update number ${number} fits 48 bits`);
+  assert(number >= 0 && number <= updateNumberMax, 'an update number fits 48 bits', number);
 }

@@ -43,7 +43,9 @@ export class Watermarks {
   setDurable(number: number): void {
     assert(
       number >= this.#durable && number <= this.#newest,
-      `durable ${this.#durable} -> ${number} <= newest ${this.#newest}`,
+      'durable goes on, up to newest',
+      number,
+      this.#durable,
     );
     this.#durable = number;
   }
@@ -51,7 +53,9 @@ export class Watermarks {
   setApplied(number: number): void {
     assert(
       number >= this.#applied && number <= this.#durable,
-      `applied ${this.#applied} -> ${number} <= durable ${this.#durable}`,
+      'applied goes on, up to durable',
+      number,
+      this.#applied,
     );
     this.#applied = number;
   }
@@ -59,7 +63,9 @@ export class Watermarks {
   setReleased(number: number): void {
     assert(
       number >= this.#released && number <= this.#applied,
-      `released ${this.#released} -> ${number} <= applied ${this.#applied}`,
+      'released goes on, up to applied',
+      number,
+      this.#released,
     );
     this.#released = number;
   }

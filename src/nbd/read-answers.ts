@@ -184,8 +184,8 @@ export class ReadAnswers {
 
   /** A read that was pending is done. */
   completed(token: number, error: number): void {
-    const piece = must(this.#pieces[token], `read ${token}`);
-    assert(piece.pending > 0, `read ${token} was pending`);
+    const piece = must(this.#pieces[token], 'the read is known', token);
+    assert(piece.pending > 0, 'the read was pending', token);
     this.#pending -= 1;
     piece.pending -= 1;
     if (error !== 0) piece.error = error;

@@ -61,7 +61,7 @@ export class RequestMetrics {
       this.#metrics.bytes[operation] += this.#bytes[type] ?? 0;
       this.#metrics.errors[operation] += this.#errors[type] ?? 0;
       const histogram = this.#metrics.latencyNanoseconds[operation];
-      for (let index = 0; index < count; index++) histogram.record(nanoseconds);
+      histogram.record(nanoseconds, count);
       this.#counts[type] = this.#bytes[type] = this.#errors[type] = 0;
     }
   }

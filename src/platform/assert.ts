@@ -6,14 +6,25 @@ export class InvariantError extends Error {
   }
 }
 
-export function assert(condition: boolean, message: string): asserts condition {
-  if (!condition) throw new InvariantError(message);
+/** On the way of every request no text is put together that nobody reads: what was found goes in `values`. */
+export function assert(
+  condition: boolean,
+  message: string,
+  value?: number,
+  other?: number,
+): asserts condition {
+  if (!condition) throw new InvariantError(textOf(message, value, other));
 }
 
-/** The value, which must be there. */
-export function must<T>(value: T | undefined | null, message: string): T {
-  if (value === undefined || value === null) throw new InvariantError(message);
+/** The value, which must be there. `which` one, as with `assert`. */
+export function must<T>(value: T | undefined | null, message: string, which?: number): T {
+  if (value === undefined || value === null) throw new InvariantError(textOf(message, which));
   return value;
+}
+
+function textOf(message: string, value?: number, other?: number): string {
+  const values = [value, other].filter((each) => each !== undefined);
+  return values.length === 0 ? message : `${message} (${values.join(', ')})`;
 }
 
 export function unreachable(value: never): never {

@@ -76,8 +76,8 @@ export type ToApply =
   /** What was saved is not needed any more. */
   | { readonly kind: 'drop_preserved' }
   /**
-   * A base of the history begins: all that was applied is on the device, and a checkpoint says so. `contents` are
-   * what stands in its file. From then on what apply overwrites is saved there.
+   * A base of the history begins, at all that was applied. `contents` are what stands in its file. From then on what
+   * apply overwrites is saved there.
    */
   | { readonly kind: 'begin_base'; readonly base: Preserving; readonly contents: Uint8Array }
   /** Volumes that were made, or have grown, since the newest base began. */

@@ -302,7 +302,7 @@ export class ApplyWorker {
       this.#dirty.note(step.volume, step.offset, isData ? step.length : 0);
       if (isData) {
         const sequence = message.baseSequence + step.segment;
-        const segment = must(segments.get(sequence), `apply was given segment ${sequence}`);
+        const segment = must(segments.get(sequence), 'apply was given the segment', sequence);
         writer.data(file, step, segment);
       } else {
         writer.clear(file, step);

@@ -346,7 +346,7 @@ export class BlockTable {
 
   #place(sequence: number, offset: number): number {
     const place = (sequence - this.#baseSequence) * two24 + offset;
-    assert(place >= 0 && place < segmentsMax * two24, `place ${place} fits the table`);
+    assert(place >= 0 && place < segmentsMax * two24, 'a place fits the table', place);
     return place;
   }
 

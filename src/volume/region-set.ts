@@ -81,7 +81,9 @@ export class RegionSet {
     if (length === 0) return;
     assert(
       offset >= 0 && length > 0 && offset + length <= updateNumberMax + 1,
-      `region ${offset}+${length} of volume ${volume} lies in 48 bits`,
+      'a region lies in 48 bits',
+      offset,
+      length,
     );
     let ranges = this.#volumes.get(volume);
     if (!ranges) {

@@ -126,7 +126,7 @@ export class VolumeReader {
       this.#bytes.fill(0, at, at + (end - start));
       return;
     }
-    const segment = must(this.#chain.find(sequence), `indexed segment ${sequence} is live`);
+    const segment = must(this.#chain.find(sequence), 'an indexed segment is live', sequence);
     if (segmentOffset + (end - start) > segment.lostFrom) {
       throw new Error('the newest data is in a journal that failed before it was durable');
     }

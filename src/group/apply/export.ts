@@ -222,7 +222,8 @@ export interface VolumeMetrics {
 }
 
 export interface LatencyHistogram {
-  record(nanoseconds: number): void;
+  /** `count` requests that took as long as each other. */
+  record(nanoseconds: number, count: number): void;
 }
 
 /** Which exports there are. Names go by DESIGN: `G/V`, `V` where unique, '' where there is one volume. */

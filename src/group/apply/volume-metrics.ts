@@ -12,23 +12,25 @@ export const hostOperations: readonly HostOperation[] = [
 
 /** Upper bounds of the buckets: 2^14 ns (16 microseconds), doubling, up to 2^34 (17 seconds). */
 const firstBucketBits = 14;
+const firstBucketNanoseconds = 2 ** firstBucketBits;
+const unitsMax = 2 ** 31;
 export const latencyBuckets = 21;
 
 export function latencyBucketSeconds(bucket: number): number {
   return 2 ** (firstBucketBits + bucket) / 1e9;
 }
 
-/** A histogram of plain numbers: a few nanoseconds a record. The last bucket has no upper bound. */
+/** A histogram of plain numbers: a few nanoseconds for requests that took as long. The last bucket has no upper bound. */
 export class BucketHistogram implements LatencyHistogram {
   readonly counts = new Float64Array(latencyBuckets + 1);
   sumNanoseconds = 0;
 
-  record(nanoseconds: number): void {
-    this.sumNanoseconds += nanoseconds;
-    const units = nanoseconds / 2 ** firstBucketBits;
-    const bucket = units <= 1 ? 0 : units >= 2 ** 31 ? 31 : 32 - Math.clz32(Math.ceil(units) - 1);
+  record(nanoseconds: number, count: number): void {
+    this.sumNanoseconds += nanoseconds * count;
+    const units = nanoseconds / firstBucketNanoseconds;
+    const bucket = units <= 1 ? 0 : units >= unitsMax ? 31 : 32 - Math.clz32(Math.ceil(units) - 1);
     const index = Math.min(bucket, latencyBuckets);
-    this.counts[index] = (this.counts[index] ?? 0) + 1;
+    this.counts[index] = (this.counts[index] ?? 0) + count;
   }
 }
 

@@ -48,7 +48,7 @@ export class LinkMeter {
     let isOver = false;
     return {
       received: (count, now) => {
-        assert(!isOver && count <= left, `${count} bytes of a body of which ${left} were left`);
+        assert(!isOver && count <= left, 'a body has no more bytes than it says', count, left);
         this.#settle(now);
         this.#bytes += count;
         this.#inFlightBytes -= count;

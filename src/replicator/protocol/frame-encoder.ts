@@ -43,7 +43,8 @@ export function encodeRecordsPrefix(view: DataView, at: number, header: RecordsH
   const { recordsBytes } = header;
   assert(
     recordsBytes > 0 && recordsBytes <= recordsBytesMax,
-    `${recordsBytes} bytes fit one frame of records`,
+    'the records fit one frame',
+    recordsBytes,
   );
   encodeFrameHeader(view, at, frameKind.records, recordsHeaderBytes + recordsBytes);
   const fields = at + frameHeaderBytes;
@@ -67,7 +68,7 @@ export function encodeCopyPrefix(
   header: CopyHeader,
 ): number {
   const { contentBytes } = header;
-  assert(contentBytes <= copyBytesMax, `${contentBytes} bytes fit one copy frame`);
+  assert(contentBytes <= copyBytesMax, 'the contents fit one copy frame', contentBytes);
   encodeFrameHeader(view, at, frameKind.copy, copyHeaderBytes + contentBytes);
   const fields = at + frameHeaderBytes;
   view.setUint8(fields + copyKindAt, header.kind);
