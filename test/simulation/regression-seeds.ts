@@ -182,6 +182,12 @@ export const regressionSeeds: readonly RegressionSeed[] = [
     found: 'a volume that could not be opened did not say that the next start looks at it again',
   },
   {
+    seed: 6359,
+    profile: 'fleet',
+    found:
+      'the model did not wait for a source that copied at 64 KiB a second (the engine was right)',
+  },
+  {
     seed: 5,
     profile: 'synchronousFleet',
     found:

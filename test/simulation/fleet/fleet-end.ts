@@ -142,7 +142,8 @@ async function join(
   }
   const mayRewind = group && !source.isJournalOnly && campaign.random.chance(0.6);
   if (mayRewind && (await rewind(campaign, member, source)) === 'done') return;
-  for (let attempt = 0; attempt < 5; attempt += 1) {
+  // A source that is brought up to date at 64 KiB a second itself takes minutes before it can be followed.
+  for (let attempt = 0; attempt < 12; attempt += 1) {
     await keepPrimary(campaign, primary);
     if ((await begin(campaign, member, source)) === 'done') return;
     await campaign.pass(roundMilliseconds);
