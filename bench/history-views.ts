@@ -143,7 +143,7 @@ async function openView(daemon: Daemon, number: number): Promise<NbdClient> {
   return NbdClient.connectUri(daemon.uri(`${volume}@then`));
 }
 
-/** Of every file. */
+/** The page cache has nothing more of any file in it. */
 async function dropCaches(directory: string): Promise<void> {
   await runChecked('sync', ['-f', directory], { timeoutSeconds: 600 });
   const files = readdirSync(directory, { recursive: true, withFileTypes: true });

@@ -125,10 +125,13 @@ class Race {
     for (const name of peerNames) {
       if (servers.includes(name)) this.#peers.push(await startPeer(name, this.#peersVolume));
     }
-    if (servers.includes(ownName)) await this.#own.create(this.#peersVolume);
-    const own = servers.includes(ownName) ? [(await this.#own.contestant(false)).file] : [];
+    const files = [this.#peersVolume];
+    if (servers.includes(ownName)) {
+      await this.#own.create(this.#peersVolume);
+      files.push((await this.#own.contestant(false)).file);
+    }
     await runChecked('sync', ['-f', this.#directory], { timeoutSeconds: 600 });
-    for (const file of [this.#peersVolume, ...own]) await dropFromPageCache(file);
+    for (const file of files) await dropFromPageCache(file);
   }
 
   /** nbd-server knows no pre-shared keys. */

@@ -44,8 +44,9 @@ export class Watermarks {
     assert(
       number >= this.#durable && number <= this.#newest,
       'durable goes on, up to newest',
-      number,
       this.#durable,
+      number,
+      this.#newest,
     );
     this.#durable = number;
   }
@@ -54,8 +55,9 @@ export class Watermarks {
     assert(
       number >= this.#applied && number <= this.#durable,
       'applied goes on, up to durable',
-      number,
       this.#applied,
+      number,
+      this.#durable,
     );
     this.#applied = number;
   }
@@ -64,8 +66,9 @@ export class Watermarks {
     assert(
       number >= this.#released && number <= this.#applied,
       'released goes on, up to applied',
-      number,
       this.#released,
+      number,
+      this.#applied,
     );
     this.#released = number;
   }

@@ -6,14 +6,15 @@ export class InvariantError extends Error {
   }
 }
 
-/** On the way of every request no text is put together that nobody reads: what was found goes in `values`. */
+/** On the way of every request no text is put together that nobody reads: the numbers stand beside it. */
 export function assert(
   condition: boolean,
   message: string,
-  value?: number,
-  other?: number,
+  first?: number,
+  second?: number,
+  third?: number,
 ): asserts condition {
-  if (!condition) throw new InvariantError(textOf(message, value, other));
+  if (!condition) throw new InvariantError(textOf(message, first, second, third));
 }
 
 /** The value, which must be there. `which` one, as with `assert`. */
@@ -22,9 +23,9 @@ export function must<T>(value: T | undefined | null, message: string, which?: nu
   return value;
 }
 
-function textOf(message: string, value?: number, other?: number): string {
-  const values = [value, other].filter((each) => each !== undefined);
-  return values.length === 0 ? message : `${message} (${values.join(', ')})`;
+function textOf(message: string, ...numbers: readonly (number | undefined)[]): string {
+  const given = numbers.filter((each) => each !== undefined);
+  return given.length === 0 ? message : `${message} (${given.join(', ')})`;
 }
 
 export function unreachable(value: never): never {

@@ -82,6 +82,7 @@ export class RegionSet {
     assert(
       offset >= 0 && length > 0 && offset + length <= updateNumberMax + 1,
       'a region lies in 48 bits',
+      volume,
       offset,
       length,
     );

@@ -20,7 +20,7 @@ export function latencyBucketSeconds(bucket: number): number {
   return 2 ** (firstBucketBits + bucket) / 1e9;
 }
 
-/** A histogram of plain numbers: a few nanoseconds for requests that took as long. The last bucket has no upper bound. */
+/** A histogram of plain numbers: a few nanoseconds however many requests took as long. The last bucket has no upper bound. */
 export class BucketHistogram implements LatencyHistogram {
   readonly counts = new Float64Array(latencyBuckets + 1);
   sumNanoseconds = 0;

@@ -42,7 +42,7 @@ export class ReplyGate {
   }
 
   setDurable(number: number): void {
-    assert(number >= this.#durable, 'gate: durable goes on', number, this.#durable);
+    assert(number >= this.#durable, 'gate: durable goes on', this.#durable, number);
     this.#durable = number;
     this.#update();
   }
@@ -133,6 +133,6 @@ export class ReplyGate {
     this.#isActive = bound !== nobody;
     this.#answerable = Math.min(this.#durable, bound);
     const isKept = !wasActive || this.#answerable >= before;
-    assert(isKept, 'gate: answerable goes on', this.#answerable, before);
+    assert(isKept, 'gate: answerable goes on', before, this.#answerable);
   }
 }

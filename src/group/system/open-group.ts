@@ -1,3 +1,4 @@
+import { readFrom } from '../../history/bases.ts';
 import { type Area, AreaFailure } from '../../journal/area.ts';
 import { CheckpointFile } from '../../journal/checkpoint.ts';
 import { HeadFile } from '../../journal/head.ts';
@@ -29,7 +30,6 @@ import {
   recoverJournal,
 } from '../order/recovery.ts';
 import { cloneDirectory } from '../snapshots/clones.ts';
-import { readFrom } from '../../history/bases.ts';
 import { readViews } from '../views/group-views.ts';
 import { readBases } from '../views/stored-bases.ts';
 import { completeRestart } from './restart-journal.ts';

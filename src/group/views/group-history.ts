@@ -170,7 +170,7 @@ export class GroupHistory {
     }
   }
 
-  /** Something was applied. */
+  /** Something was applied, or `released` may have moved. */
   considered(): void {
     const isFirst = this.#bases.length === 0 && this.#isWanted;
     if (this.#isBeginning || !(isFirst || this.#asking.length > 0)) return;
@@ -286,7 +286,9 @@ export class GroupHistory {
       if (this.#isClosed) return;
       if (failure !== undefined) {
         this.#notices.failed(failure);
-        this.#giveUp(failure);
+        this.#rest();
+        this.#answer(failure);
+        this.#goOn();
         return;
       }
       this.#begun({ ...stored, directory, bytes: 0 });
@@ -305,12 +307,6 @@ export class GroupHistory {
     this.#goOn();
     this.#trim();
     this.#group.changed();
-  }
-
-  #giveUp(failure: string): void {
-    this.#rest();
-    this.#answer(failure);
-    this.#goOn();
   }
 
   #goOn(): void {

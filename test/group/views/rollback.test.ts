@@ -3,13 +3,13 @@ import { must } from '../../../src/platform/assert.ts';
 import { KiB, MiB } from '../../../src/platform/limits.ts';
 import { TestHost } from '../../journal/test-host.ts';
 import { RollbackModel } from './rollback-model.ts';
+import { hour } from './view-model.ts';
 
 const volumes = [
   { name: 'a', sizeBytes: 2 * MiB },
   // No multiple of a block.
   { name: 'b', sizeBytes: 513 * KiB + 512 },
 ];
-const hour = { kind: 'time', milliseconds: 3_600_000 } as const;
 
 /** More of them for a campaign: `JNBD_ROLLBACK_SEEDS=200`. */
 const seeds = Array.from(

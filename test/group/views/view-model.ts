@@ -1,9 +1,12 @@
 import { strict as assert } from 'node:assert';
+import type { GroupSettings } from '../../../src/group/catalog/new-group.ts';
 import { configureGroup } from '../../../src/group/system/group-settings.ts';
 import type { HistoryLimit } from '../../../src/history/bases.ts';
 import { must } from '../../../src/platform/assert.ts';
 import { blockBytes } from '../../../src/platform/limits.ts';
 import { SnapshotModel } from '../snapshots/snapshot-model.ts';
+
+export const hour = { kind: 'time', milliseconds: 3_600_000 } as const;
 
 interface KnownView {
   readonly name: string;
@@ -19,6 +22,13 @@ export class ViewModel extends SnapshotModel {
 
   get past() {
     return this.machine.group().views;
+  }
+
+  /** As `start`, and a base is there, of a window of an hour. */
+  async startWithBase(settings: GroupSettings = {}): Promise<void> {
+    await this.start(settings);
+    this.configure(hour);
+    await this.beginBase();
   }
 
   configure(history: HistoryLimit | 'off'): void {

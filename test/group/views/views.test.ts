@@ -3,14 +3,13 @@ import { deleteVolume, resizeVolume } from '../../../src/group/volumes/volume-ch
 import { must } from '../../../src/platform/assert.ts';
 import { KiB, MiB } from '../../../src/platform/limits.ts';
 import { TestHost } from '../../journal/test-host.ts';
-import { ViewModel } from './view-model.ts';
+import { hour, ViewModel } from './view-model.ts';
 
 const volumes = [
   { name: 'a', sizeBytes: 2 * MiB },
   // No multiple of a block.
   { name: 'b', sizeBytes: 513 * KiB + 512 },
 ];
-const hour = { kind: 'time', milliseconds: 3_600_000 } as const;
 
 /** More of them for a campaign: `JNBD_VIEW_SEEDS=200`. */
 const seeds = Array.from(
@@ -21,9 +20,7 @@ const seeds = Array.from(
 test.each(seeds)('any instant of the window reads what it was (%i)', async (seed) => {
   const model = new ViewModel(`views ${seed}`, volumes, { cacheMissChance: 0.3 });
   const { machine } = model;
-  await model.start({ journalCapacityBytes: 1024 * MiB });
-  model.configure(hour);
-  await model.beginBase();
+  await model.startWithBase({ journalCapacityBytes: 1024 * MiB });
   const { random } = machine;
   for (let step = 0; step < 150; step += 1) {
     const chance = random.int(100);
@@ -52,9 +49,7 @@ test.each(seeds)('any instant of the window reads what it was (%i)', async (seed
 test.each(seeds)('no crash changes the past (%i)', async (seed) => {
   const model = new ViewModel(`crashes ${seed}`, volumes, { cacheMissChance: 0.1 });
   const { machine } = model;
-  await model.start({ journalCapacityBytes: 1024 * MiB });
-  model.configure(hour);
-  await model.beginBase();
+  await model.startWithBase({ journalCapacityBytes: 1024 * MiB });
   const { random } = machine;
   for (let life = 0; life < 6; life += 1) {
     for (let step = 0; step < 40; step += 1) {
@@ -104,9 +99,7 @@ test('a view of now needs no window, and nothing is kept behind it', async () =>
 test('volumes are as they were: made, grown and deleted since', async () => {
   const model = new ViewModel('catalog', volumes);
   const { machine } = model;
-  await model.start();
-  model.configure(hour);
-  await model.beginBase();
+  await model.startWithBase();
   await model.write();
   await machine.pass(1000);
   const { newest } = machine.group().watermarks;
@@ -145,9 +138,7 @@ test('volumes are as they were: made, grown and deleted since', async () => {
 test('history goes before hosts wait for room in the journal', async () => {
   const model = new ViewModel('full', volumes);
   const { machine } = model;
-  await model.start({ journalCapacityBytes: 64 * MiB });
-  model.configure(hour);
-  await model.beginBase();
+  await model.startWithBase({ journalCapacityBytes: 64 * MiB });
   await model.createView();
   const host = model.host('a');
   const bytes = machine.random.bytes(192 * KiB);
@@ -170,9 +161,7 @@ test('history goes before hosts wait for room in the journal', async () => {
 test('what cannot be saved ends the history, and hosts go on', async () => {
   const model = new ViewModel('space', [{ name: 'a', sizeBytes: 2 * MiB }]);
   const { machine } = model;
-  await model.start({ journalCapacityBytes: 256 * MiB });
-  model.configure(hour);
-  await model.beginBase();
+  await model.startWithBase({ journalCapacityBytes: 256 * MiB });
   const fill = async (): Promise<void> => {
     for (let at = 0; at < 2 * MiB; at += 128 * KiB)
       await model.host('a').write(at, machine.random.bytes(128 * KiB));
@@ -202,9 +191,7 @@ test('what cannot be saved ends the history, and hosts go on', async () => {
 test('a disk that does not tell how much the past takes ends nothing', async () => {
   const model = new ViewModel('untold', [{ name: 'a', sizeBytes: 2 * MiB }]);
   const { machine } = model;
-  await model.start({ journalCapacityBytes: 256 * MiB });
-  model.configure(hour);
-  await model.beginBase();
+  await model.startWithBase({ journalCapacityBytes: 256 * MiB });
   for (let at = 0; at < 2 * MiB; at += 128 * KiB)
     await model.host('a').write(at, machine.random.bytes(128 * KiB));
   await machine.pass(3000);
@@ -265,9 +252,7 @@ test('a base begins behind a start though the one before cannot be read any more
 test('a base that was ahead of the checkpoint shows what it did, also after the next crash', async () => {
   const model = new ViewModel('ahead', volumes);
   const { machine } = model;
-  await model.start({ journalCapacityBytes: 1024 * MiB });
-  model.configure(hour);
-  await model.beginBase();
+  await model.startWithBase({ journalCapacityBytes: 1024 * MiB });
   for (let life = 0; life < 3; life += 1) {
     for (let count = 0; count < 10; count += 1) await model.write();
     await machine.pass(500);

@@ -10,13 +10,10 @@ const volumes = [
   { name: 'b', sizeBytes: 129 * KiB + 512 },
 ];
 const path = '/data/groups/g/writable-views';
-const hour = { kind: 'time', milliseconds: 3_600_000 } as const;
 
 async function modelWithPast(seed: string, cacheMissChance: number): Promise<ViewModel> {
   const model = new ViewModel(seed, volumes, { cacheMissChance });
-  await model.start({ journalCapacityBytes: 1024 * MiB });
-  model.configure(hour);
-  await model.beginBase();
+  await model.startWithBase({ journalCapacityBytes: 1024 * MiB });
   for (let count = 0; count < 30; count += 1) await model.write();
   await model.flush();
   return model;
@@ -179,9 +176,7 @@ test('names are for one of them, and what was written is deleted by force alone'
 test('the journal comes first: a view ends with what was written to it, and says so', async () => {
   const model = new ViewModel('written full', volumes);
   const { machine } = model;
-  await model.start({ journalCapacityBytes: 64 * MiB });
-  model.configure(hour);
-  await model.beginBase();
+  await model.startWithBase({ journalCapacityBytes: 64 * MiB });
   const view = await makeView(model, 'x');
   await view.write(1);
   view.close();
