@@ -103,8 +103,8 @@ export class PreservedMap {
       const page = this.#pages.get(index);
       if (!page && !isThere) return block;
       if (page) {
-        const found = nextInPage(page, isThere, block % blocksPerMapPage);
-        const at = index * blocksPerMapPage + found;
+        const start = index * blocksPerMapPage;
+        const at = start + nextInPage(page, isThere, block - start, stop - start);
         if (at < stop) return at;
       }
       block = stop;
@@ -145,10 +145,10 @@ function setBit(page: Uint8Array, bit: number): void {
   page[bit >> 3] = (page[bit >> 3] ?? 0) | (1 << (bit & 7));
 }
 
-/** `blocksPerMapPage`: there is none. */
-function nextInPage(page: Uint8Array, isThere: boolean, from: number): number {
+/** Of bits [from, to) of one page; `to` or more: there is none. Most who ask, ask for the bits of one write. */
+function nextInPage(page: Uint8Array, isThere: boolean, from: number, to: number): number {
   const whole = isThere ? 0 : 0xff;
-  for (let bit = from; bit < blocksPerMapPage; ) {
+  for (let bit = from; bit < to; ) {
     const byte = page[bit >> 3] ?? 0;
     if (byte === whole && (bit & 7) === 0) {
       bit += 8;
@@ -157,5 +157,5 @@ function nextInPage(page: Uint8Array, isThere: boolean, from: number): number {
       bit += 1;
     }
   }
-  return blocksPerMapPage;
+  return to;
 }

@@ -19,7 +19,16 @@ export function guard<T>(part: ApplyFailurePart, volume: number | undefined, run
   try {
     return run();
   } catch (error) {
-    if (error instanceof ApplyError || error instanceof InvariantError) throw error;
-    throw new ApplyError(part, volume, error);
+    throw asApplyError(part, volume, error);
   }
+}
+
+/** What `guard` throws, for those who catch by themselves: what is done for each block makes no function. */
+export function asApplyError(
+  part: ApplyFailurePart,
+  volume: number | undefined,
+  error: unknown,
+): Error {
+  if (error instanceof ApplyError || error instanceof InvariantError) return error;
+  return new ApplyError(part, volume, error);
 }

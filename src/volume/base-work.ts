@@ -1,6 +1,6 @@
 import type { Disk, DiskFile } from '../platform/disk.ts';
 import { messageOf, systemErrorCode } from '../platform/errors.ts';
-import { ApplyError, guard } from './apply-error.ts';
+import { ApplyError, asApplyError, guard } from './apply-error.ts';
 import type { ApplyVolume, FromApply } from './apply-messages.ts';
 import { PreservedBlocks, type Preserving } from './preserved-blocks.ts';
 import type { PreservedVolume } from './preserved-files.ts';
@@ -71,10 +71,12 @@ export class BaseWork {
   want({ id, areaDataBytes }: ApplyVolume, offset: number, length: number): void {
     const newest = this.#newest;
     if (!newest || areaDataBytes !== undefined) return;
-    guard('history', id, () => {
+    try {
       if (!newest.has(id)) throw new Error(`volume ${id} is not in the newest base`);
       newest.want(id, offset, length);
-    });
+    } catch (error) {
+      throw asApplyError('history', id, error);
+    }
   }
 
   /** What is wanted is saved, on the device, when it returns. */

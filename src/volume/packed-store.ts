@@ -34,12 +34,14 @@ export class PackedStore implements BlockStore {
     this.#placesEnd = Math.ceil(this.#places.sizeSync() / placeBytes) * placeBytes;
   }
 
-  copy(from: DiskFile, ranges: Iterable<readonly [start: number, end: number]>): void {
+  copy(from: DiskFile, bounds: readonly number[]): void {
     this.#entries = [];
     this.#bytes = 0;
     this.#next = this.#written;
     const missing: number[] = [];
-    for (const [start, end] of ranges) {
+    for (let each = 0; each < bounds.length; each += 2) {
+      const start = bounds[each] ?? 0;
+      const end = bounds[each + 1] ?? 0;
       if (end - start <= shortBytes) this.#stage(from, start, end, missing);
       else this.#stagePieces(from, start, end, missing);
     }
@@ -70,9 +72,8 @@ export class PackedStore implements BlockStore {
         from.adviseNeeded(at, length);
         missing?.push(at, at + length);
       } else {
-        staged.fill(0, this.#bytes + read, this.#bytes + whole);
-        const found = staged.subarray(this.#bytes, this.#bytes + whole);
-        const isData = Buffer.compare(found, zeroes().subarray(0, whole)) !== 0;
+        if (read < whole) staged.fill(0, this.#bytes + read, this.#bytes + whole);
+        const isData = hasData(this.#bytes, whole);
         this.#note(at, length, isData);
         if (isData) this.#bytes += whole;
         if (this.#bytes === stagedBytes) this.#flush();
@@ -114,4 +115,11 @@ export class PackedStore implements BlockStore {
     this.#contents.closeSync();
     this.#places.closeSync();
   }
+}
+
+/** Whether anything staged there is not zero. Most data shows it in the first bytes, without a call. */
+function hasData(start: number, length: number): boolean {
+  for (let at = start; at < start + 8; at += 1) if (staged[at] !== 0) return true;
+  const found = staged.subarray(start, start + length);
+  return Buffer.compare(found, zeroes().subarray(0, length)) !== 0;
 }

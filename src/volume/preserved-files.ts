@@ -31,10 +31,10 @@ export function bitmapPath(directory: string, id: number): string {
 /** Where blocks go that are saved. */
 export interface BlockStore {
   /**
-   * Bytes [start, end) of `from`, each beginning with a block; what was copied before and not synced counts no more.
-   * Throws system errors.
+   * Bytes of `from`: where each range begins, which is with a block, and behind it where it ends. What was copied
+   * before and not synced counts no more. Throws system errors.
    */
-  copy(from: DiskFile, ranges: Iterable<readonly [start: number, end: number]>): void;
+  copy(from: DiskFile, bounds: readonly number[]): void;
   /** What was copied is on the device when it returns. */
   sync(): void;
   close(): void;
@@ -48,7 +48,8 @@ export class PreservedVolumeFiles {
   readonly #blockBytes: number;
   readonly #shared: SharedArrayBuffer | undefined;
   readonly #pages = new Map<number, Uint8Array>();
-  #wanted: Run[] = [];
+  /** Where each run of blocks begins, and behind it where it ends. */
+  readonly #wanted: number[] = [];
 
   constructor(
     disk: Disk,
@@ -67,31 +68,29 @@ export class PreservedVolumeFiles {
   }
 
   want(offset: number, length: number): void {
-    const end = Math.min(offset + length, this.#sizeBytes);
-    for (let block = Math.floor(offset / this.#blockBytes); ; block += 1) {
-      if (block * this.#blockBytes >= end) return;
-      const last = this.#wanted.at(-1);
-      if (last && block >= last[0] && block < last[1]) continue;
-      if (this.#isSet(block)) continue;
-      if (last && last[1] === block) last[1] += 1;
-      else this.#wanted.push([block, block + 1]);
+    const wanted = this.#wanted;
+    const end = Math.ceil(Math.min(offset + length, this.#sizeBytes) / this.#blockBytes);
+    for (let block = Math.floor(offset / this.#blockBytes); block < end; block += 1) {
+      const lastFrom = wanted.at(-2) ?? -1;
+      const lastTo = wanted.at(-1) ?? -1;
+      if ((block >= lastFrom && block < lastTo) || this.#isSet(block)) continue;
+      if (block === lastTo) wanted[wanted.length - 1] = block + 1;
+      else wanted.push(block, block + 1);
     }
   }
 
   forget(): void {
-    this.#wanted = [];
+    this.#wanted.length = 0;
   }
 
   get isWanting(): boolean {
     return this.#wanted.length > 0;
   }
 
+  /** The last block ends where the volume does. */
   copy(from: DiskFile): void {
-    this.#store.copy(from, this.#wantedBytes());
-  }
-
-  *#wantedBytes(): Generator<readonly [start: number, end: number]> {
-    for (const run of this.#wanted) yield this.#bytesOf(run);
+    const bounds = this.#wanted.map((block) => Math.min(block * this.#blockBytes, this.#sizeBytes));
+    this.#store.copy(from, bounds);
   }
 
   syncContents(): void {
@@ -101,12 +100,17 @@ export class PreservedVolumeFiles {
   /** Their contents are on the device. What it returns syncs the bits; only then they count. */
   writeBits(): () => void {
     const changed = new Map<number, Uint8Array>();
-    for (const [from, to] of this.#wanted) {
-      for (let block = from; block < to; block += 1) {
-        const index = Math.floor(block / blocksPerPage);
-        const page = changed.get(index) ?? Uint8Array.from(this.#page(index));
-        changed.set(index, page);
+    let index = -1;
+    let page: Uint8Array = new Uint8Array();
+    for (let each = 0; each < this.#wanted.length; each += 2) {
+      const end = this.#wanted[each + 1] ?? 0;
+      for (let block = this.#wanted[each] ?? 0; block < end; block += 1) {
         const bit = block % blocksPerPage;
+        if (block - bit !== index * blocksPerPage) {
+          index = (block - bit) / blocksPerPage;
+          page = changed.get(index) ?? Uint8Array.from(this.#page(index));
+          changed.set(index, page);
+        }
         page[bit >> 3] = (page[bit >> 3] ?? 0) | (1 << (bit & 7));
       }
     }
@@ -137,18 +141,14 @@ export class PreservedVolumeFiles {
     if (from >= 0) yield [from, end];
   }
 
-  bytesOf(run: Run): readonly [start: number, end: number] {
-    return this.#bytesOf(run);
+  bytesOf([from, to]: Run): readonly [start: number, end: number] {
+    const end = Math.min(to * this.#blockBytes, this.#sizeBytes);
+    return [from * this.#blockBytes, end];
   }
 
   close(): void {
     this.#store.close();
     this.#bitmap.closeSync();
-  }
-
-  #bytesOf([from, to]: Run): readonly [start: number, end: number] {
-    const end = Math.min(to * this.#blockBytes, this.#sizeBytes);
-    return [from * this.#blockBytes, end];
   }
 
   #isSet(block: number): boolean {

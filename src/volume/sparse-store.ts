@@ -16,8 +16,10 @@ export class SparseStore implements BlockStore {
     if (this.#file.sizeSync() < sizeBytes) this.#file.truncateSync(sizeBytes);
   }
 
-  copy(from: DiskFile, ranges: Iterable<readonly [start: number, end: number]>): void {
-    for (const [start, end] of ranges) {
+  copy(from: DiskFile, bounds: readonly number[]): void {
+    for (let each = 0; each < bounds.length; each += 2) {
+      const start = bounds[each] ?? 0;
+      const end = bounds[each + 1] ?? 0;
       if (end - start <= shortBytes) {
         copyData(from, this.#file, start, end - start);
         continue;

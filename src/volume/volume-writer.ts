@@ -1,7 +1,7 @@
 import { must } from '../platform/assert.ts';
 import type { DiskFile } from '../platform/disk.ts';
 import { KiB, MiB } from '../platform/limits.ts';
-import { ApplyError, guard } from './apply-error.ts';
+import { ApplyError, asApplyError, guard } from './apply-error.ts';
 import type { ApplySegment } from './apply-messages.ts';
 import type { ApplyStep } from './apply-plan.ts';
 import type { JournalPayloads } from './journal-payloads.ts';
@@ -157,7 +157,11 @@ export class VolumeWriter {
   /** A payload that stands alone is written from where it was read. */
   #write(file: DiskFile, volume: number, offset: number, length: number, at: number): void {
     this.#flush();
-    guard('volume', volume, () => file.writeSync(this.#window, at, length, offset));
+    try {
+      file.writeSync(this.#window, at, length, offset);
+    } catch (error) {
+      throw asApplyError('volume', volume, error);
+    }
     this.#written(volume, this.#window, at, length, offset);
   }
 

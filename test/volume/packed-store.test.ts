@@ -24,20 +24,17 @@ test.each([
         at * block,
       );
     const store = new PackedStore(disk, '/base', 7);
-    store.copy(volume, [
-      [95 * block, 96 * block],
-      [9 * block, 10 * block],
-    ]);
+    store.copy(
+      volume,
+      [95, 96, 9, 10].map((at) => at * block),
+    );
     // Something went wrong before it was synced.
-    store.copy(volume, [
-      [3 * block, 6 * block],
-      [20 * block, 90 * block],
-      [100 * block, 100 * block + 512],
-    ]);
+    const runs = [3, 6, 20, 90, 100].map((at) => at * block);
+    store.copy(volume, [...runs, 100 * block + 512]);
     store.sync();
     store.close();
     const again = new PackedStore(disk, '/base', 7);
-    again.copy(volume, [[9 * block, 10 * block]]);
+    again.copy(volume, [9 * block, 10 * block]);
     again.sync();
     again.close();
     const file = disk.openSync(placesPath('/base', 7), 'read', 'volume');
