@@ -10,6 +10,8 @@ import { discard, type FollowBench, startPrimary, untilApplied, volume } from '.
 export interface HistoryContestant {
   readonly uri: string;
   readonly output: string;
+  /** What holds the old contents. */
+  readonly file: string;
   /** From now on everything is to be kept as it is at this moment, and nothing older. */
   begin(): Promise<void>;
   /** Waits until all that was written is where it stays. */
@@ -38,6 +40,7 @@ const betweenSeconds = 0.2;
 
 /** A daemon of ours with one volume. */
 export class OwnHistory implements HistoryContestant {
+  readonly file: string;
   readonly #bench: FollowBench;
   readonly #daemon: Daemon;
   readonly #snapshots: number;
@@ -46,11 +49,13 @@ export class OwnHistory implements HistoryContestant {
   #last = 0;
 
   private constructor(
+    file: string,
     bench: FollowBench,
     daemon: Daemon,
     snapshots: number,
     write: (uri: string, seconds: number) => Promise<unknown>,
   ) {
+    this.file = file;
     this.#bench = bench;
     this.#daemon = daemon;
     this.#snapshots = snapshots;
@@ -68,7 +73,8 @@ export class OwnHistory implements HistoryContestant {
     if (settings.length > 0) await daemon.client('group', 'configure', 'bench', ...settings);
     const copy = ['--flush', contentsFrom, daemon.uri(volume)];
     await runChecked(requireProgram('nbdcopy'), copy, { timeoutSeconds: 1800 });
-    return new OwnHistory(bench, daemon, snapshots, write);
+    const file = await daemon.volumeFile(volume);
+    return new OwnHistory(file, bench, daemon, snapshots, write);
   }
 
   get uri(): string {
@@ -109,14 +115,14 @@ export class OwnHistory implements HistoryContestant {
  * copied when the first of it is written: 64 KiB of them, or, with `hasSubclusters`, 4 KiB of 128.
  */
 export class Overlay implements HistoryContestant {
-  readonly #base: string;
-  readonly #file: string;
+  readonly file: string;
+  readonly #overlay: string;
   readonly #hasSubclusters: boolean;
   #server: NbdServer | undefined;
 
   constructor(plan: HistoryPlan, base: string, hasSubclusters: boolean) {
-    this.#base = base;
-    this.#file = join(plan.directory, `${plan.name}.qcow2`);
+    this.file = base;
+    this.#overlay = join(plan.directory, `${plan.name}.qcow2`);
     this.#hasSubclusters = hasSubclusters;
   }
 
@@ -131,9 +137,9 @@ export class Overlay implements HistoryContestant {
   async begin(): Promise<void> {
     await this.stop();
     const options = this.#hasSubclusters ? ['-o', 'extended_l2=on,cluster_size=128k'] : [];
-    const create = ['create', '-q', '-f', 'qcow2', ...options, '-b', this.#base, '-F', 'raw'];
-    await runChecked(requireProgram('qemu-img'), [...create, this.#file]);
-    const server = await peer('qemu-nbd', { file: this.#file, format: 'qcow2' });
+    const create = ['create', '-q', '-f', 'qcow2', ...options, '-b', this.file, '-F', 'raw'];
+    await runChecked(requireProgram('qemu-img'), [...create, this.#overlay]);
+    const server = await peer('qemu-nbd', { file: this.#overlay, format: 'qcow2' });
     await server.start();
     this.#server = server;
   }
@@ -146,6 +152,6 @@ export class Overlay implements HistoryContestant {
   async stop(): Promise<void> {
     await this.#server?.stop();
     this.#server = undefined;
-    rmSync(this.#file, { force: true });
+    rmSync(this.#overlay, { force: true });
   }
 }

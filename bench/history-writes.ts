@@ -10,6 +10,7 @@ import { putLoad } from './load.ts';
 import { writePeersVolume } from './contestants.ts';
 import { median, say } from './report.ts';
 import type { Row } from './rows.ts';
+import { readIntoPageCache, touchMemory } from './page-cache.ts';
 import { timedLoad } from './timed-load.ts';
 
 export interface HistoryWritesPlan {
@@ -98,10 +99,13 @@ async function measure(
   rates: Rates,
 ): Promise<void> {
   await contestant.begin();
+  // What was not used for a while may be gone from it: whoever was last would be the quickest.
+  await readIntoPageCache(contestant.file);
   for (const { pass } of passes) {
     try {
       await contestant.settled();
       await runChecked('sync', ['-f', plan.directory], { timeoutSeconds: 600 });
+      await touchMemory();
       const done = await timedLoad({ load }, contestant, {
         sizeBytes: plan.sizeBytes,
         seconds: 1800,

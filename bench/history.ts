@@ -68,7 +68,7 @@ async function run(options: HistoryBenchOptions, directory: string): Promise<num
   const table = findingsTable(findings);
   const summary =
     `\`${command}\` on ${machine.text}: ${rounds} rounds, volumes of ${sizeBytes / GiB} GiB written once ` +
-    'before. Rates are medians, a ratio is the median of its rounds. Rows that write end with a FLUSH and, ' +
+    'before and read into the page cache in single pages, and memory touched before each row. Rates are medians, a ratio is the median of its rounds. Rows that write end with a FLUSH and, ' +
     'on jnbd, when all is in the volumes. The qcow2 overlay is made anew for each round, with clusters of ' +
     '64 KiB or with subclusters of 4 KiB, and the better one counts.';
   say(`\n${table}\n\n${summary}`);

@@ -14,7 +14,7 @@ import {
   writePeersVolume,
 } from './contestants.ts';
 import { missingForLoads } from './load.ts';
-import { dropFromPageCache, readIntoPageCache } from './page-cache.ts';
+import { dropFromPageCache, readIntoPageCache, touchMemory } from './page-cache.ts';
 import { describeMachine, fileSystemOf, requireSpace } from './machine.ts';
 import {
   markdownTable,
@@ -169,6 +169,7 @@ class Race {
     await runChecked('sync', ['-f', this.#directory], { timeoutSeconds: 600 });
     if (row.cache === 'cold') await dropFromPageCache(contestant.file);
     else await readIntoPageCache(contestant.file);
+    await touchMemory();
   }
 
   async #bars(): Promise<(row: Row) => number | undefined> {
@@ -186,7 +187,8 @@ class Race {
     const summary = [
       `\`${options.command}\` on ${machine.text}: ${options.rounds} rounds of ` +
         `${options.seconds} s a row, volumes of ${options.sizeBytes / 1024 ** 3} GiB written once ` +
-        'before and read into the page cache in single pages; rates are medians, a ratio is the median ' +
+        'before and read into the page cache in single pages, and memory touched before each row; rates are ' +
+        'medians, a ratio is the median ' +
         'of its rounds. Rows that write end with a FLUSH and, on jnbd, when all is in the volumes; the ' +
         'last column leaves that FLUSH out.',
       peak > 0 ? `Resident memory of jnbd at most ${Math.round(peak / MiB)} MiB.` : '',

@@ -1,5 +1,19 @@
+import { freemem } from 'node:os';
 import { runChecked } from '../test/support/children.ts';
 import { requireProgram } from '../test/support/tools.ts';
+
+/** More than a row has in the page cache anew. */
+const touchedBytesMax = 2 * 1024 ** 3;
+
+/**
+ * Uses memory and frees it. A hypervisor may take back what was free for a while, and each page of that then costs
+ * microseconds when it is used again, as much as a whole request: without this who had to use memory first would
+ * be the slow one.
+ */
+export async function touchMemory(): Promise<void> {
+  const bytes = Math.floor(Math.min(touchedBytesMax, freemem() / 4));
+  await runChecked(process.execPath, ['-e', `Buffer.alloc(${bytes}, 1)`]);
+}
 
 /** Tells the kernel to drop what is clean of the file; needs no rights over the machine. */
 export async function dropFromPageCache(file: string): Promise<void> {

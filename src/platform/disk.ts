@@ -110,6 +110,8 @@ export interface DiskFile {
   cloneRangeSync(from: DiskFile, fromPosition: number, length: number, position: number): boolean;
   /** Advises the kernel to read the range ahead. */
   adviseNeeded(position: number, length: number): void;
+  /** Advises the kernel that what the device has of the range will not be read soon: its memory is for others. */
+  adviseNotNeeded(position: number, length: number): void;
   closeSync(): void;
 }
 

@@ -304,6 +304,10 @@ export class NodeDiskFile implements DiskFile {
     systemCalls.adviseNeeded(this.#descriptor, position, length);
   }
 
+  adviseNotNeeded(position: number, length: number): void {
+    systemCalls.adviseNotNeeded(this.#descriptor, position, length);
+  }
+
   closeSync(): void {
     if (this.#descriptor === -1) return;
     if (this.#directDescriptor !== undefined) fs.closeSync(this.#directDescriptor);

@@ -22,6 +22,8 @@ export interface ApplySegment {
   readonly direct: boolean;
   /** Highest update number in it at the time. */
   readonly lastNumber: number;
+  /** Once this is applied it is kept for the past alone: nobody reads it soon, nor is it written again. */
+  readonly isPast: boolean;
 }
 
 export type ToApply =

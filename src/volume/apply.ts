@@ -258,6 +258,7 @@ export class ApplyWorker {
         const hasChecksums = this.#checksums.isOn;
         this.#checkpoint.writeSync({ ...checkpoint, hasChecksums });
       });
+      this.#payloads.letGo(checkpoint.sequence);
       this.#port.post({ kind: 'checkpointed', applied: checkpoint.applied });
     } catch (error) {
       this.#fail(error);
@@ -312,6 +313,7 @@ export class ApplyWorker {
     writer.finish();
     guard('volume', undefined, () => this.#marks.finish());
     this.#checksums.finish((id) => this.#volumes.get(id));
+    for (const segment of message.segments) if (segment.isPast) this.#payloads.isPast(segment);
   }
 
   #workOnChecksums(

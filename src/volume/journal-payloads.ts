@@ -1,7 +1,7 @@
 import { isNumbered } from '../journal/record.ts';
 import { SegmentReader } from '../journal/segment-reader.ts';
 import type { Disk, DiskFile } from '../platform/disk.ts';
-import { segmentHeaderBytes } from '../platform/limits.ts';
+import { segmentBytes, segmentHeaderBytes } from '../platform/limits.ts';
 import { guard } from './apply-error.ts';
 import type { ApplySegment } from './apply-messages.ts';
 
@@ -13,6 +13,8 @@ const pageBytes = 4096;
 export class JournalPayloads {
   readonly #disk: Disk;
   readonly #files = new Map<string, DiskFile>();
+  /** By sequence, which segments are kept for the past alone: their paths. */
+  readonly #past = new Map<number, string>();
   /** Sequences of segments on failed areas whose records proved. */
   readonly #proved = new Set<number>();
 
@@ -42,6 +44,23 @@ export class JournalPayloads {
         : file.readSync(into, start, length, position);
       if (count !== length) throw new Error(`${segment.path} ends at ${position + count}`);
     });
+  }
+
+  /** It is applied, and kept for the past alone. */
+  isPast({ sequence, path }: ApplySegment): void {
+    this.#past.set(sequence, path);
+  }
+
+  /**
+   * A recovery begins at that segment. What is kept of those before for the past alone, which is read seldom, would
+   * take all memory in time, and what is written next is written sooner to memory that was let go just now.
+   */
+  letGo(before: number): void {
+    for (const [sequence, path] of this.#past) {
+      if (sequence >= before) continue;
+      this.#past.delete(sequence);
+      this.#files.get(path)?.adviseNotNeeded(0, segmentBytes);
+    }
   }
 
   /** Every record of a failed area is proved, from the device, before any of them is believed. */

@@ -22,6 +22,7 @@ export class PackedStore implements BlockStore {
   /** Behind the last block that is in the file, and behind those that are staged. */
   #written: number;
   #next: number;
+  #synced: number;
   #placesEnd: number;
   #entries: number[] = [];
   #bytes = 0;
@@ -31,6 +32,7 @@ export class PackedStore implements BlockStore {
     this.#places = disk.openSync(placesPath(directory, id), 'open-or-create', 'volume');
     this.#written = Math.ceil(this.#contents.sizeSync() / blockBytes);
     this.#next = this.#written;
+    this.#synced = this.#written;
     this.#placesEnd = Math.ceil(this.#places.sizeSync() / placeBytes) * placeBytes;
   }
 
@@ -108,6 +110,12 @@ export class PackedStore implements BlockStore {
     this.#places.writeSync(bytes, 0, bytes.length, this.#placesEnd);
     this.#placesEnd += bytes.length;
     this.#contents.dataSyncSync();
+    // Views read it later, if ever: what is saved next has the memory.
+    this.#contents.adviseNotNeeded(
+      this.#synced * blockBytes,
+      (this.#written - this.#synced) * blockBytes,
+    );
+    this.#synced = this.#written;
     this.#places.dataSyncSync();
   }
 

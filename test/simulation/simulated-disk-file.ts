@@ -333,6 +333,8 @@ export class SimulatedDiskFile implements DiskFile {
 
   adviseNeeded(_position: number, _length: number): void {}
 
+  adviseNotNeeded(_position: number, _length: number): void {}
+
   closeSync(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;

@@ -270,6 +270,7 @@ export class UnappliedModel {
         path,
         direct: sequence % 3 === 0,
         lastNumber,
+        isPast: sequence % 2 === 0,
       })),
       volumes: this.volumes.map(({ id, path }) => ({ id, path })),
       isPoint: true,

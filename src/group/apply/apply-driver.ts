@@ -6,10 +6,11 @@ import type { Clock, Timer } from '../../platform/clock.ts';
 import { GiB, segmentBytes } from '../../platform/limits.ts';
 import type { WorkerPort } from '../../platform/worker-port.ts';
 import type { Preserving } from '../../volume/preserved-blocks.ts';
-import type { ApplySegment, ApplyVolume, FromApply, ToApply } from '../../volume/apply-messages.ts';
+import type { ApplyVolume, FromApply, ToApply } from '../../volume/apply-messages.ts';
 import type { BlockIndex } from '../../volume/block-index.ts';
 import type { BlockTable } from '../../volume/block-table.ts';
 import { type ApplyPoints, ApplyRequests } from './apply-requests.ts';
+import { segmentsOf } from './table-segments.ts';
 
 /**
  * A batch starts when this many blocks changed, or this long after the first one did: the larger it
@@ -41,6 +42,8 @@ export interface ApplyOwner {
   heldBehind(): number;
   /** A base of the history begins before the next table is applied, which `consider` is called behind. */
   baseComesFirst(): boolean;
+  /** What is applied up to there is kept for the past alone; 0: nothing is kept for it. */
+  pastThrough(): number;
   /** Whether recovery could begin behind what is applied. */
   mayCheckpoint(): boolean;
   /** `released` may have moved: segments may be free again. */
@@ -257,23 +260,13 @@ export class ApplyDriver {
 
   #dispatch(table: BlockTable): void {
     this.#become('applying');
-    const segments: ApplySegment[] = [];
-    for (const { header, file, area, lastNumber } of this.#chain.live()) {
-      if (header.sequence < table.baseSequence || header.sequence > table.endSequence) continue;
-      segments.push({
-        sequence: header.sequence,
-        path: file.path,
-        direct: area.state === 'failed',
-        lastNumber,
-      });
-    }
     this.#port.post({
       kind: 'apply',
       memory: table.memory,
       count: table.count,
       ranges: table.ranges.list(),
       baseSequence: table.baseSequence,
-      segments,
+      segments: segmentsOf(this.#chain, table, this.#owner.pastThrough()),
       volumes: this.#owner.volumes(),
       isPoint: this.#points.isPoint(table.lastNumber),
     });
