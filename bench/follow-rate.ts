@@ -14,6 +14,7 @@ import {
   untilSynced,
   volume,
 } from './follow-systems.ts';
+import { touchMemory } from './page-cache.ts';
 import { say } from './report.ts';
 
 export interface RatePlan {
@@ -66,6 +67,7 @@ async function writeAnywhere(primary: Daemon, plan: RatePlan, rate?: number): Pr
 /** (b) what a host feels of its followers at half the rate that can be kept up, and how far they are behind. */
 export async function measureHalfRate(bench: FollowBench, plan: RatePlan): Promise<Finding[]> {
   const primary = await primaryWrittenOnce(bench, plan);
+  await touchMemory();
   const started = performance.now();
   const { operations } = await writeAnywhere(primary, plan);
   await untilApplied(primary);
@@ -79,6 +81,7 @@ export async function measureHalfRate(bench: FollowBench, plan: RatePlan): Promi
       followers.push(await startFollower(bench, { name, journalBytes }, primary));
     }
     await level(primary, followers);
+    await touchMemory();
     const watch = watchLag(primary);
     const load = await writeAnywhere(primary, plan, most / 2);
     const lag = await watch.end();
@@ -132,6 +135,7 @@ function halfRateFindings(most: number, runs: readonly { load: Load; lag: Lag }[
 /** (c) what a host loses to followers that leave the processors to it, and when they have caught up. */
 export async function measureFullRate(bench: FollowBench, plan: RatePlan): Promise<Finding[]> {
   const primary = await primaryWrittenOnce(bench, plan);
+  await touchMemory();
   const alone = await writeAnywhere(primary, plan);
   await untilApplied(primary);
   const { journalBytes } = plan;
@@ -141,6 +145,7 @@ export async function measureFullRate(bench: FollowBench, plan: RatePlan): Promi
     followers.push(await startFollower(bench, follower, primary));
   }
   await level(primary, followers);
+  await touchMemory();
   const followed = await writeAnywhere(primary, plan);
   const ended = performance.now();
   const newest = await newestOf(primary);

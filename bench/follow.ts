@@ -81,7 +81,7 @@ async function measureRows(options: FollowBenchOptions, bench: FollowBench): Pro
   const table = findingsTable(findings);
   const summary =
     `\`${options.command}\` on ${machine.text}, all systems and the load on it: ${seconds} s a run, ` +
-    `volumes of ${(sizeBytes / GiB).toFixed(1)} GiB written once before.`;
+    `volumes of ${(sizeBytes / GiB).toFixed(1)} GiB written once before, memory touched before each run.`;
   say(`\n${table}\n\n${summary}`);
   for (const { id, value } of missed) say(`missed: ${id}: ${value}`);
   if (options.json !== undefined) {

@@ -10,6 +10,7 @@ import { measureMarkers } from './markers.ts';
 import { Mirror } from './mirror.ts';
 import { missedBars, replaceTable, type Result, say, sayMissed, writeReport } from './report.ts';
 import { measureRounds } from './rounds.ts';
+import { touchMemory } from './page-cache.ts';
 import { OwnPair, type OwnPairPlan } from './sync-pair.ts';
 import { reportSync, type SyncRowReport, syncTable } from './sync-report.ts';
 import { type SyncContestant, type SyncRow, syncRows } from './sync-rows.ts';
@@ -112,6 +113,7 @@ class SyncBench {
     try {
       for (const each of this.#pairs.values()) await each.settled();
       await runChecked('sync', ['-f', this.#directory], { timeoutSeconds: 600 });
+      await touchMemory();
       const { sizeBytes, seconds } = this.#options;
       const done = await timedLoad(row, pair, { sizeBytes, seconds });
       await pair.verify();
@@ -128,7 +130,7 @@ class SyncBench {
     const machine = await describeMachine(this.#directory);
     const summary =
       `\`${command}\` on ${machine.text}, both systems and the load on it: ${rounds} rounds of ` +
-      `${seconds} s a row, volumes of ${sizeBytes / GiB} GiB written once before. Rates and latencies ` +
+      `${seconds} s a row, volumes of ${sizeBytes / GiB} GiB written once before, memory touched before each row. Rates and latencies ` +
       'are medians, a ratio is the median of its rounds. Rows end with a FLUSH and, on jnbd, when all ' +
       'is in the volumes of both systems. The mirror of qemu-storage-daemon (write-blocking) passes ' +
       'neither FUA nor FLUSH on to its target, which therefore makes every write durable in the rows ' +
