@@ -29,7 +29,6 @@ function readFromDevices(): number {
   return Number(/^read_bytes: (\d+)$/m.exec(counts)?.[1]);
 }
 
-/** Of this process, and whatever else it writes meanwhile. */
 /** A volume of which nothing is in the page cache. */
 function notCached(length: number): DiskFile {
   const file = open();
@@ -38,6 +37,7 @@ function notCached(length: number): DiskFile {
   return file;
 }
 
+/** Of this process, and whatever else it writes meanwhile. */
 function writeCalls(): number {
   const counts = fs.readFileSync('/proc/self/io', 'utf8');
   return Number(/^syscw: (\d+)$/m.exec(counts)?.[1]);
@@ -204,6 +204,23 @@ test.skipIf(!tellsWhatIsCached)('the page cache can be filled ahead', async () =
   file.adviseNeeded(512 * KiB, 4096);
   await expect.poll(() => file.readIfCachedSync(slab, 0, 4096, 512 * KiB)).toBe(4096);
 });
+
+test.skipIf(!tellsWhatIsCached)(
+  'what the device has leaves the page cache when nobody wants it',
+  () => {
+    const file = open();
+    file.writeSync(pattern(1 * MiB), 0, 1 * MiB, 0);
+    const slab = new Uint8Array(4096);
+    const isCached = (position: number): boolean =>
+      file.readIfCachedSync(slab, 0, 4096, position) === 4096;
+    file.dataSyncSync();
+    expect(isCached(512 * KiB)).toBe(true);
+    file.adviseNotNeeded(512 * KiB, 512 * KiB);
+    expect(isCached(1 * MiB - 4096)).toBe(false);
+    expect(isCached(0)).toBe(true);
+    expect(contents(file, 0, 1 * MiB)).toEqual(pattern(1 * MiB));
+  },
+);
 
 test.skipIf(!canMount)(
   'where the cache cannot be asked, a cached read says that it would have to',
