@@ -181,6 +181,7 @@ async function nbd(args: string[]): Promise<number> {
     seconds: numberOf('seconds', values.seconds ?? (values.quick ? '2' : '30')),
     rounds: numberOf('rounds', values.rounds ?? (values.quick ? '1' : '3')),
     extraRounds: values.quick ? 3 : 0,
+    touchesMemory: !values.quick,
     sizeBytes: sizeOf(values.size ?? (values.quick ? '2GiB' : '8GiB')),
     ...tableSettings('nbd', values, args),
   });

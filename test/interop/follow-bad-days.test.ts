@@ -225,6 +225,8 @@ describe.skipIf(process.getuid?.() !== 0)('a disk that is full', () => {
         [inside, process.execPath, program, args, '--data', second.dataDirectory].flat(),
       );
     await change('follow', 'g', ...from(primary));
+    const isSynced = () => change('wait', 'g', '--for', 'synced', '--timeout', '60s');
+    await isSynced();
     await isLevel(primary, second);
     const filler = join(mounted, 'filler');
     const shell = (script: string) =>
@@ -244,6 +246,7 @@ describe.skipIf(process.getuid?.() !== 0)('a disk that is full', () => {
     expect(await groupOf(primary)).toMatchObject({ role: 'primary', state: 'normal' });
 
     await shell('rm "$0"');
+    await isSynced();
     await isLevel(primary, second);
     const copy = await NbdClient.connectUri(second.uri('g/v'));
     for (const at of [0, 17, 47]) {

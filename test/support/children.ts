@@ -155,15 +155,31 @@ export async function runChecked(
   return result;
 }
 
+/**
+ * Ports below those that the kernel gives to outgoing connections, and for each worker of a test run others: who
+ * was told that a port is free takes it only when its program has started.
+ */
+const firstPort = 10_000;
+const portsOfWorker = 2_500;
+const workersMax = 8;
+const worker = Number(process.env.VITEST_POOL_ID ?? 0) % workersMax;
+let portsTried = process.pid;
+
 /** A TCP port of 127.0.0.1 that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+export async function freePort(): Promise<number> {
+  for (let tried = 0; tried < portsOfWorker; tried += 1) {
+    portsTried += 1;
+    const port = firstPort + worker * portsOfWorker + (portsTried % portsOfWorker);
+    if (await isFree(port)) return port;
+  }
+  throw new Error(`all of ${portsOfWorker} ports are taken`);
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
 }
 
