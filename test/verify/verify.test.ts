@@ -112,12 +112,13 @@ describe('jnbd verify', () => {
 
   it('finds a bit of a preserved area on either side, and repairs it', async () => {
     const { first, second } = pair;
-    await pair.applied();
     // The first snapshot's area of the first volume; what it keeps begins with the volume.
     for (const [damaged, right] of [
       [first, second],
       [second, first],
     ] as const) {
+      // A repair goes through the journal, and would be applied over what is flipped now.
+      await pair.applied();
       flipBit(volumeFile(damaged, 3), 5 * blockBytes + 1);
       expect((await verify(damaged)).result).toBe('same');
       const from = right === first ? 'first' : 'second';

@@ -130,9 +130,11 @@ export class ChecksumUpkeep {
     this.#group.driver.requests.workOnChecksums(volumes, this.#answered);
   }
 
-  readonly #answered = (isComplete: boolean, failure: string | undefined): void => {
+  readonly #answered = (isComplete: boolean, answered: string | undefined): void => {
     this.#unanswered -= 1;
     if (this.#state === 'closed' || this.#unanswered > 0) return;
+    // A volume that was deleted meanwhile is not there to be read. What else failed will fail again.
+    const failure = this.#state === 'outdated' ? undefined : answered;
     const delay = failure === undefined ? workMilliseconds : retryMilliseconds;
     if (failure !== undefined) this.#raise(failure);
     switch (this.#state) {

@@ -85,3 +85,18 @@ test('what was read while volumes came or went is not all of them', async () => 
   answer(true);
   expect(upkeep.isComplete).toBe(true);
 });
+
+test('a volume that goes while it is read is no failure', async () => {
+  const { asked, conditions, upkeep, pass, answer } = setting(true);
+  upkeep.start(true);
+  answer(false);
+  await pass(100);
+  upkeep.volumesChanged();
+  answer(false, 'no such file');
+  expect(conditions.list()).toEqual([]);
+  await pass(100);
+  expect(asked.map(({ what }) => what)).toEqual(['work']);
+  answer(false, 'no room');
+  expect(conditions.list().map(({ code }) => code)).toEqual(['checksums_failed']);
+  upkeep.close();
+});
