@@ -22,8 +22,8 @@ export interface ApplySegment {
   readonly direct: boolean;
   /** Highest update number in it at the time. */
   readonly lastNumber: number;
-  /** Once this is applied it is kept for the past alone: nobody reads it soon, nor is it written again. */
-  readonly isPast: boolean;
+  /** Nothing of it is in a later table. */
+  readonly isWhole: boolean;
 }
 
 export type ToApply =
@@ -43,6 +43,8 @@ export type ToApply =
       readonly ranges: readonly BlockRange[];
       readonly baseSequence: number;
       readonly segments: readonly ApplySegment[];
+      /** What nobody reads soon who follows the journal, once it is applied. */
+      readonly unreadThrough: number;
       readonly volumes: readonly ApplyVolume[];
       /** It ends with a point of the checksums: the answer has the sums. */
       readonly isPoint: boolean;

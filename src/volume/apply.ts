@@ -258,7 +258,6 @@ export class ApplyWorker {
         const hasChecksums = this.#checksums.isOn;
         this.#checkpoint.writeSync({ ...checkpoint, hasChecksums });
       });
-      this.#payloads.letGo(checkpoint.sequence);
       this.#port.post({ kind: 'checkpointed', applied: checkpoint.applied });
     } catch (error) {
       this.#fail(error);
@@ -313,7 +312,8 @@ export class ApplyWorker {
     writer.finish();
     guard('volume', undefined, () => this.#marks.finish());
     this.#checksums.finish((id) => this.#volumes.get(id));
-    for (const segment of message.segments) if (segment.isPast) this.#payloads.isPast(segment);
+    for (const segment of message.segments) if (segment.isWhole) this.#payloads.applied(segment);
+    this.#payloads.letGo(message.unreadThrough);
   }
 
   #workOnChecksums(

@@ -7,14 +7,16 @@ import type { ApplySegment } from './apply-messages.ts';
 
 /** Every segment of a journal of 16 GiB: blocks are read in order of their address, from all over it. */
 const openSegmentsMax = 1024;
+/** Applied segments that are in memory for followers which have not received them: 1 GiB. */
+const appliedSegmentsMax = 64;
 const pageBytes = 4096;
 
 /** What is applied is read through this: the payloads of records, from the files of the segments. */
 export class JournalPayloads {
   readonly #disk: Disk;
   readonly #files = new Map<string, DiskFile>();
-  /** By sequence, which segments are kept for the past alone: their paths. */
-  readonly #past = new Map<number, string>();
+  /** Paths of segments that are applied and still in memory, in that order, with their last numbers. */
+  readonly #applied = new Map<string, number>();
   /** Sequences of segments on failed areas whose records proved. */
   readonly #proved = new Set<number>();
 
@@ -46,19 +48,21 @@ export class JournalPayloads {
     });
   }
 
-  /** It is applied, and kept for the past alone. */
-  isPast({ sequence, path }: ApplySegment): void {
-    this.#past.set(sequence, path);
+  /** All of it is. */
+  applied({ path, lastNumber }: ApplySegment): void {
+    this.#applied.delete(path); // It was another segment's.
+    this.#applied.set(path, lastNumber);
   }
 
   /**
-   * A recovery begins at that segment. What is kept of those before for the past alone, which is read seldom, would
-   * take all memory in time, and what is written next is written sooner to memory that was let go just now.
+   * Nobody who follows the journal reads soon what is applied of it up to `through`. What is appended next is written
+   * to the memory that is let go here, where new pages would have to be found for all of the journal, in place of
+   * others that are of use.
    */
-  letGo(before: number): void {
-    for (const [sequence, path] of this.#past) {
-      if (sequence >= before) continue;
-      this.#past.delete(sequence);
+  letGo(through: number): void {
+    for (const [path, lastNumber] of this.#applied) {
+      if (lastNumber > through && this.#applied.size <= appliedSegmentsMax) return;
+      this.#applied.delete(path);
       this.#files.get(path)?.adviseNotNeeded(0, segmentBytes);
     }
   }

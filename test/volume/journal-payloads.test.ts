@@ -13,15 +13,15 @@ import {
 useRealFiles();
 
 test.skipIf(!tellsWhatIsCached)(
-  'of segments that only the past needs, those that a recovery would read stay in memory',
+  'what is applied and nobody reads any more goes from memory, and the oldest in any case',
   () => {
     const payloads = new JournalPayloads(disk);
-    const segments = [1, 2, 3].map((sequence) => {
+    const segments = Array.from({ length: 70 }, (_, at) => at + 1).map((sequence) => {
       const path = newPath();
       const file = open(path, 'create', 'segment');
       file.writeSync(pattern(MiB), 0, MiB, 0);
       file.dataSyncSync();
-      return { sequence, path, file, direct: false, lastNumber: 10 * sequence, isPast: true };
+      return { sequence, path, file, direct: false, lastNumber: 10 * sequence, isWhole: true };
     });
     const slab = new Uint8Array(4096);
     // Asking for what is not there makes the kernel read it: of each segment that is asked once.
@@ -30,16 +30,24 @@ test.skipIf(!tellsWhatIsCached)(
         .filter(({ sequence }) => sequences.includes(sequence))
         .filter(({ file }) => file.readIfCachedSync(slab, 0, 4096, MiB - 4096) === 4096)
         .map(({ sequence }) => sequence);
-    for (const segment of segments) {
-      payloads.read(segment, undefined, slab, 0, 4096, 0);
-      if (segment.sequence !== 2) payloads.isPast(segment);
-    }
-    payloads.letGo(1);
-    expect(inMemory([1, 2, 3])).toEqual([1, 2, 3]);
-    payloads.letGo(3);
-    expect(inMemory([2, 3])).toEqual([2, 3]);
-    payloads.letGo(4);
-    expect(inMemory([1, 2, 3])).toEqual([2]);
+    const apply = (from: number, to: number): void => {
+      for (const segment of segments.slice(from - 1, to)) {
+        payloads.read(segment, undefined, slab, 0, 4096, 0);
+        payloads.applied(segment);
+      }
+    };
+    apply(1, 3);
+    payloads.letGo(19);
+    expect(inMemory([1, 2, 3])).toEqual([2, 3]);
+    apply(4, 66);
+    // Somebody is at 20 for long: of what was applied so many segments stay.
+    payloads.letGo(20);
+    expect(inMemory([2, 3, 4, 66])).toEqual([3, 4, 66]);
+    apply(67, 70);
+    payloads.letGo(20);
+    expect(inMemory([5, 6, 7, 8])).toEqual([7, 8]);
+    payloads.letGo(Infinity);
+    expect(inMemory([9, 40, 70])).toEqual([]);
     payloads.close();
   },
 );

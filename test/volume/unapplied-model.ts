@@ -270,8 +270,9 @@ export class UnappliedModel {
         path,
         direct: sequence % 3 === 0,
         lastNumber,
-        isPast: sequence % 2 === 0,
+        isWhole: sequence % 2 === 0,
       })),
+      unreadThrough: Infinity,
       volumes: this.volumes.map(({ id, path }) => ({ id, path })),
       isPoint: true,
     });

@@ -42,8 +42,8 @@ export interface ApplyOwner {
   heldBehind(): number;
   /** A base of the history begins before the next table is applied, which `consider` is called behind. */
   baseComesFirst(): boolean;
-  /** What is applied up to there is kept for the past alone; 0: nothing is kept for it. */
-  pastThrough(): number;
+  /** Up to there nobody who follows the journal needs it, once it is applied. */
+  unreadThrough(): number;
   /** Whether recovery could begin behind what is applied. */
   mayCheckpoint(): boolean;
   /** `released` may have moved: segments may be free again. */
@@ -266,7 +266,8 @@ export class ApplyDriver {
       count: table.count,
       ranges: table.ranges.list(),
       baseSequence: table.baseSequence,
-      segments: segmentsOf(this.#chain, table, this.#owner.pastThrough()),
+      segments: segmentsOf(this.#chain, table),
+      unreadThrough: this.#owner.unreadThrough(),
       volumes: this.#owner.volumes(),
       isPoint: this.#points.isPoint(table.lastNumber),
     });

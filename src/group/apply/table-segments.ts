@@ -2,12 +2,8 @@ import type { SegmentChain } from '../../journal/segment-chain.ts';
 import type { ApplySegment } from '../../volume/apply-messages.ts';
 import type { BlockTable } from '../../volume/block-table.ts';
 
-/** What the table was filled from. Up to `pastThrough` it is kept for the past alone once it is applied. */
-export function segmentsOf(
-  chain: SegmentChain,
-  table: BlockTable,
-  pastThrough: number,
-): readonly ApplySegment[] {
+/** What the table was filled from. */
+export function segmentsOf(chain: SegmentChain, table: BlockTable): readonly ApplySegment[] {
   const segments: ApplySegment[] = [];
   for (const { header, file, area, lastNumber } of chain.live()) {
     const { sequence } = header;
@@ -17,7 +13,7 @@ export function segmentsOf(
       path: file.path,
       direct: area.state === 'failed',
       lastNumber,
-      isPast: sequence < table.endSequence && lastNumber <= pastThrough,
+      isWhole: sequence < table.endSequence,
     });
   }
   return segments;

@@ -226,7 +226,7 @@ export class Group {
         mayApplyThrough: () => this.changes.settledThrough(this.replies.applicable),
         heldBehind: () => this.cuts.applyLimit,
         baseComesFirst: () => this.views.history.comesFirst(),
-        pastThrough: () => this.views.history.aloneThrough(),
+        unreadThrough: () => this.views.history.aloneThrough(),
         mayCheckpoint: () => this.cuts.areKeptThrough(this.watermarks.applied),
         released: () => this.#released(),
         applyFailed: (failure) => {

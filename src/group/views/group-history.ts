@@ -154,11 +154,9 @@ export class GroupHistory {
     return this.#isBeginning || !this.#cover();
   }
 
-  /** Up to there nobody but it needs the journal once it is applied; 0: it needs none. */
+  /** Up to there nobody but it, if anybody, needs the journal once it is applied. */
   aloneThrough(): number {
-    const { retention } = this.#group;
-    if (retention.get(historyOwner) === undefined) return 0;
-    return retention.releasable(Number.POSITIVE_INFINITY, historyOwner);
+    return this.#group.retention.releasable(Infinity, historyOwner);
   }
 
   /** The worker is told which blocks the newest base has. False: that cannot be read, and history is let go first. */
