@@ -38,6 +38,11 @@ export function spawnNodeWorker<Sent, Received>(
         if (!isOver) handler(message);
       });
     },
+    soon(run) {
+      setImmediate(() => {
+        if (!isOver) run();
+      });
+    },
     async close() {
       isOver = true;
       await worker.terminate();
@@ -56,6 +61,7 @@ export function nodeWorkerSide<Sent, Received>(): WorkerPort<Sent, Received> {
     receive(handler) {
       port.on('message', handler);
     },
+    soon: setImmediate,
     close() {
       port.close();
       return Promise.resolve();

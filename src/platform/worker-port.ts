@@ -9,6 +9,8 @@ export interface WorkerPort<Sent, Received> {
   post(message: Sent, givenAway?: readonly ArrayBuffer[]): void;
   /** Called once, before the first message is posted. */
   receive(handler: (message: Received) => void): void;
+  /** In this thread, behind what has come for it meanwhile: messages, and ends of calls. Never once it is closed. */
+  soon(run: () => void): void;
   /** Ends the worker. What it was doing may be left half done, as by a crash. */
   close(): Promise<void>;
 }

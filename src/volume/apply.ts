@@ -21,7 +21,8 @@ import { VolumeWriter } from './volume-writer.ts';
 import { BaseWork } from './base-work.ts';
 import { listRecords } from './record-list.ts';
 import { hashVolume } from './unit-hashes.ts';
-import { DirtyRegions, writeBackAndSync } from './write-back.ts';
+import { VolumeSyncs } from './volume-syncs.ts';
+import { DirtyRegions } from './write-back.ts';
 
 /** Of volumes whose checksums are not complete: what stands in the way of a batch meanwhile. */
 const checksumBytesAtOnce = 4 * MiB;
@@ -42,13 +43,16 @@ export class ApplyWorker {
   /** Written since the last checkpoint began. */
   readonly #dirty = new DirtyRegions();
   readonly #marks = new AreaMarks((volume, at, length) => this.#dirty.note(volume, at, length));
-  /** What follows each sync that was asked for; the first one's is under way. */
-  readonly #syncs: (() => void)[] = [];
   readonly #base: BaseWork;
   readonly #checksums: VolumeChecksums;
+  readonly #syncs: VolumeSyncs;
   #checkpointPath = '';
   #preserved: PreservedBlocks | undefined;
   #checkpoint: CheckpointFile | undefined;
+  /** The table that is being applied. */
+  #applying: Generator<void> | undefined;
+  /** What came meanwhile. */
+  readonly #waiting: ToApply[] = [];
 
   constructor(disk: Disk, port: WorkerPort<FromApply, ToApply>) {
     this.#disk = disk;
@@ -56,10 +60,17 @@ export class ApplyWorker {
     this.#payloads = new JournalPayloads(disk);
     this.#base = new BaseWork(disk);
     this.#checksums = new VolumeChecksums(disk);
+    this.#syncs = new VolumeSyncs(this.#dirty, this.#checksums, {
+      file: (volume) => this.#volumes.get(volume),
+      failed: (error) => this.#fail(error),
+    });
     this.#writer = new VolumeWriter(this.#payloads, (volume, bytes, start, length, offset) =>
       this.#checksums.written(volume, bytes, start, length, offset),
     );
-    port.receive((message) => this.#handle(message));
+    port.receive((message) => {
+      if (this.#applying) this.#waiting.push(message);
+      else this.#handle(message);
+    });
   }
 
   close(): void {
@@ -85,11 +96,8 @@ export class ApplyWorker {
           this.#forget(message.volume);
           return;
         case 'apply':
-          this.#apply(message);
-          this.#port.post({
-            kind: 'applied',
-            sums: message.isPoint ? this.#checksums.sums() : undefined,
-          });
+          this.#applying = this.#apply(message);
+          this.#goOn();
           return;
         case 'keep_checksums':
         case 'work_on_checksums':
@@ -125,15 +133,40 @@ export class ApplyWorker {
           this.#preserved = undefined;
           return;
         case 'sync':
-          this.#syncVolumes(() => this.#port.post({ kind: 'synced' }));
+          this.#syncs.sync(() => this.#port.post({ kind: 'synced' }));
           return;
         case 'checkpoint':
-          this.#syncVolumes(() => this.#writeCheckpoint(message.checkpoint));
+          this.#syncs.sync(() => this.#writeCheckpoint(message.checkpoint));
       }
     } catch (error) {
       this.#fail(error);
     }
   }
+
+  /**
+   * Until the table is applied, or it failed. While volumes are synced it is done in parts: between them the next
+   * region begins to be written back. Otherwise a checkpoint would have one region for each table of a busy host, and
+   * hosts would wait for the rest when the journal is full.
+   */
+  readonly #goOn = (): void => {
+    try {
+      let isDone: boolean | undefined;
+      do isDone = this.#applying?.next().done;
+      while (isDone === false && !this.#syncs.isRunning);
+      if (isDone === false) {
+        this.#port.soon(this.#goOn);
+        return;
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.#applying = undefined;
+    while (!this.#applying) {
+      const message = this.#waiting.shift();
+      if (!message) return;
+      this.#handle(message);
+    }
+  };
 
   /** Closed only when no sync of it is under way. */
   #forget(volume: number): void {
@@ -204,52 +237,6 @@ export class ApplyWorker {
     });
   }
 
-  /**
-   * What was written before this is covered by it; what is written meanwhile by the next, which begins
-   * when this one has ended: what it does not find dirty is on the device.
-   */
-  #syncVolumes(done: () => void): void {
-    this.#syncs.push(done);
-    if (this.#syncs.length === 1) this.#runSync();
-  }
-
-  #runSync(): void {
-    const dirty = this.#dirty.take();
-    const checksums = this.#checksums.takeDirty();
-    const next = (): void => {
-      const part = dirty.shift();
-      const unsynced = part ? undefined : checksums.shift();
-      if (unsynced) {
-        unsynced((error) => {
-          if (error) this.#fail(new ApplyError('sync', error.volume, error.cause));
-          else next();
-        });
-        return;
-      }
-      if (!part) {
-        this.#syncs.shift()?.();
-        if (this.#syncs.length > 0) this.#runSync();
-        return;
-      }
-      const file = this.#volumes.get(part.volume);
-      if (!file) {
-        next();
-        return;
-      }
-      // Of a volume that is deleted meanwhile nothing needs to be durable.
-      const isThere = (): boolean => this.#volumes.get(part.volume) === file;
-      writeBackAndSync(file, part.regions, isThere, (error) => {
-        if (!error || !isThere()) {
-          next();
-          return;
-        }
-        // The last one: what failed here could pass for synced in the next.
-        this.#fail(new ApplyError('sync', part.volume, error));
-      });
-    };
-    next();
-  }
-
   #writeCheckpoint(checkpoint: Checkpoint): void {
     try {
       guard('checkpoint', undefined, () => {
@@ -264,7 +251,7 @@ export class ApplyWorker {
     }
   }
 
-  #apply(message: ToApply & { kind: 'apply' }): void {
+  *#apply(message: ToApply & { kind: 'apply' }): Generator<void> {
     const writer = this.#writer;
     writer.begin();
     this.#marks.begin();
@@ -309,11 +296,13 @@ export class ApplyWorker {
         this.#checksums.zeroed(step.volume, step.offset, step.length);
       }
     });
-    writer.finish();
+    yield* writer.finish();
     guard('volume', undefined, () => this.#marks.finish());
     this.#checksums.finish((id) => this.#volumes.get(id));
     for (const segment of message.segments) if (segment.isWhole) this.#payloads.applied(segment);
     this.#payloads.letGo(message.unreadThrough);
+    const sums = message.isPoint ? this.#checksums.sums() : undefined;
+    this.#port.post({ kind: 'applied', sums });
   }
 
   #workOnChecksums(

@@ -59,14 +59,14 @@ export class VolumeWriter {
     this.#segments.length = 0;
   }
 
-  /** Data of a volume, which is there when `finish` returns. The step is the caller's again then. */
+  /** Data of a volume, which is there when `finish` has ended. The step is the caller's again then. */
   data(file: DiskFile, step: ApplyStep, segment: ApplySegment): void {
     const { volume, offset, length, segmentOffset } = step;
     if (length >= shortBytes || segment.direct) {
       this.#stageFromJournal(file, segment, volume, offset, length, segmentOffset);
       return;
     }
-    if (this.#short.isFull) this.#writeWindows();
+    if (this.#short.isFull) for (const _ of this.#writeWindows());
     if (this.#short.count === 0 || volume !== this.#lastShort) this.#files.set(volume, file);
     this.#lastShort = volume;
     this.#segments[step.segment] = segment;
@@ -83,20 +83,22 @@ export class VolumeWriter {
     }
   }
 
-  finish(): void {
+  /** Stops now and then, so that its thread can do something else: until it has ended it is in the middle of the table. */
+  *finish(): Generator<void> {
     this.#flush();
-    this.#writeWindows();
+    yield* this.#writeWindows();
     this.begin();
   }
 
   /** The journal is read in the order in which it was written. */
-  #writeWindows(): void {
+  *#writeWindows(): Generator<void> {
     const short = this.#short;
     short.sort();
     for (let at = 0; at < short.count; ) {
       const end = short.windowEnd(at);
       this.#writeWindow(at, end);
       at = end;
+      yield;
     }
     short.clear();
   }

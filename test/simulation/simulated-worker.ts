@@ -54,6 +54,13 @@ class SimulatedPort<Sent, Received> implements WorkerPort<Sent, Received> {
     else this.#handler(message);
   }
 
+  soon(run: () => void): void {
+    // What goes on beside it may end between any two parts of what a worker does.
+    this.#clock.after(this.#random.fraction() * delayMillisecondsMax, () => {
+      if (!this.#isClosed) run();
+    });
+  }
+
   close(): Promise<void> {
     this.#isClosed = true;
     if (this.#other !== undefined) this.#other.#isClosed = true;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { MiB } from '../../src/platform/limits.ts';
+import { KiB } from '../../src/platform/limits.ts';
 import { JournalPayloads } from '../../src/volume/journal-payloads.ts';
 import {
   disk,
@@ -12,6 +12,9 @@ import {
 
 useRealFiles();
 
+/** Soon done: what was not used for seconds may go by itself. */
+const bytes = 64 * KiB;
+
 test.skipIf(!tellsWhatIsCached)(
   'what is applied and nobody reads any more goes from memory, and the oldest in any case',
   () => {
@@ -19,7 +22,7 @@ test.skipIf(!tellsWhatIsCached)(
     const segments = Array.from({ length: 70 }, (_, at) => at + 1).map((sequence) => {
       const path = newPath();
       const file = open(path, 'create', 'segment');
-      file.writeSync(pattern(MiB), 0, MiB, 0);
+      file.writeSync(pattern(bytes), 0, bytes, 0);
       file.dataSyncSync();
       return { sequence, path, file, direct: false, lastNumber: 10 * sequence, isWhole: true };
     });
@@ -28,7 +31,7 @@ test.skipIf(!tellsWhatIsCached)(
     const inMemory = (sequences: number[]): number[] =>
       segments
         .filter(({ sequence }) => sequences.includes(sequence))
-        .filter(({ file }) => file.readIfCachedSync(slab, 0, 4096, MiB - 4096) === 4096)
+        .filter(({ file }) => file.readIfCachedSync(slab, 0, 4096, bytes - 4096) === 4096)
         .map(({ sequence }) => sequence);
     const apply = (from: number, to: number): void => {
       for (const segment of segments.slice(from - 1, to)) {

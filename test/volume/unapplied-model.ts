@@ -29,6 +29,9 @@ class DirectPort implements WorkerPort<FromApply, ToApply> {
   receive(handler: (message: ToApply) => void): void {
     this.#handler = handler;
   }
+  soon(): void {
+    throw new Error('volumes are not synced here: a table is applied at once');
+  }
   close(): Promise<void> {
     return Promise.resolve();
   }

@@ -71,7 +71,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
     does: 'a checkpoint is written without a sync of the volumes',
     edits: [
       {
-        file: 'volume/apply.ts',
+        file: 'volume/volume-syncs.ts',
         find: 'const dirty = this.#dirty.take();',
         replace: 'const dirty = this.#dirty.take().slice(0, 0);',
       },
