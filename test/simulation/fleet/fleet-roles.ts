@@ -140,6 +140,8 @@ export async function takeBack(campaign: FleetCampaign): Promise<void> {
   if (!giver || source?.state !== 'normal') return;
   const following = campaign.serving.filter(
     (each) =>
+      // One that was given the group before, and it was taken back, may become primary any moment.
+      !campaign.stale.has(each) &&
       each.sourceSystemId === giver.systemId &&
       source.followers.find(each.systemId ?? 0)?.state === 'following' &&
       each.group?.follow.state?.isSuspended === false,
