@@ -44,7 +44,8 @@ export async function findMistake(
   const started = performance.now();
   const directory = mkdtempSync(join(tmpdir(), 'jnbd-planted-'));
   const profile = search.profile ?? mistake.profile;
-  const tasks = seedsFrom(search.seed, search.count, profile === undefined ? {} : { profile });
+  const count = Math.max(search.count, mistake.seeds ?? 0);
+  const tasks = seedsFrom(search.seed, count, profile === undefined ? {} : { profile });
   let found: SeedReport | undefined;
   let seeds = 0;
   let process: SeedProcess | undefined;

@@ -187,6 +187,10 @@ async function giveAndTakeBack(
   if (!(await campaign.until(isPassedOn, 5000))) return false;
   campaign.fleet.links.cut(giver.name, between.name);
   supersede(campaign, giver);
+  const refused = { group: groupName, force: false };
+  const refusals = ['state_refuses', 'confirmation_needed'] as const;
+  if ((await campaign.verb(giver, 'promote', refused, refusals)) === 'done')
+    campaign.fail(`${giver.name} took what was given to another one`);
   campaign.stale.delete(heir);
   const taken = { group: groupName, force: true };
   if ((await campaign.verb(giver, 'promote', taken, ['state_refuses'])) === 'done') return true;

@@ -92,6 +92,7 @@ export const applyMistakes: readonly PlantedMistake[] = [
   {
     name: 'checkpoint-passes-a-catalog-change',
     rule: 6,
+    profile: 'commands',
     does: 'a checkpoint passes a change that the catalog file does not have yet',
     edits: [
       {

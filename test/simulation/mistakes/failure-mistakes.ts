@@ -100,6 +100,8 @@ export const failureMistakes: readonly PlantedMistake[] = [
   {
     name: 'checkpoint-believed-from-the-page-cache',
     rule: 4,
+    profile: 'errors',
+    seeds: 300,
     does: 'a checkpoint is read through the page cache',
     edits: [
       {
