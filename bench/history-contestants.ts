@@ -34,7 +34,8 @@ export interface OwnHistoryPlan extends HistoryPlan {
   readonly settings: readonly string[];
 }
 
-const journalBytes = 1024 ** 3;
+/** The default, as the volumes of a user have it. */
+const journalBytes = 8 * 1024 ** 3;
 /** Written between two snapshots, so that each has something of its own. */
 const betweenSeconds = 0.2;
 

@@ -39,7 +39,7 @@ export async function benchHistory(options: HistoryBenchOptions): Promise<number
   mkdirSync(options.directory, { recursive: true });
   // Of writes: six volumes, what they begin with, what is kept of each, and four journals. Of views: a volume,
   // what it was eight times over, and a journal that holds as much.
-  const wantedBytes = 20 * options.sizeBytes + 6 * GiB;
+  const wantedBytes = 20 * options.sizeBytes + 36 * GiB;
   requireSpace(options.directory, wantedBytes, 'smaller volumes with --size');
   const work = temporaryDirectory('bench-history', options.directory);
   try {
