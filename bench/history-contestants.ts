@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { journalCapacityBytesDefault } from '../src/platform/limits.ts';
 import { runChecked } from '../test/support/children.ts';
 import type { Daemon } from '../test/support/daemon.ts';
 import { type NbdServer, peer } from '../test/support/peers.ts';
@@ -34,8 +35,6 @@ export interface OwnHistoryPlan extends HistoryPlan {
   readonly settings: readonly string[];
 }
 
-/** The default, as the volumes of a user have it. */
-const journalBytes = 8 * 1024 ** 3;
 /** Written between two snapshots, so that each has something of its own. */
 const betweenSeconds = 0.2;
 
@@ -70,7 +69,11 @@ export class OwnHistory implements HistoryContestant {
   ): Promise<OwnHistory> {
     const { directory, name, contentsFrom, sizeBytes, snapshots, settings } = plan;
     const bench: FollowBench = { directory, systems: new Set() };
-    const daemon = await startPrimary(bench, { name, journalBytes }, sizeBytes);
+    const daemon = await startPrimary(
+      bench,
+      { name, journalBytes: journalCapacityBytesDefault },
+      sizeBytes,
+    );
     if (settings.length > 0) await daemon.client('group', 'configure', 'bench', ...settings);
     const copy = ['--flush', contentsFrom, daemon.uri(volume)];
     await runChecked(requireProgram('nbdcopy'), copy, { timeoutSeconds: 1800 });

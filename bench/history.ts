@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import { journalCapacityBytesDefault } from '../src/platform/limits.ts';
 import { temporaryDirectory } from '../test/support/temporary.ts';
 import { missingPrograms } from '../test/support/tools.ts';
 import { type Finding, findingsTable, holds } from './follow-report.ts';
@@ -39,7 +40,8 @@ export async function benchHistory(options: HistoryBenchOptions): Promise<number
   mkdirSync(options.directory, { recursive: true });
   // Of writes: six volumes, what they begin with, what is kept of each, and four journals. Of views: a volume,
   // what it was eight times over, and a journal that holds as much.
-  const wantedBytes = 20 * options.sizeBytes + 36 * GiB;
+  const journalBytes = options.rows.includes('writes') ? 4 * journalCapacityBytesDefault : 0;
+  const wantedBytes = 20 * options.sizeBytes + journalBytes + 6 * GiB;
   requireSpace(options.directory, wantedBytes, 'smaller volumes with --size');
   const work = temporaryDirectory('bench-history', options.directory);
   try {
