@@ -16,11 +16,14 @@ const copied = [
   'tsconfig.json',
 ];
 
+/** Where neither the search nor the mistake says how many. */
+const seedsMax = 50;
+
 export interface Search {
   /** The first seed. */
   readonly seed: number;
   /** How many seeds, at most. */
-  readonly count: number;
+  readonly count?: number;
   /** For all of them. */
   readonly profile?: ProfileName;
 }
@@ -44,7 +47,7 @@ export async function findMistake(
   const started = performance.now();
   const directory = mkdtempSync(join(tmpdir(), 'jnbd-planted-'));
   const profile = search.profile ?? mistake.profile;
-  const count = Math.max(search.count, mistake.seeds ?? 0);
+  const count = search.count ?? mistake.seeds ?? seedsMax;
   const tasks = seedsFrom(search.seed, count, profile === undefined ? {} : { profile });
   let found: SeedReport | undefined;
   let seeds = 0;

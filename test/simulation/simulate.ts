@@ -106,7 +106,7 @@ async function findPlanted(): Promise<boolean> {
   const { seed, count, profile, jobs, positionals } = readArguments();
   const search: Search = {
     seed: number(seed, '--seed'),
-    count: number(count ?? '50', '--count'),
+    ...(count === undefined ? {} : { count: number(count, '--count') }),
     ...(profile === undefined ? {} : { profile }),
   };
   const names = new Set(plantedMistakes.map(({ name }) => name));

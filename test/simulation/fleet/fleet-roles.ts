@@ -187,6 +187,7 @@ async function giveAndTakeBack(
   if (!(await campaign.until(isPassedOn, 5000))) return false;
   campaign.fleet.links.cut(giver.name, between.name);
   supersede(campaign, giver);
+  // It has all that the heir has, and must not go on with it unless somebody insists (SAFETY 16).
   const refused = { group: groupName, force: false };
   const refusals = ['state_refuses', 'confirmation_needed'] as const;
   if ((await campaign.verb(giver, 'promote', refused, refusals)) === 'done')

@@ -45,7 +45,7 @@ export interface PlantedMistake {
   readonly rule: RuleNumber | 'invariant 1' | 'invariant 3' | 'invariant 5';
   /** The only one that can find it; otherwise one after the other, by seed. */
   readonly profile?: ProfileName;
-  /** So many are looked at, at least: what it takes comes together rarely. */
+  /** So many are looked at, where no count is asked for: what it takes comes together rarely. */
   readonly seeds?: number;
   /** What the daemon does with it. */
   readonly does: string;
