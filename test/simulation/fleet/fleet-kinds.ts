@@ -59,6 +59,7 @@ export const followCodeKinds: readonly string[] = [
   'handoff taken back',
   'copy that shows more than its heir has',
   'rewind',
+  'follower removed while a journal begins anew',
   'branch',
   'volume compared',
   'rollback asked for',

@@ -11,6 +11,9 @@ const historyCodes: readonly ErrorCode[] = [
   'position_released',
 ];
 
+/** Longer than it takes to begin a journal anew. */
+const slowMilliseconds = 4000;
+
 /** Whether `member` gets what `source` has, over whomever. */
 function isBelow(campaign: FleetCampaign, source: FleetMember, member: FleetMember): boolean {
   let at: FleetMember | undefined = source;
@@ -128,6 +131,7 @@ export async function rewind(
   const compare = campaign.random.chance(0.5);
   const input = { group: groupName, from: source.system.url, rewind: true, compare };
   const before = tailOf(member);
+  const removed = await removeMeanwhile(campaign, member);
   member.isUndecided = true;
   const outcome = await campaign.verb(member, 'follow', input, [
     ...peerCodes,
@@ -139,12 +143,43 @@ export async function rewind(
     'disk_full',
   ]);
   if (outcome !== 'dead') member.isUndecided = false;
-  if (outcome !== 'done') return outcome;
-  campaign.counter.count('rewind');
-  checkBranch(campaign, member, before);
-  campaign.stale.delete(member);
-  campaign.heirs.delete(member);
+  if (outcome === 'done') {
+    campaign.counter.count('rewind');
+    checkBranch(campaign, member, before);
+    campaign.stale.delete(member);
+    campaign.heirs.delete(member);
+    if (removed) await restartBehindRemoval(campaign, member);
+  }
+  if (removed) campaign.fleet.links.mend(member.name, removed.name);
   return outcome;
+}
+
+/**
+ * Somebody who follows it is removed, and hears of it only when the journal has begun anew: the command goes on in
+ * another group than it began in (SAFETY 12). Undefined: nobody is.
+ */
+async function removeMeanwhile(
+  campaign: FleetCampaign,
+  member: FleetMember,
+): Promise<FleetMember | undefined> {
+  const { rare, fleet } = campaign;
+  const below = campaign.serving.filter((each) => each.sourceSystemId === member.systemId);
+  if (below.length === 0) return undefined;
+  const follower = rare.pick(below);
+  await allow(campaign, member, follower);
+  fleet.links.mend(member.name, follower.name);
+  fleet.links.delay(member.name, follower.name, slowMilliseconds);
+  const input = { group: groupName, secondary: follower.name };
+  await campaign.ask(member, 'secondary remove', input, ['group_state'], 0);
+  return follower;
+}
+
+/** What the command left on the disk is what the next start finds. */
+async function restartBehindRemoval(campaign: FleetCampaign, member: FleetMember): Promise<void> {
+  campaign.counter.count('follower removed while a journal begins anew');
+  await campaign.pass(2 * slowMilliseconds + 100);
+  await campaign.crash(member, 'kill');
+  await campaign.start(member);
 }
 
 interface Tail {
