@@ -24,9 +24,10 @@ import type {
 } from '../transport/transport.ts';
 import { decodeCaller, decodeJournalRead, routeOf } from '../protocol/wire.ts';
 
-/** Memory for answers on their way, to all followers together. */
+/** Memory for answers on their way, to all followers together; taken only as far as answers are under way at once. */
 const buffersMax = 8;
-const bufferBytes = 2 * MiB;
+/** An answer costs its follower 1.6 ms beside what its bytes cost: a sixth of the time at half this size. */
+const bufferBytes = 4 * MiB;
 /** Of one follower, waiting ones included. */
 const readsMax = 64;
 
