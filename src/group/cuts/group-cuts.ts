@@ -221,6 +221,11 @@ export class GroupCuts {
     return Math.max(this.#applyHold, shows);
   }
 
+  /** Somebody waits until this is applied, where all that is here may not be. */
+  applyThrough(number: number): void {
+    this.#heldTable.endAt(number);
+  }
+
   /** What it has is about to be left behind by something else than records: all of it is applied. */
   async applyingAll<T>(run: () => Promise<T>): Promise<T> {
     this.#isApplyingAll = true;

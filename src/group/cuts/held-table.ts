@@ -32,9 +32,9 @@ const lookMilliseconds = 1000;
 const patientLooks = 10;
 
 /**
- * A table that reaches beyond what a cut lets be applied, and is not to wait for a marker that it could end at:
- * no record may come any more, because the journal is full, or the source is gone. Its beginning is read from the
- * journal and applied by itself.
+ * A table that reaches beyond what may be applied: beyond what a cut lets be, and it is not to wait for a marker
+ * that it could end at, because no record may come any more, the journal being full, or the source gone; or beyond
+ * what the source had durably when it was lost. Its beginning is read from the journal and applied by itself.
  */
 export class HeldTable {
   readonly #deps: { readonly disk: Disk; readonly clock: Clock };
@@ -72,6 +72,12 @@ export class HeldTable {
     });
   }
 
+  /** Somebody waits until this is applied, and the oldest table goes on behind it. */
+  endAt(through: number): void {
+    if (this.#isClosed || this.#isReading || !this.#mayEndAt(through)) return;
+    void this.#apply(through, () => this.#mayEndAt(through));
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#timer?.cancel();
@@ -86,20 +92,25 @@ export class HeldTable {
     const { state, chain } = this.#group;
     const isUrgent = state !== 'normal' || chain.isTight || this.#isPressed();
     if (through === undefined || this.#looks < (isUrgent ? 1 : patientLooks)) return;
-    if (!this.#isReading) void this.#apply(through);
+    // The hold may move meanwhile.
+    if (!this.#isReading) void this.#apply(through, () => (this.#through ?? 0) >= through);
   }
 
-  /** How far the oldest table may be applied, where that is not all of it. */
+  /** How far a cut lets the oldest table be applied, where that is not all of it. */
   get #through(): number | undefined {
-    const { index, watermarks, changes, replies, driver } = this.#group;
-    const { oldest } = index;
     const through = this.#heldAt();
-    const isWithin = watermarks.applied < through && through < oldest.lastNumber;
-    const isIdle = driver.state === 'idle' && through <= changes.settledThrough(replies.applicable);
-    return isWithin && isIdle ? through : undefined;
+    return this.#mayEndAt(through) ? through : undefined;
   }
 
-  async #apply(through: number): Promise<void> {
+  /** Whether the oldest table may be applied up to there, and that is not all of it. */
+  #mayEndAt(through: number): boolean {
+    const { index, watermarks, changes, replies, driver } = this.#group;
+    const isWithin = watermarks.applied < through && through < index.oldest.lastNumber;
+    const isIdle = driver.state === 'idle';
+    return isWithin && isIdle && through <= changes.settledThrough(replies.applicable);
+  }
+
+  async #apply(through: number, isStillWanted: () => boolean): Promise<void> {
     const { index, watermarks, conditions, name } = this.#group;
     const { applied } = watermarks;
     const subject = `held apply of ${name}`;
@@ -107,8 +118,8 @@ export class HeldTable {
     try {
       const beginning = await this.#read(applied, through);
       conditions.clear(subject, 'journal_failed', `the journal of group ${name} can be read`);
-      // The hold may have moved, and the table been applied as a whole.
-      const isSame = watermarks.applied === applied && (this.#through ?? 0) >= through;
+      // The table may have been applied as a whole.
+      const isSame = watermarks.applied === applied && isStillWanted();
       if (this.#isClosed || !isSame || beginning.isEmpty) return;
       index.divide(beginning);
       this.#group.appended();
@@ -117,7 +128,7 @@ export class HeldTable {
       conditions.raise(subject, {
         code: 'journal_failed',
         severity: 'error',
-        message: `updates behind ${applied} of group ${name} are to be applied up to ${through}, where a cut holds it, and cannot be read from the journal: ${messageOf(error)}; it is tried again`,
+        message: `updates behind ${applied} of group ${name} are to be applied up to ${through}, and not yet further, and cannot be read from the journal: ${messageOf(error)}; it is tried again`,
         nextCommand: `jnbd group show ${name}`,
       });
     } finally {

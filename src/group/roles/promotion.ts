@@ -90,6 +90,8 @@ export async function untilPromotable(
   while (isAwaited()) {
     if (watermarks.durable < watermarks.newest) group.journal.requestDurable();
     group.driver.applyNow();
+    // Behind what contents show may stand what the source did not say that it has durably, and never will.
+    group.cuts.applyThrough(group.follow.state?.shows ?? 0);
     await new Promise<void>((resolve) => clock.after(settleMilliseconds, resolve));
   }
 }

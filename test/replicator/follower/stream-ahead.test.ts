@@ -90,6 +90,39 @@ describe('what comes ahead of the sync of its source', () => {
     ).toBe(true);
   });
 
+  test('does not keep the follower from being promoted where it stands behind what contents show', async () => {
+    for (const isRestarted of [false, true]) {
+      const all = await pair(`ahead behind shown ${isRestarted}`);
+      const { primary, secondary, history } = all;
+      await secondary.caughtUp(primary);
+      const { follow, driver, watermarks, replies } = secondary.group();
+      // One table takes what contents show, and what comes ahead behind that.
+      driver.hold(true);
+      await write(all, 20);
+      const shows = primary.group().watermarks.newest;
+      await secondary.until(() => replies.gate.confirmed >= shows);
+      follow.write({ ...must(follow.state, 'it follows'), shows });
+      await runAhead(all);
+      const { newest } = watermarks;
+      expect(watermarks.applied).toBeLessThan(shows);
+      expect(replies.applicable).toBeLessThan(newest);
+      primary.kill();
+      driver.hold(false);
+      if (isRestarted) {
+        secondary.kill();
+        await secondary.start();
+      }
+      await secondary.verb('promote', { group: 'g', force: true });
+      await secondary.until(() => secondary.group().watermarks.applied >= newest);
+      const reader = new TestHost(secondary, 'g/v');
+      const read = await reader.read(0, sizeBytes);
+      reader.close();
+      expect(
+        typeof read !== 'number' && history.contents('g/v', sizeBytes, newest).equals(read),
+      ).toBe(true);
+    }
+  });
+
   test('counts once the follower is promoted, after a restart too', async () => {
     for (const isRestarted of [false, true]) {
       const all = await pair(`ahead promoted ${isRestarted}`);
