@@ -221,6 +221,12 @@ export const regressionSeeds: readonly RegressionSeed[] = [
     found:
       'a target list could not be promoted below a record of whom the hosts of a primary waited for',
   },
+  {
+    seed: 400,
+    profile: 'synchronousFleet',
+    found:
+      'what a follower had of the history before a promotion acknowledged updates of the new one',
+  },
 ];
 
 /**

@@ -174,12 +174,19 @@ export function checkPromotion(group: Group, systemId: number, force: boolean): 
   }
 }
 
-/** Those who follow, and those below them, hold what they need already. `source`: whom it followed. */
+/**
+ * Those who follow, and those below them, hold what they need already: but what one of them has beyond what is here
+ * is of another history from now on, and acknowledges nothing of what is numbered next. `source`: whom it followed.
+ */
 export function expectMembers(
   { name: groupName, catalog, followers, watermarks }: Group,
   source: FollowState | undefined,
 ): void {
   const { newest } = watermarks;
+  for (const { systemId, name, state, received, listens } of followers.list()) {
+    if (received > newest && state !== 'behind')
+      followers.register(systemId, name, newest, listens);
+  }
   if (source) {
     const place = { url: source.url, groupName: source.sourceGroup };
     followers.expect(source.sourceSystemId, source.sourceName, newest, place);
