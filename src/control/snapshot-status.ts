@@ -55,7 +55,7 @@ export function cloneStatusOf(group: Group, clone: Clone, doors: SnapshotDoors):
   const { name, state, failure, entry } = clone;
   const volumes = clone.volumes.map(({ entry: { name: volume, dataBytes }, store }) => {
     const fullName = `${group.name}/${volume}@${name}`;
-    const exports = failure === '' ? doors.namesOf(fullName) : [];
+    const exports = doors.namesOf(fullName);
     return {
       name: volume,
       sizeBytes: dataBytes,

@@ -81,23 +81,25 @@ export interface StatusSources {
 /** Who is connected and what can be asked for, looked up once for a whole report. */
 class Doors {
   readonly connections: readonly ClientConnection[];
-  readonly #fullNames: ReadonlySet<string>;
+  readonly #openable: ReadonlySet<string>;
   readonly #shortNames = new Map<string, number>();
   readonly #isAlone: boolean;
 
   constructor(exports: ExportDirectory, connections: readonly ClientConnection[]) {
     this.connections = connections;
-    this.#fullNames = new Set(exports.list().map(({ name }) => name));
-    this.#isAlone = [...this.#fullNames].filter((name) => !name.includes('@')).length === 1;
-    for (const name of this.#fullNames) {
+    const all = exports.list();
+    const openable = all.filter((each) => each.refusal() === undefined);
+    this.#openable = new Set(openable.map(({ name }) => name));
+    this.#isAlone = all.filter(({ name }) => !name.includes('@')).length === 1;
+    for (const { name } of all) {
       const short = name.slice(name.indexOf('/') + 1);
       this.#shortNames.set(short, (this.#shortNames.get(short) ?? 0) + 1);
     }
   }
 
-  /** As `ExportDirectory.find` finds it: in full, alone where unique, and empty for the only volume. */
+  /** As `ExportDirectory.find` finds what clients may open now: in full, alone where unique, and empty for the only volume. */
   namesOf(fullName: string): string[] {
-    if (!this.#fullNames.has(fullName)) return [];
+    if (!this.#openable.has(fullName)) return [];
     const shortName = fullName.slice(fullName.indexOf('/') + 1);
     return [
       fullName,
@@ -240,7 +242,7 @@ export class StatusReport {
     const { catalog } = volume;
     const fullName = `${group.name}/${catalog.name}`;
     const refusal = hostRefusalOf(group, volume);
-    const names = refusal ? [] : doors.namesOf(fullName);
+    const names = doors.namesOf(fullName);
     // Of a group that is not served hosts get none of its volumes, however those are.
     const isRefusedByGroup = group.state !== 'normal' && volume.state === 'normal';
     const isRefused = isRefusedByGroup || volume.rollsBackTo !== undefined;

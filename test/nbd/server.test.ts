@@ -155,9 +155,10 @@ describe('a client that asks without waiting', () => {
 describe('an export that cannot be opened', () => {
   it('says why', async () => {
     const { volume, connect } = await serve();
-    volume.openError = new JnbdError('volume_abnormal', 'the volume waits for repair');
+    const refused = new JnbdError('volume_abnormal', 'the volume waits for repair');
+    volume.refusal = () => refused;
     await expect(connect()).rejects.toThrow(/refuses the export .*waits for repair/);
-    volume.openError = undefined;
+    volume.refusal = () => undefined;
     await expect(connect({ exportName: 'other' })).rejects.toMatchObject({
       code: 'export_not_found',
     });

@@ -65,16 +65,18 @@ export class PastSystem {
     await this.daemon.client('wait', 'g', '--for', 'synced', '--timeout', `${waitSeconds}s`);
   }
 
-  /** Everything up to `number` is in the volumes here, which hosts may read. */
+  /** Everything up to `number` is in the volumes here, and hosts may read them and their snapshots. */
   async applied(number: number): Promise<void> {
     let last = '';
     await until(
       () => `${this.name} has not applied update ${number}: ${last}`,
       waitSeconds,
       async () => {
-        const { state, watermarks, upstream, conditions, volumes } = await this.status();
+        const { state, watermarks, upstream, conditions, volumes, snapshots } = await this.status();
         last = JSON.stringify({ state, watermarks, upstream, conditions });
-        const isServed = volumes.length > 0 && volumes.every((each) => each.exports.length > 0);
+        const kept = snapshots.filter((each) => each.state === 'normal');
+        const read = [...volumes, ...kept.flatMap((snapshot) => snapshot.volumes)];
+        const isServed = volumes.length > 0 && read.every((each) => each.exports.length > 0);
         return state === 'normal' && isServed && watermarks.applied >= number;
       },
     );

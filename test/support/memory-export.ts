@@ -75,7 +75,7 @@ export class MemoryExport implements Export {
   failNextCommit: Errno | undefined;
   failNextStamp: Errno | undefined;
   failReads: Errno | undefined;
-  openError: JnbdError | undefined;
+  refusal: () => JnbdError | undefined = () => undefined;
   syncs = 0;
   pads = 0;
   readonly #retained: RetainedBytes[] = [];
@@ -99,7 +99,8 @@ export class MemoryExport implements Export {
   }
 
   open(client: ExportClient): ExportSession {
-    if (this.openError) throw this.openError;
+    const refusal = this.refusal();
+    if (refusal) throw refusal;
     const session = new MemorySession(this, client);
     this.sessions.add(session);
     return session;
@@ -111,8 +112,7 @@ export class MemoryExport implements Export {
   }
 
   retain(slab: ReceiveSlab, start: number, end: number): void {
-    const contents = Buffer.from(slab.bytes.subarray(start, end));
-    this.#retained.push({ slab, start, contents });
+    this.#retained.push({ slab, start, contents: Buffer.from(slab.bytes.subarray(start, end)) });
   }
 
   retire(slab: ReceiveSlab): void {
@@ -392,9 +392,9 @@ export class MemorySession implements ExportSession {
 }
 
 export function memoryDirectory(exports: readonly MemoryExport[]): ExportDirectory {
+  const only = exports.length === 1 ? exports[0] : undefined;
   return {
-    find: (name) =>
-      name === '' && exports.length === 1 ? exports[0] : exports.find((each) => each.name === name),
+    find: (name) => (name === '' ? only : exports.find((each) => each.name === name)),
     list: () => [...exports],
   };
 }

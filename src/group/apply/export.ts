@@ -1,4 +1,5 @@
 import type { ReceiveSlab, ReceiveSlabs } from '../../journal/receive-slab.ts';
+import type { JnbdError } from '../../platform/errors.ts';
 
 /**
  * What a door to hosts (NBD) sees of a volume, snapshot or view, and what it must do with it.
@@ -14,7 +15,9 @@ export interface Export {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly rotational: boolean;
-  /** Throws JnbdError (volume_abnormal, volume_in_use, memory_exhausted, shutting_down). */
+  /** Why no client may open it now; undefined: clients may, as far as it is for them. */
+  refusal(): JnbdError | undefined;
+  /** Throws `refusal`, and JnbdError (volume_abnormal, volume_in_use, memory_exhausted, shutting_down). */
   open(client: ExportClient): ExportSession;
 }
 

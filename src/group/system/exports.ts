@@ -30,10 +30,14 @@ class VolumeExport implements Export {
     this.#volume = volume;
   }
 
+  refusal(): JnbdError | undefined {
+    return hostRefusalOf(this.#group, this.#volume);
+  }
+
   open(client: ExportClient): ExportSession {
     const group = this.#group;
     const volume = this.#volume;
-    const refusal = hostRefusalOf(group, volume);
+    const refusal = this.refusal();
     if (refusal) throw refusal;
     const { maxHosts } = volume.catalog;
     if (maxHosts > 0) {

@@ -28,8 +28,12 @@ export class SnapshotExport implements Export {
     this.#of = of;
   }
 
+  refusal(): JnbdError | undefined {
+    return snapshotRefusal(this.#group, this.#of);
+  }
+
   open(client: ExportClient): ExportSession {
-    const refusal = snapshotRefusal(this.#group, this.#of);
+    const refusal = this.refusal();
     if (refusal) throw refusal;
     const session = new SnapshotSession(this.#group, this.#of, client);
     this.#of.area.sessions.add(session);
@@ -41,7 +45,8 @@ export class SnapshotExport implements Export {
 function snapshotRefusal(group: Group, { volume, area }: SnapshotOfVolume): JnbdError | undefined {
   const refusal = refusalOf(group, volume) ?? refusalOf(group, area);
   if (refusal || !isIncomplete(group)) return refusal;
-  const text = `what group ${group.name} holds is of no one instant before more is applied`;
+  const shows = group.follow.state?.shows ?? 0;
+  const text = `what group ${group.name} holds is of no one instant before all of it has come and is applied up to update ${shows}; try again`;
   return new JnbdError('state_refuses', text);
 }
 
@@ -67,8 +72,12 @@ export class CloneExport implements Export {
     this.#volume = volume;
   }
 
+  refusal(): JnbdError | undefined {
+    return cloneRefusal(this.#group, this.#clone, this.#volume);
+  }
+
   open(client: ExportClient): ExportSession {
-    const refusal = cloneRefusal(this.#group, this.#clone, this.#volume);
+    const refusal = this.refusal();
     if (refusal) throw refusal;
     return this.#group.snapshots.clones.openSession(this.#clone, this.#volume, client);
   }

@@ -30,14 +30,20 @@ export class ViewExport implements Export {
     this.#volume = volume;
   }
 
-  open(client: ExportClient): ExportSession {
+  refusal(): JnbdError | undefined {
     const { state, reason, isWritable, overlay } = this.#view;
     const isOpening = state === 'opening' || (isWritable && !overlay);
-    if (isOpening) throw new JnbdError('state_refuses', `${this.name} is being opened; try again`);
-    if (state === 'ended') throw new JnbdError('state_refuses', reason);
+    if (isOpening) return new JnbdError('state_refuses', `${this.name} is being opened; try again`);
+    if (state === 'ended') return new JnbdError('state_refuses', reason);
+    if (!overlay || overlay.failure === '') return undefined;
+    return new JnbdError('volume_abnormal', `${this.name}: ${overlay.failure}`);
+  }
+
+  open(client: ExportClient): ExportSession {
+    const refusal = this.refusal();
+    if (refusal) throw refusal;
+    const { overlay } = this.#view;
     if (!overlay) return this.#openPast(client);
-    if (overlay.failure !== '')
-      throw new JnbdError('volume_abnormal', `${this.name}: ${overlay.failure}`);
     const { id } = this.#volume;
     const written = overlay.volumes.find(({ entry }) => entry.id === id);
     return new OverlaySession(

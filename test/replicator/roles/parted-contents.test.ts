@@ -110,6 +110,7 @@ test('a source that comes back goes on with what it gave, in whatever opening', 
   (await trial.write(alpha, 50)).close();
   const delta = await fleet.start('delta');
   await delta.verb('follow', { group: 'g', from: alpha.url });
+  await alpha.verb('snapshot create', { snapshot: 'g@s' });
   await delta.caughtUp(alpha);
   const { follow, watermarks, catalog } = delta.group();
   const generation = catalog.lineage.at(-1)?.generation ?? 0;
@@ -118,15 +119,26 @@ test('a source that comes back goes on with what it gave, in whatever opening', 
   (await trial.write(alpha, 50)).close();
   const number = alpha.group().watermarks.newest;
   expect(number).toBeGreaterThan(watermarks.newest);
+  expect(openable(delta)).toEqual(['g/v', 'g/v@s']);
   if (follow.state) {
     const shown = [{ generation, incarnation, number }];
     follow.write({ ...follow.state, shows: number, shown });
   }
   expect(() => new TestHost(delta, 'g/v')).toThrow('is of no one instant before they have come');
+  expect(() => new TestHost(delta, 'g/v@s')).toThrow(`is applied up to update ${number}`);
+  expect(openable(delta)).toEqual([]);
   await alpha.stop();
   await alpha.start();
   (await trial.write(alpha, 50)).close();
   fleet.links.mend('alpha', 'delta');
   await delta.caughtUp(alpha);
+  expect(openable(delta)).toEqual(['g/v', 'g/v@s']);
   expect(trial.expected(alpha).equals(await trial.contents(delta))).toBe(true);
 });
+
+/** The exports that status says clients may open. */
+function openable(system: FleetSystem): string[] {
+  const { volumes, snapshots } = system.status();
+  const all = [...volumes, ...snapshots.flatMap((snapshot) => snapshot.volumes)];
+  return all.flatMap(({ exports }) => exports.filter((name) => name.startsWith('g/')));
+}
