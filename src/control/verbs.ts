@@ -185,7 +185,6 @@ export class Verbs {
       const made = await createVolume(disk, group, system.filesOf(group), path.volume, {
         sizeBytes: size,
         journalOnly,
-        unused: false,
       });
       if (made.created) this.#volumeEvent('volume_created', 'was created', group, made.volume);
       else refuseUnfinished(group, made.volume);
@@ -222,19 +221,17 @@ export class Verbs {
           : `${source.name} has ${formatExactSize(source.sizeBytes)}, which does not fit --size ${formatExactSize(sizeBytes)}`,
       );
     }
-    const { volume, created } = await createVolume(disk, group, system.filesOf(group), name, {
-      sizeBytes,
-      journalOnly: false,
-      unused: true,
-    });
-    if (!created) {
+    const files = system.filesOf(group);
+    const settings = { sizeBytes, journalOnly: false, filledFrom: source.name };
+    const { volume, writer } = await createVolume(disk, group, files, name, settings);
+    if (!writer) {
       refuseUnfinished(group, volume);
       return this.#volumeResult(group, volume, false);
     }
     this.#volumeEvent('import_started', `is being filled from ${source.name}`, group, volume);
     try {
       const totalBytes = source.sizeBytes;
-      await importVolume(group, volume, source, {
+      await importVolume(group, volume, writer, source, {
         signal: call.signal,
         reached: (bytes) => call.progress({ bytes, totalBytes }),
       });

@@ -89,7 +89,7 @@ export class SimulatedMachine {
     groupName = 'g',
   ): Promise<Volume> {
     const group = this.group(groupName);
-    const settings = { sizeBytes, journalOnly, unused: false };
+    const settings = { sizeBytes, journalOnly };
     const files = this.system.filesOf(group);
     const { volume } = await this.run(createVolume(this.disk, group, files, name, settings));
     return volume;

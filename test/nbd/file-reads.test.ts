@@ -209,10 +209,13 @@ describe.each(forms)('large reads of what is in the backing file, %s', (replyFor
     const file = must(served.volume.file, 'a file');
     const missing = vi.spyOn(file, 'readIfCachedSync').mockReturnValue(-1);
     const held: (() => void)[] = [];
+    const read = file.read.bind(file);
     const reading = vi
       .spyOn(file, 'read')
       .mockImplementation((bytes, at, length, position, done) => {
-        held.push(() => done(null, file.readSync(bytes, at, length, position)));
+        // The kernel says now and then that it has not what it has: such a read of the long one goes on.
+        if (position < 20 * MiB) read(bytes, at, length, position, done);
+        else held.push(() => done(null, file.readSync(bytes, at, length, position)));
       });
     const path = await slowly();
     const client = await connect(replyForm, path.address);

@@ -59,7 +59,6 @@ export async function serveSystem(
   const { volume } = await createVolume(disk, group, system.filesOf(group), 'v', {
     sizeBytes,
     journalOnly: false,
-    unused: false,
   });
   const exports = new SystemExports(system, disk);
   const server = new NbdServer({ network: nodeNetwork, clock: nodeClock, exports }, options);

@@ -37,7 +37,7 @@ async function connect(exportName: string, to = served.address): Promise<NbdClie
 
 async function create(name: string): Promise<Volume> {
   const { system, group } = served;
-  const settings = { sizeBytes, journalOnly: false, unused: false };
+  const settings = { sizeBytes, journalOnly: false };
   return (await createVolume(new NodeDisk(), group, system.filesOf(group), name, settings)).volume;
 }
 

@@ -4,7 +4,7 @@ import { blockBytes } from '../../platform/limits.ts';
 import type { Group } from '../order/group.ts';
 import type { Volume } from '../apply/volume.ts';
 import { changeVolume } from './volume-changes.ts';
-import { chunkBytes, VolumeWriter } from './volume-writer.ts';
+import { chunkBytes, type VolumeWriter } from './volume-writer.ts';
 
 /** Where the first contents of a volume come from. Errors are JnbdError (source_unreadable). */
 export interface BlockSource {
@@ -69,17 +69,17 @@ export interface ImportProgress {
 }
 
 /**
- * Writes the source's contents to an `unused` volume, through the journal like a host, and makes the
+ * Writes the source's contents to an `unused` volume, through the journal like a host, closes the writer, and makes the
  * volume `normal` once all of it is durable. A crash before that leaves it `unused`; so does an
  * error, and the caller deletes it.
  */
 export async function importVolume(
   group: Group,
   volume: Volume,
+  writer: VolumeWriter,
   source: BlockSource,
   progress: ImportProgress,
 ): Promise<void> {
-  const writer = new VolumeWriter(group, volume, source.name);
   const abort = (): void => {
     writer.fail(new JnbdError('state_refuses', `the import of ${source.name} was stopped`));
     source.abort();

@@ -153,11 +153,10 @@ export class Rollback {
   }
 
   async #write(volume: Volume): Promise<void> {
-    const { group } = this;
     const store = this.#stage?.store(volume.catalog.id);
+    const writer = store && (await this.#open(volume));
     // It was deleted meanwhile, or made for fewer than the plan has now.
-    if (!store || group.volumes.get(volume.catalog.name) !== volume) return;
-    const writer = new VolumeWriter(group, volume, `its rollback to update ${this.to}`);
+    if (!writer) return;
     this.#writer = writer;
     try {
       this.#check();
@@ -172,6 +171,18 @@ export class Rollback {
       this.#writer = undefined;
       writer.close();
     }
+  }
+
+  /** In turn: while it is being deleted nothing may be written to it, and is not once this is there. */
+  #open(volume: Volume): Promise<VolumeWriter | undefined> {
+    const { group, to } = this;
+    return group.changes.inTurn(() => {
+      const isThere = group.volumes.get(volume.catalog.name) === volume;
+      const writer = isThere
+        ? new VolumeWriter(group, volume, `its rollback to update ${to}`)
+        : undefined;
+      return Promise.resolve(writer);
+    });
   }
 
   async #end(): Promise<void> {

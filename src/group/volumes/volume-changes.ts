@@ -11,12 +11,13 @@ import { followersGrown } from './growth.ts';
 import { checkName } from '../catalog/names.ts';
 import { makeChange } from '../order/numbered-change.ts';
 import { refuseRollingBack, Volume } from '../apply/volume.ts';
+import { VolumeWriter } from './volume-writer.ts';
 
 export interface VolumeSettings {
   readonly sizeBytes: number;
   readonly journalOnly: boolean;
-  /** Made `unused` until its first contents are there. */
-  readonly unused: boolean;
+  /** It stays `unused` until what is named here, for people, has filled it. */
+  readonly filledFrom?: string;
 }
 
 function checkSize(sizeBytes: number): void {
@@ -37,6 +38,7 @@ function checkSize(sizeBytes: number): void {
 /**
  * Makes a volume: its sparse file first, then the numbered record, then the catalog. A crash before
  * the record leaves a file that no volume names; it is taken over by the next volume of that id.
+ * What is to fill it gets its writer in the same turn: a deletion that waits finds the volume in use.
  */
 export async function createVolume(
   disk: Disk,
@@ -44,7 +46,7 @@ export async function createVolume(
   files: GroupFiles,
   name: string,
   settings: VolumeSettings,
-): Promise<{ volume: Volume; created: boolean }> {
+): Promise<{ volume: Volume; created: boolean; writer?: VolumeWriter }> {
   checkName('volume', name);
   checkSize(settings.sizeBytes);
   const existing = group.volumes.get(name);
@@ -64,6 +66,7 @@ export async function createVolume(
       `group ${group.name} has ${volumesPerGroupMax} volumes, which is the most`,
     );
   }
+  const { filledFrom } = settings;
   return group.changes.inTurn(async () => {
     if (group.volumes.has(name)) {
       throw new JnbdError(
@@ -76,7 +79,7 @@ export async function createVolume(
       name,
       sizeBytes: settings.sizeBytes,
       journalOnly: settings.journalOnly,
-      state: settings.unused ? 'unused' : 'normal',
+      state: filledFrom === undefined ? 'normal' : 'unused',
       maxHosts: 0,
     };
     assert(
@@ -95,7 +98,8 @@ export async function createVolume(
       throw error;
     }
     group.addVolume(volume);
-    return { volume, created: true };
+    if (filledFrom === undefined) return { volume, created: true };
+    return { volume, created: true, writer: new VolumeWriter(group, volume, filledFrom) };
   });
 }
 

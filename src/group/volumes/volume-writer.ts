@@ -21,7 +21,10 @@ export class VolumeWriter {
   #failure: JnbdError | undefined;
   #wake: () => void = () => undefined;
 
-  /** `peer`: for people, in place of an address. */
+  /**
+   * `peer`: for people, in place of an address. Only in a turn of the group's changes: nothing may be written behind
+   * the record that deletes the volume.
+   */
   constructor(group: Group, volume: Volume, peer: string) {
     const client: ExportClient = {
       peer,

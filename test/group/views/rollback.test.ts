@@ -226,3 +226,35 @@ test('grown since, made since, deleted since', async () => {
   const left = new TestHost(machine, 'g/c');
   expect(((await left.read(0, 4096)) as Buffer).equals(Buffer.from(bytes))).toBe(true);
 });
+
+test('nothing is written to a volume behind the record that deletes it', async () => {
+  let deletions = 0;
+  for (let waited = 0; waited < 150; waited += 1) {
+    const model = await started(`deleted ${waited}`);
+    const { machine } = model;
+    const { deleteVolume } = await import('../../../src/group/volumes/volume-changes.ts');
+    const b = new TestHost(machine, 'g/b');
+    await b.write(0, machine.random.bytes(4096));
+    const a = new TestHost(machine, 'g/a');
+    await a.write(0, machine.random.bytes(4096));
+    await model.flush();
+    const to = machine.group().watermarks.newest;
+    await a.write(0, machine.random.bytes(64 * KiB));
+    await b.write(0, machine.random.bytes(64 * KiB));
+    await model.flush();
+    a.close();
+    b.close();
+    const { ended } = await model.begin(to);
+    const isWriting = (): boolean => model.rollbacks.progress(machine.group())?.state === 'writing';
+    await machine.until(isWriting);
+    await machine.pass(waited / 25);
+    const deleted = await machine.run(deleteVolume(machine.group(), 'b', true)).catch(String);
+    expect(String(deleted)).toMatch(/^true$|is in use|is being filled/);
+    if (deleted === true) deletions += 1;
+    expect(await machine.run(ended, 60_000)).toBe(true);
+    machine.kill();
+    await machine.start();
+    expect([...machine.group().volumes.keys()]).toEqual(deleted === true ? ['a'] : ['a', 'b']);
+  }
+  expect(deletions).toBeGreaterThan(0);
+});

@@ -26,7 +26,6 @@ async function start(seed: string): Promise<Volume> {
   const made = createVolume(machine.disk, group, system.filesOf(group), 'v', {
     sizeBytes: 10 * MiB,
     journalOnly: false,
-    unused: false,
   });
   return (await machine.run(made)).volume;
 }
@@ -118,8 +117,9 @@ describe('a volume that is deleted', () => {
       code: 'confirmation_needed',
     });
     const files = machine.system.filesOf(group);
-    const settings = { sizeBytes: MiB, journalOnly: false, unused: true };
-    await machine.run(createVolume(machine.disk, group, files, 'import', settings));
+    const settings = { sizeBytes: MiB, journalOnly: false, filledFrom: '/images/one' };
+    const made = createVolume(machine.disk, group, files, 'import', settings);
+    must((await machine.run(made)).writer, 'a writer').close();
     group.conditions.raise('g/import', {
       code: 'import_unfinished',
       severity: 'warning',
@@ -160,29 +160,34 @@ describe('a volume that an import fills', () => {
   async function fill(seed: string) {
     await start(seed);
     const group = machine.group();
-    const settings = { sizeBytes: 8 * MiB, journalOnly: false, unused: true };
+    const settings = { sizeBytes: 8 * MiB, journalOnly: false, filledFrom: '/images/one' };
     const create = () =>
       machine.run(
         createVolume(machine.disk, group, machine.system.filesOf(group), 'filled', settings),
       );
-    const { volume } = await create();
+    const made = create();
+    const deleted = deleteVolume(group, 'filled', true);
+    deleted.catch(() => undefined);
+    const { volume, writer } = await made;
     const { source: images, open } = source();
     const stop = new AbortController();
-    const filled = importVolume(group, volume, images, {
+    const filled = importVolume(group, volume, must(writer, 'a writer'), images, {
       signal: stop.signal,
       reached: () => undefined,
     });
     filled.catch(() => undefined);
-    return { group, volume, filled, open, stop, create };
+    return { group, volume, deleted, filled, open, stop, create };
   }
 
   it('is not deleted while it does, and the refusal names the source', async () => {
-    const { group, volume, filled, open } = await fill('filling');
-    const refused = machine.run(deleteVolume(group, 'filled', true));
-    await expect(refused).rejects.toMatchObject({
-      code: 'volume_in_use',
-      message: expect.stringContaining('is being filled from /images/one'),
-    });
+    const { group, volume, deleted, filled, open } = await fill('filling');
+    const again = deleteVolume(group, 'filled', true);
+    // The first was waiting for its turn while the volume was made.
+    for (const refused of [deleted, again])
+      await expect(machine.run(refused)).rejects.toMatchObject({
+        code: 'volume_in_use',
+        message: expect.stringContaining('is being filled from /images/one'),
+      });
     open();
     await machine.run(filled);
     expect(volume.state).toBe('normal');
@@ -213,7 +218,8 @@ describe('a volume that an import fills', () => {
     stop.abort();
     await expect(machine.run(filled)).rejects.toMatchObject({ code: 'source_unreadable' });
     expect(await machine.run(deleteVolume(group, 'filled', true))).toBe(true);
-    const another = (await create()).volume;
+    const { volume: another, writer } = await create();
+    must(writer, 'a writer').close();
     expect(await machine.run(deleteVolume(group, 'filled', true, volume))).toBe(false);
     expect(group.volumes.get('filled')).toBe(another);
     expect(await machine.run(deleteVolume(group, 'filled', true, another))).toBe(true);

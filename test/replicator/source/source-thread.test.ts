@@ -102,7 +102,7 @@ test('a follower reads over HTTP/2 what hosts write, from a thread of its own', 
   const { system, source, port } = await openSystem();
   const { group } = await system.createGroup('g', { journalCapacityBytes: 128 * MiB });
   const files = system.filesOf(group);
-  const settings = { sizeBytes: 16 * MiB, journalOnly: false, unused: false };
+  const settings = { sizeBytes: 16 * MiB, journalOnly: false };
   await createVolume(new NodeDisk(), group, files, 'v', settings);
   group.followers.register(7, 'reader', 0);
   source.add(group);
